@@ -1,0 +1,112 @@
+// Capabilities that the root partition gives to devices: ports, MMIO, interrupt lines, PCI, power. A device sees these and nothing
+// of the machine around it.
+
+/** Width of one access in bytes. Wider accesses of the processor are split. */
+export type AccessSize = 1 | 2 | 4
+
+/** A range of I/O ports. `offset` is relative to the range's base; an access never crosses the range's end. */
+export interface PortHandler {
+  read(offset: number, size: AccessSize): number
+  write(offset: number, size: AccessSize, value: number): void
+}
+
+/** A region of memory-mapped registers. `offset` is relative to the region's base. Values are unsigned. */
+export interface MmioHandler {
+  read(offset: number, size: AccessSize): number
+  write(offset: number, size: AccessSize, value: number): void
+}
+
+/** Where a device claims I/O ports. An unclaimed port reads as all ones and ignores writes. */
+export interface PortIo {
+  /**
+   * Claim `[base, base + length)`.
+   * @throws PartitaError `ERR_PORT_CONFLICT` when another device has one of the ports
+   */
+  claim(base: number, length: number, handler: PortHandler): Disposable
+}
+
+/** Where a device claims guest physical address ranges. */
+export interface Mmio {
+  /**
+   * Claim `[gpa, gpa + length)`, whole pages.
+   * @throws PartitaError `ERR_MMIO_CONFLICT` when RAM or another device is there
+   */
+  claim(gpa: number, length: number, handler: MmioHandler): Disposable
+}
+
+/** One wire to the interrupt controllers, level-sensitive: set true, and false again. An edge is a true that follows a false. */
+export interface InterruptLine {
+  set(asserted: boolean): void
+}
+
+/** The global system interrupts of the ACPI specification: 0–15 are the ISA lines, wired to the PICs and the I/O APIC. */
+export interface InterruptLines {
+  line(gsi: number): InterruptLine
+}
+
+/** How an interrupt message is delivered (Intel SDM vol. 3, 11.6.1 and 11.11). */
+export const DELIVERY_MODE = { FIXED: 0, LOWEST_PRIORITY: 1, SMI: 2, NMI: 4, INIT: 5, STARTUP: 6, EXT_INT: 7 } as const
+export type DeliveryMode = (typeof DELIVERY_MODE)[keyof typeof DELIVERY_MODE]
+
+/** A message to local APICs, as an I/O APIC, an MSI or HvCallAssertVirtualInterrupt sends it. */
+export interface InterruptMessage {
+  readonly vector: number
+  readonly deliveryMode: DeliveryMode
+  /** APIC id (physical) or set of logical destinations. */
+  readonly destination: number
+  readonly logical: boolean
+  readonly level: boolean
+}
+
+/** The way from the interrupt controllers to the virtual processors. */
+export interface InterruptMessages {
+  send(message: InterruptMessage): void
+  /** The INTR pin of the boot processor, driven by the 8259A pair. */
+  setExternalInterrupt(asserted: boolean): void
+  /** Install who answers the processor's interrupt acknowledge cycle (the 8259A pair): returns the vector. */
+  setAcknowledge(acknowledge: () => number): void
+  /** Be told of the EOI of a level-triggered vector (the I/O APIC). */
+  onEndOfInterrupt(callback: (vector: number) => void): Disposable
+}
+
+/** Why a partition ends. */
+export type PowerEvent =
+  | { readonly type: 'power-off' }
+  | { readonly type: 'reset' }
+  /** A test kernel asked for this exit code (isa-debug-exit). */
+  | { readonly type: 'debug-exit'; readonly code: number }
+
+/** Power requests of the guest. They take effect at the end of the instruction that caused them. */
+export interface PowerControl {
+  request(event: PowerEvent): void
+}
+
+/**
+ * The host's end of a character device (UART). The device pulls input, so that a guest that does not read grows nothing.
+ */
+export interface CharacterBackend {
+  /** Bytes from the guest. False asks the device to hold back until {@link CharacterBackend.onReady} is called; the bytes were taken all the same. */
+  write(data: Uint8Array): boolean
+  /** Copy at most `target.length` waiting bytes to `target`; returns how many. */
+  read(target: Uint8Array): number
+  /** Set by the device: called when input has arrived or output has room again. */
+  onReady: (() => void) | undefined
+}
+
+/** One PCI function's configuration space, 256 bytes, addressed in aligned double words (PCI 3.0, chapter 6). */
+export interface PciFunction {
+  readConfig(offset: number): number
+  /** `mask` has ones in the bits that the access writes. */
+  writeConfig(offset: number, value: number, mask: number): void
+}
+
+/** The conventional PCI bus 0. */
+export interface PciBus {
+  /**
+   * Plug a function in.
+   * @throws PartitaError `ERR_PCI_CONFLICT` when the slot is taken
+   */
+  attach(device: number, fn: number, pciFunction: PciFunction): Disposable
+  /** INTA–INTD (0–3) of a device, routed to a global system interrupt. */
+  interrupt(device: number, pin: number): InterruptLine
+}

@@ -1,0 +1,68 @@
+/**
+ * Contracts of Partita: partition, processor, guest memory, device capabilities, plug-ins, saved state, clock, logger and the base of errors.
+ * A third party's device depends on this package alone.
+ *
+ * @example
+ * ```ts
+ * import { clockToken, definePlugin, portIoToken } from '@partita/interface'
+ * ```
+ * @packageDocumentation
+ */
+export type { Clock, Timer } from './clock.ts'
+export {
+  type AccessSize,
+  type CharacterBackend,
+  DELIVERY_MODE,
+  type DeliveryMode,
+  type InterruptLine,
+  type InterruptLines,
+  type InterruptMessage,
+  type InterruptMessages,
+  type Mmio,
+  type MmioHandler,
+  type PciBus,
+  type PciFunction,
+  type PortHandler,
+  type PortIo,
+  type PowerControl,
+  type PowerEvent,
+} from './device.ts'
+export { PartitaError, type PartitaErrorOptions } from './error.ts'
+export type { GuestMemory } from './guest-memory.ts'
+export { type Logger, type LogLevel, silentLogger } from './logger.ts'
+export {
+  definePlugin,
+  PLUGIN_CONTRACT,
+  type Plugin,
+  type PluginContext,
+  type PluginInstance,
+  type PluginKind,
+  type PluginManifest,
+  type ServiceToken,
+  serviceToken,
+} from './plugin.ts'
+export {
+  GPA_ACCESS,
+  type Intercepts,
+  type PartitionMemory,
+  type Processor,
+  type RegisterName,
+  type RunExit,
+  type SegmentName,
+  type SegmentRegister,
+  type VirtualProcessor,
+  type VirtualProcessorOptions,
+} from './processor.ts'
+export type { Saveable, SavedState, SavedValue } from './saved-state.ts'
+export {
+  characterBackendsToken,
+  clockToken,
+  guestMemoryToken,
+  interruptLinesToken,
+  interruptMessagesToken,
+  mmioToken,
+  pciBusToken,
+  portIoToken,
+  powerControlToken,
+  processorToken,
+} from './services.ts'

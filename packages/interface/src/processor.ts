@@ -1,0 +1,130 @@
+// The contract between the hypervisor and a logical processor: software, KVM, WHP or the browser's. The processor executes, and
+// calls its Intercepts for what it does not do itself. Names follow the TLFS (chapters 7 and 8).
+
+import type { Clock } from './clock.ts'
+import type { InterruptMessage } from './device.ts'
+import type { Logger } from './logger.ts'
+import type { Saveable } from './saved-state.ts'
+
+/** Rights of a mapping in the GPA map (TLFS HV_MAP_GPA_FLAGS). */
+export const GPA_ACCESS = { READ: 1, WRITE: 2, EXECUTE: 4, ALL: 7 } as const
+
+/** The store behind a partition's RAM, made by the processor, which decides where it lives. */
+export interface PartitionMemory {
+  /** The store; RAM is a part of it. */
+  readonly buffer: ArrayBufferLike
+  /** Byte offset of the first byte of RAM in {@link PartitionMemory.buffer}; page-aligned. */
+  readonly ramOffset: number
+  /** Bytes of RAM. */
+  readonly ramSize: number
+  /** Back `pages` pages from page number `gpaPage` with the store's bytes from `offset` (page-aligned); `access` of {@link GPA_ACCESS}. */
+  map(gpaPage: number, pages: number, offset: number, access: number): void
+  /** Accesses to these pages are intercepts from now on. */
+  unmap(gpaPage: number, pages: number): void
+  /** Byte offset in the store for a GPA and whether all the `access` asked for is granted; -1 when not mapped so. */
+  translate(gpa: number, access: number): number
+  /** Extra store for overlay pages outside RAM; returns its byte offset. @throws PartitaError `ERR_PROCESSOR_MEMORY` when none is left */
+  allocateOverlay(): number
+  /** The host stored into guest memory: translated code there is dropped. */
+  written(gpa: number, length: number): void
+}
+
+/**
+ * What a processor asks of the hypervisor. Each call is synchronous. Port and MMIO values are unsigned 32-bit numbers; wider accesses are split.
+ */
+export interface Intercepts {
+  portRead(vpIndex: number, port: number, size: 1 | 2 | 4): number
+  portWrite(vpIndex: number, port: number, size: 1 | 2 | 4, value: number): void
+  mmioRead(vpIndex: number, gpa: number, size: 1 | 2 | 4): number
+  mmioWrite(vpIndex: number, gpa: number, size: 1 | 2 | 4, value: number): void
+  /** CPUID: `registers` (EAX, EBX, ECX, EDX) holds the processor's own answer and may be changed. */
+  cpuid(vpIndex: number, leaf: number, subleaf: number, registers: Uint32Array): void
+  /** An MSR that is not the processor's: write its value to `value[0]` and return true, or false for #GP(0). */
+  msrRead(vpIndex: number, index: number, value: BigUint64Array): boolean
+  msrWrite(vpIndex: number, index: number, value: bigint): boolean
+  /** VMCALL or VMMCALL with the registers as the guest left them. False raises #UD. */
+  hypercall(vpIndex: number): boolean
+  /** The interrupt acknowledge cycle for an interrupt from the INTR pin; returns the vector. */
+  acknowledgeInterrupt(vpIndex: number): number
+  /** EOI of a level-triggered interrupt. */
+  endOfInterrupt(vpIndex: number, vector: number): void
+  /** A message that this processor's local APIC sends (ICR). The hypervisor delivers it, to the sender too. */
+  sendInterrupt(vpIndex: number, message: InterruptMessage): void
+}
+
+/** Why {@link VirtualProcessor.run} returned. */
+export type RunExit =
+  /** The budget is used up, or {@link VirtualProcessor.requestExit} was called. */
+  | 'budget'
+  /** HLT: nothing to do until an interrupt. */
+  | 'halt'
+  /** Triple fault (shutdown state, Intel SDM vol. 3, 6.15 #DF). */
+  | 'shutdown'
+  /** Waiting for a startup IPI. */
+  | 'wait-for-sipi'
+
+/** A segment register with its hidden part. `attributes` is the descriptor's access byte and flags: bits 0–7 access byte, 12–15 G, D/B, L, AVL (as in VMX: bit 12 AVL, 13 L, 14 D/B, 15 G, 16 unusable). */
+export interface SegmentRegister {
+  selector: number
+  base: bigint
+  limit: number
+  attributes: number
+}
+
+/** Names of the 64-bit registers that {@link VirtualProcessor} reads and writes. */
+export type RegisterName =
+  | 'rax' | 'rcx' | 'rdx' | 'rbx' | 'rsp' | 'rbp' | 'rsi' | 'rdi'
+  | 'r8' | 'r9' | 'r10' | 'r11' | 'r12' | 'r13' | 'r14' | 'r15'
+  | 'rip' | 'rflags' | 'cr0' | 'cr2' | 'cr3' | 'cr4' | 'cr8' | 'efer'
+export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr'
+
+/** One virtual processor. Not re-entrant. */
+export interface VirtualProcessor extends Saveable, Disposable {
+  readonly index: number
+  readonly apicId: number
+  /** Run for about `budget` basic blocks. */
+  run(budget: number): RunExit
+  /** Ask a `run` in progress (from an intercept) to return soon. */
+  requestExit(): void
+  getRegister(name: RegisterName): bigint
+  setRegister(name: RegisterName, value: bigint): void
+  getSegment(name: SegmentName): SegmentRegister
+  setSegment(name: SegmentName, value: SegmentRegister): void
+  /** GDTR or IDTR. */
+  setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void
+  /** 16 bytes of XMM register `index`. */
+  getXmm(index: number): Uint8Array
+  setXmm(index: number, value: Uint8Array): void
+  /** Power-on or INIT state (Intel SDM vol. 3, table 9-1). */
+  reset(kind: 'power-on' | 'init'): void
+  /** Accept a message at the local APIC, if this processor is among its destinations. Returns whether it was. */
+  receiveInterrupt(message: InterruptMessage): boolean
+  /** The INTR pin. */
+  setExternalInterrupt(asserted: boolean): void
+  /** Reference time in nanoseconds at which the local APIC's timer fires next; `Infinity` when none. */
+  readonly nextDeadline: number
+  /** Instructions executed since power-on. */
+  readonly instructionCount: number
+  /** Linear to guest physical address with the present page tables, for debuggers; -1 when not mapped. */
+  translateLinear(linear: bigint): number
+}
+
+/** What a processor needs to make a virtual processor. */
+export interface VirtualProcessorOptions {
+  readonly index: number
+  readonly apicId: number
+  readonly memory: PartitionMemory
+  readonly intercepts: Intercepts
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** A kind of processor: the service that a `processor` plug-in provides. */
+export interface Processor {
+  readonly name: string
+  /** Largest RAM in bytes that {@link Processor.createMemory} can make. */
+  readonly maximumRam: number
+  /** @throws PartitaError `ERR_PROCESSOR_MEMORY` when the host cannot give that much */
+  createMemory(ramSize: number): PartitionMemory
+  createVirtualProcessor(options: VirtualProcessorOptions): VirtualProcessor
+}

@@ -1,0 +1,28 @@
+// Saved state: plain data, a type of its own apart from run-time state, with a version a device can refuse.
+
+/** What may stand in a saved state: anything deterministic CBOR and a structured clone can carry. */
+export type SavedValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | readonly SavedValue[]
+  | { readonly [key: string]: SavedValue }
+
+/** The state of one unit. `version` is the unit's own; a unit refuses a version that it does not know. */
+export interface SavedState {
+  readonly version: number
+  readonly data: { readonly [key: string]: SavedValue }
+}
+
+/** Something whose state can be carried over to another process. Units are stopped while they are saved and restored. */
+export interface Saveable {
+  save(): SavedState
+  /**
+   * Take over `state`.
+   * @throws PartitaError with code `ERR_STATE_INVALID` when the state's version or shape is not one that this unit can restore
+   */
+  restore(state: SavedState): void
+}

@@ -1,0 +1,23 @@
+// The tokens of the services that the root partition and the built-in plug-ins offer.
+
+import type { Clock } from './clock.ts'
+import type { CharacterBackend, InterruptLines, InterruptMessages, Mmio, PciBus, PortIo, PowerControl } from './device.ts'
+import type { GuestMemory } from './guest-memory.ts'
+import { type ServiceToken, serviceToken } from './plugin.ts'
+import type { Processor } from './processor.ts'
+
+/** The partition's RAM. */
+export const guestMemoryToken: ServiceToken<GuestMemory> = serviceToken('partita/guest-memory')
+export const clockToken: ServiceToken<Clock> = serviceToken('partita/clock')
+export const portIoToken: ServiceToken<PortIo> = serviceToken('partita/port-io')
+export const mmioToken: ServiceToken<Mmio> = serviceToken('partita/mmio')
+export const powerControlToken: ServiceToken<PowerControl> = serviceToken('partita/power-control')
+/** Messages to the local APICs and the INTR pin. */
+export const interruptMessagesToken: ServiceToken<InterruptMessages> = serviceToken('partita/interrupt-messages')
+/** ISA and PCI interrupt wires; provided by the chipset. */
+export const interruptLinesToken: ServiceToken<InterruptLines> = serviceToken('partita/interrupt-lines')
+export const pciBusToken: ServiceToken<PciBus> = serviceToken('partita/pci-bus')
+/** Named character back ends (`console`, `com2`, …), provided by whoever embeds the VM. */
+export const characterBackendsToken: ServiceToken<ReadonlyMap<string, CharacterBackend>> = serviceToken('partita/character-backends')
+/** The logical processor. */
+export const processorToken: ServiceToken<Processor> = serviceToken('partita/processor')
