@@ -1,0 +1,19 @@
+/**
+ * What every package's tests share: imports between packages resolve to their sources, in vitest's own
+ * resolver and in the Node processes and worker threads that tests start.
+ */
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
+
+const SOURCE_CONDITIONS: string[] = ['@partita/source', 'module', 'node', 'development|production'];
+
+const shared: ViteUserConfig = defineConfig({
+  resolve: { conditions: SOURCE_CONDITIONS },
+  ssr: { resolve: { conditions: SOURCE_CONDITIONS, externalConditions: ['@partita/source', 'node'] } },
+  test: {
+    include: ['{src,test}/**/*.test.ts', '*.test.ts'],
+    execArgv: ['--conditions=@partita/source'],
+    testTimeout: 20_000,
+  },
+});
+
+export default shared;
