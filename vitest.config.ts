@@ -1,27 +1,27 @@
 /**
- * The root of the test run: one vitest project for each directory in `packages/` and `tools/` that holds a
- * `package.json`. A directory with a `vitest.config.ts` of its own is run with that one.
+ * The root of the test run: one vitest project for each directory in `packages/` and `tools/`, with the
+ * directory's own `vitest.config.ts` where it has one.
  */
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { defineConfig, mergeConfig, type TestProjectConfiguration, type ViteUserConfig } from 'vitest/config';
-import shared from './vitest.shared.ts';
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { defineConfig, mergeConfig, type TestProjectConfiguration, type ViteUserConfig } from 'vitest/config'
+import shared from './vitest.shared.ts'
 
-const here: string = import.meta.dirname;
+const here: string = import.meta.dirname
 
 const projects: TestProjectConfiguration[] = ['packages', 'tools']
   .filter((parent) => existsSync(join(here, parent)))
   .flatMap((parent) => readdirSync(join(here, parent)).map((name) => ({ name, root: join(here, parent, name) })))
-  .filter(({ root }) => existsSync(join(root, 'package.json')))
+  .filter(({ root }) => statSync(root).isDirectory())
   .map(({ name, root }) =>
     existsSync(join(root, 'vitest.config.ts')) ? root : mergeConfig(shared, { root, test: { name } }),
-  );
+  )
 
 const config: ViteUserConfig = defineConfig({
   test: {
     projects,
     coverage: { provider: 'v8', include: ['packages/*/src/**/*.ts'], reportsDirectory: 'coverage' },
   },
-});
+})
 
-export default config;
+export default config

@@ -2,9 +2,9 @@
  * What every package's tests share: imports between packages resolve to their sources, in vitest's own
  * resolver and in the Node processes and worker threads that tests start.
  */
-import { defineConfig, type ViteUserConfig } from 'vitest/config';
+import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
-const SOURCE_CONDITIONS: string[] = ['@partita/source', 'module', 'node', 'development|production'];
+const SOURCE_CONDITIONS: string[] = ['@partita/source', 'module', 'node', 'development|production']
 
 const shared: ViteUserConfig = defineConfig({
   resolve: { conditions: SOURCE_CONDITIONS },
@@ -14,6 +14,6 @@ const shared: ViteUserConfig = defineConfig({
     execArgv: ['--conditions=@partita/source'],
     testTimeout: 20_000,
   },
-});
+})
 
-export default shared;
+export default shared
