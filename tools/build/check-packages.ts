@@ -22,8 +22,10 @@ for (const directory of directories) {
   ]
   for (const [name, script, args] of checks) {
     const { code, output } = await runNode(script, args, directory)
-    console.log(`${code === 0 ? 'ok    ' : 'FAILED'} ${name} ${relative(ROOT, directory)}`)
-    if (code !== 0) {
+    // are-the-types-wrong is content with a package that has no types at all.
+    const good = code === 0 && !output.includes('does not contain types')
+    console.log(`${good ? 'ok    ' : 'FAILED'} ${name} ${relative(ROOT, directory)}`)
+    if (!good) {
       console.log(output)
       process.exitCode = 1
     }
