@@ -1,14 +1,21 @@
 /**
- * Type checks the packages, each with its own `tsconfig.json`, and the tools with the root's. A package's program
+ * Type checks packages and tools, each with its own `tsconfig.json`, and the rest with the root's. A package's program
  * holds the sources of the packages that it imports, and these may be written for other settings; so of each
  * program only what lies in the package's own directory counts.
  *
  * Usage: `node tools/build/typecheck.ts [directory …]`; without a directory, everything. Exits with 1 on an error.
  */
 import { relative, resolve, sep } from 'node:path'
-import { mapLimited, NATIVE_TSC, packageDirectories, ROOT, runNode } from './workspace.ts'
+import { mapLimited, NATIVE_TSC, packageDirectories, ROOT, runNode, toolDirectories } from './workspace.ts'
 
 const DIAGNOSTIC: RegExp = /^(.+?)\(\d+,\d+\): error TS\d+:/
+
+const everything = [...packageDirectories(), ...toolDirectories(), ROOT]
+
+/** The directory whose settings are for this file: the package's or tool's that it lies in, or else the root. */
+function owner(path: string): string | undefined {
+  return everything.find((directory) => path.startsWith(directory + sep))
+}
 
 /** The diagnostics of one program that belong to `directory`, with paths relative to the root. */
 async function check(directory: string): Promise<string[]> {
@@ -20,11 +27,7 @@ async function check(directory: string): Promise<string[]> {
   for (const line of output.split('\n')) {
     const file = DIAGNOSTIC.exec(line)?.[1]
     if (file !== undefined) {
-      const path = relative(ROOT, resolve(ROOT, file))
-      keep =
-        directory === ROOT
-          ? !path.startsWith(`packages${sep}`)
-          : !relative(directory, resolve(ROOT, file)).startsWith('..')
+      keep = owner(resolve(ROOT, file)) === directory
       if (!keep) foreign++
     } else if (!line.startsWith(' ')) keep = line !== ''
     if (keep) own.push(line)
@@ -36,7 +39,7 @@ async function check(directory: string): Promise<string[]> {
 }
 
 const named = process.argv.slice(2).map((directory) => resolve(directory))
-const directories = named.length > 0 ? named : [...packageDirectories(), ROOT]
+const directories = named.length > 0 ? named : everything
 const failures = (await mapLimited(directories, 2, check)).flat()
 for (const line of failures) console.log(line)
 if (failures.length > 0) process.exitCode = 1

@@ -31,12 +31,21 @@ export function exportedSources(manifest: Manifest): string[] {
   return [...sources].sort()
 }
 
+function directoriesWith(parent: string, file: string): string[] {
+  return readdirSync(join(ROOT, parent))
+    .sort()
+    .map((name) => join(ROOT, parent, name))
+    .filter((directory) => existsSync(join(directory, file)))
+}
+
 /** The directories of all packages in `packages/`, sorted. */
 export function packageDirectories(): string[] {
-  return readdirSync(join(ROOT, 'packages'))
-    .sort()
-    .map((name) => join(ROOT, 'packages', name))
-    .filter((directory) => existsSync(join(directory, 'package.json')))
+  return directoriesWith('packages', 'package.json')
+}
+
+/** The directories in `tools/` that have compiler settings of their own, sorted. */
+export function toolDirectories(): string[] {
+  return directoriesWith('tools', 'tsconfig.json')
 }
 
 /** How a tool ended. `output` is what it wrote, standard output and standard error in the order of arrival. */
