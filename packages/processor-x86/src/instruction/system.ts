@@ -1,0 +1,15 @@
+// System instructions: those that are rare or touch the processor's system state are TypeScript functions, called by interpreter and translator alike.
+
+import type { Cpu } from '../cpu.ts'
+
+/**
+ * What a system instruction does. `record` is the offset of its decoded record (RECORD). Lazy flags and registers are in STATE. A guest fault is thrown with
+ * `cpu.fault(...)`, before anything has changed. Returns one of STATUS; with JUMP or EXIT, STATE.RIP is set.
+ */
+export interface SystemSemantics {
+  readonly execute: (cpu: Cpu, record: number, form: import('./definition.ts').InstructionForm) => number
+}
+
+export function system(execute: SystemSemantics['execute']): SystemSemantics {
+  return { execute }
+}
