@@ -1,0 +1,26 @@
+/**
+ * The hypervisor's core: partitions with privileges, virtual processors, the GPA map, and dispatch of intercepts (ports, MMIO, CPUID, MSRs,
+ * hypercalls, interrupts). It knows no device and no particular processor, and uses no Node API.
+ *
+ * @example
+ * ```ts
+ * import { Partition } from '@partita/hypervisor'
+ *
+ * const partition = new Partition({ processor, ramSize: 64 * 1024 * 1024 })
+ * const exit = await partition.run()
+ * ```
+ * @packageDocumentation
+ */
+export { type CpuidHandler, CpuidTable, type CpuidValues } from './cpuid-table.ts'
+export { HypervisorError } from './error.ts'
+export { type EventLoop, hostEventLoop } from './event-loop.ts'
+export { GpaMap, PAGE_SIZE } from './gpa-map.ts'
+export { HV_STATUS, type HypercallHandler, type HypercallInput, HypercallTable } from './hypercall-table.ts'
+export { InterruptRouter } from './interrupt-router.ts'
+export { MmioTable } from './mmio-table.ts'
+export { type MsrHandler, MsrTable } from './msr-table.ts'
+export { MAXIMUM_RAM, MINIMUM_RAM, Partition, type PartitionExit, type PartitionOptions } from './partition.ts'
+export { PortTable } from './port-table.ts'
+export { PartitionPrivileges, PRIVILEGE, type PrivilegeName } from './privileges.ts'
+export { type HostTime, hostTime, ReferenceClock } from './reference-clock.ts'
+export { Scheduler, type SchedulerStop } from './scheduler.ts'

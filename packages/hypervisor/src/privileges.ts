@@ -1,0 +1,60 @@
+// Partition privileges: HV_PARTITION_PRIVILEGE_MASK (TLFS, "Partition Properties"; CPUID leaf 0x40000003 shows it in EAX and EBX).
+
+/** Bit numbers in HV_PARTITION_PRIVILEGE_MASK. The first half guards MSRs, the second half (from bit 32) hypercalls. */
+export const PRIVILEGE = {
+  ACCESS_VP_RUN_TIME_REG: 0,
+  ACCESS_PARTITION_REFERENCE_COUNTER: 1,
+  ACCESS_SYNIC_REGS: 2,
+  ACCESS_SYNTHETIC_TIMER_REGS: 3,
+  ACCESS_INTR_CTRL_REGS: 4,
+  ACCESS_HYPERCALL_MSRS: 5,
+  ACCESS_VP_INDEX: 6,
+  ACCESS_RESET_REG: 7,
+  ACCESS_STATS_REG: 8,
+  ACCESS_PARTITION_REFERENCE_TSC: 9,
+  ACCESS_GUEST_IDLE_REG: 10,
+  ACCESS_FREQUENCY_REGS: 11,
+  ACCESS_DEBUG_REGS: 12,
+  ACCESS_REENLIGHTENMENT_CONTROLS: 13,
+  CREATE_PARTITIONS: 32,
+  ACCESS_PARTITION_ID: 33,
+  ACCESS_MEMORY_POOL: 34,
+  ADJUST_MESSAGE_BUFFERS: 35,
+  POST_MESSAGES: 36,
+  SIGNAL_EVENTS: 37,
+  CREATE_PORT: 38,
+  CONNECT_PORT: 39,
+  ACCESS_STATS: 40,
+  DEBUGGING: 43,
+  CPU_MANAGEMENT: 44,
+  CONFIGURE_PROFILER: 45,
+  ACCESS_VSM: 48,
+  ACCESS_VP_REGISTERS: 49,
+  FAST_HYPERCALL_OUTPUT: 51,
+  ENABLE_EXTENDED_HYPERCALLS: 52,
+  START_VIRTUAL_PROCESSOR: 53,
+} as const
+
+/** The name of one privilege. */
+export type PrivilegeName = keyof typeof PRIVILEGE
+
+/** A set of privileges: the 64-bit mask and a test for names. Immutable. */
+export class PartitionPrivileges {
+  /** The HV_PARTITION_PRIVILEGE_MASK. */
+  readonly mask: bigint
+
+  constructor(names: Iterable<PrivilegeName> = []) {
+    let mask = 0n
+    for (const name of names) mask |= 1n << BigInt(PRIVILEGE[name])
+    this.mask = mask
+  }
+
+  has(name: PrivilegeName): boolean {
+    return ((this.mask >> BigInt(PRIVILEGE[name])) & 1n) !== 0n
+  }
+
+  /** The privileges held, in the order of their bits. */
+  names(): PrivilegeName[] {
+    return (Object.keys(PRIVILEGE) as PrivilegeName[]).filter((name) => this.has(name))
+  }
+}

@@ -1,0 +1,221 @@
+// A processor that runs JavaScript functions instead of instructions, and a host whose time is a variable.
+
+import type {
+  Intercepts,
+  InterruptMessage,
+  PartitionMemory,
+  Processor,
+  RegisterName,
+  RunExit,
+  SavedState,
+  SegmentName,
+  SegmentRegister,
+  VirtualProcessor,
+  VirtualProcessorOptions,
+} from '@partita/interface'
+import type { EventLoop, HostTime } from '../src/index.ts'
+
+const PAGE = 4096
+/** Pages before RAM in the fake's store, so that nobody takes an offset for an address. */
+const RAM_OFFSET = 2 * PAGE
+
+export class FakeMemory implements PartitionMemory {
+  readonly buffer: ArrayBuffer
+  readonly ramOffset: number = RAM_OFFSET
+  readonly ramSize: number
+  readonly pages: Map<number, { offset: number; access: number }> = new Map()
+  readonly writes: { gpa: number; length: number }[] = []
+
+  constructor(ramSize: number) {
+    this.ramSize = ramSize
+    this.buffer = new ArrayBuffer(RAM_OFFSET + ramSize + 4 * PAGE)
+  }
+
+  map(gpaPage: number, pages: number, offset: number, access: number): void {
+    for (let index = 0; index < pages; index++)
+      this.pages.set(gpaPage + index, { offset: offset + index * PAGE, access })
+  }
+
+  unmap(gpaPage: number, pages: number): void {
+    for (let index = 0; index < pages; index++) this.pages.delete(gpaPage + index)
+  }
+
+  translate(gpa: number, access: number): number {
+    const page = this.pages.get(Math.floor(gpa / PAGE))
+    return page !== undefined && (page.access & access) === access ? page.offset + (gpa % PAGE) : -1
+  }
+
+  allocateOverlay(): number {
+    return RAM_OFFSET + this.ramSize
+  }
+
+  written(gpa: number, length: number): void {
+    this.writes.push({ gpa, length })
+  }
+}
+
+/** What a slice of the fake processor does. */
+export type Script = (vp: FakeProcessorVp, budget: number) => RunExit
+
+export class FakeProcessorVp implements VirtualProcessor {
+  readonly index: number
+  readonly apicId: number
+  readonly intercepts: Intercepts
+  readonly options: VirtualProcessorOptions
+  readonly received: InterruptMessage[] = []
+  readonly budgets: number[] = []
+  readonly resets: string[] = []
+  readonly registers: Map<string, bigint> = new Map()
+  script: Script
+  externalInterrupt = false
+  exitRequested = false
+  disposed = false
+  nextDeadline: number = Infinity
+  instructionCount = 0
+
+  constructor(options: VirtualProcessorOptions, script: Script) {
+    this.index = options.index
+    this.apicId = options.apicId
+    this.intercepts = options.intercepts
+    this.options = options
+    this.script = script
+  }
+
+  run(budget: number): RunExit {
+    this.budgets.push(budget)
+    this.exitRequested = false
+    this.instructionCount += budget
+    return this.script(this, budget)
+  }
+
+  requestExit(): void {
+    this.exitRequested = true
+  }
+
+  getRegister(name: RegisterName): bigint {
+    return this.registers.get(name) ?? 0n
+  }
+
+  setRegister(name: RegisterName, value: bigint): void {
+    this.registers.set(name, value)
+  }
+
+  getSegment(_name: SegmentName): SegmentRegister {
+    return { selector: 0, base: 0n, limit: 0, attributes: 0 }
+  }
+
+  setSegment(_name: SegmentName, _value: SegmentRegister): void {}
+  setDescriptorTable(_name: 'gdtr' | 'idtr', _base: bigint, _limit: number): void {}
+
+  getXmm(_index: number): Uint8Array {
+    return new Uint8Array(16)
+  }
+
+  setXmm(_index: number, _value: Uint8Array): void {}
+
+  reset(kind: 'power-on' | 'init'): void {
+    this.resets.push(kind)
+    this.registers.clear()
+  }
+
+  receiveInterrupt(message: InterruptMessage): boolean {
+    const mine = message.logical
+      ? (message.destination & (1 << this.apicId)) !== 0
+      : message.destination === this.apicId || message.destination === 0xff
+    if (mine) this.received.push(message)
+    return mine
+  }
+
+  setExternalInterrupt(asserted: boolean): void {
+    this.externalInterrupt = asserted
+  }
+
+  translateLinear(linear: bigint): number {
+    return Number(linear)
+  }
+
+  save(): SavedState {
+    return { version: 1, data: { registers: Object.fromEntries(this.registers) } }
+  }
+
+  restore(state: SavedState): void {
+    this.registers.clear()
+    for (const [name, value] of Object.entries(state.data['registers'] as Record<string, bigint>)) {
+      this.registers.set(name, value)
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.disposed = true
+  }
+}
+
+export class FakeProcessor implements Processor {
+  readonly name: string = 'fake'
+  readonly maximumRam: number = 64 * 2 ** 20
+  readonly processors: FakeProcessorVp[] = []
+  memory: FakeMemory | undefined
+  readonly #script: Script
+
+  /** Every processor halts where no script is given. */
+  constructor(script: Script = () => 'halt') {
+    this.#script = script
+  }
+
+  createMemory(ramSize: number): FakeMemory {
+    this.memory = new FakeMemory(ramSize)
+    return this.memory
+  }
+
+  createVirtualProcessor(options: VirtualProcessorOptions): FakeProcessorVp {
+    const vp = new FakeProcessorVp(options, this.#script)
+    this.processors.push(vp)
+    return vp
+  }
+}
+
+/** A host whose time moves when a test says so, or to the next event when the partition waits for one. */
+export class FakeHost implements HostTime, EventLoop {
+  time = 1000
+  wall = 1_700_000_000_000
+  yields = 0
+  readonly waits: number[] = []
+  readonly #events: { at: number; callback: () => void }[] = []
+
+  now(): number {
+    return this.time
+  }
+
+  wallTime(): number {
+    return this.wall
+  }
+
+  /** Something happens at host time `at` (nanoseconds). */
+  at(at: number, callback: () => void): () => void {
+    const event = { at, callback }
+    this.#events.push(event)
+    this.#events.sort((a, b) => a.at - b.at)
+    return () => {
+      const index = this.#events.indexOf(event)
+      if (index >= 0) this.#events.splice(index, 1)
+    }
+  }
+
+  async yield(): Promise<void> {
+    this.yields++
+    this.time += 1000
+    while ((this.#events[0]?.at ?? Infinity) <= this.time) this.#events.shift()?.callback()
+  }
+
+  after(milliseconds: number, callback: () => void): () => void {
+    this.waits.push(milliseconds)
+    const cancel = this.at(this.time + milliseconds * 1e6, callback)
+    queueMicrotask(() => {
+      const event = this.#events.shift()
+      if (event === undefined) return
+      this.time = Math.max(this.time, event.at)
+      event.callback()
+    })
+    return cancel
+  }
+}
