@@ -1,0 +1,186 @@
+// The guest that `partita run` boots when nobody names another: Debian's current kernel for virtual machines and a
+// busybox, fetched through apt and kept in the user's cache.
+
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Apt, type AptPackage } from './apt.ts'
+import { DefaultGuestError, OWN_FILES_HINT } from './errors.ts'
+import { buildInitramfs } from './initramfs.ts'
+import { selectModules, WANTED_MODULES } from './modules.ts'
+import type { GuestProgressCallback } from './progress.ts'
+import { FSTAB, GROUP, INIT, PASSWD, PROFILE } from './root-files.ts'
+import {
+  defaultCacheDirectory,
+  type GuestManifest,
+  GuestStore,
+  INITRD_FILE,
+  KERNEL_FILE,
+  type StoredGuest,
+} from './store.ts'
+
+export { DefaultGuestError, type DefaultGuestErrorCode } from './errors.ts'
+export {
+  createProgressReporter,
+  type GuestPhase,
+  type GuestProgress,
+  type GuestProgressCallback,
+  type ProgressReporter,
+  type ProgressStream,
+} from './progress.ts'
+
+/** The package that always depends on the current kernel. */
+const KERNEL_META_PACKAGE = 'linux-image-cloud-amd64'
+const BUSYBOX_PACKAGE = 'busybox-static'
+
+/** Counts up with each change of what is made that {@link RECIPE} does not see. */
+const FORMAT = 1
+
+/** Guests of another recipe, made by another version of this package, are left to that version. */
+const RECIPE: string = createHash('sha256')
+  .update(JSON.stringify([FORMAT, KERNEL_META_PACKAGE, WANTED_MODULES, INIT, PROFILE, FSTAB, PASSWD, GROUP]))
+  .digest('hex')
+  .slice(0, 12)
+
+/**
+ * What the kernel is told:
+ *
+ * - `console=ttyS0,115200`: the console is the first serial port, and the one that `/init` opens a shell on
+ * - `quiet`: the first thing on the console is the guest's greeting, and nothing is spent on polled output
+ * - `mitigations=off`: a processor in software does not speculate; without retpolines and page-table isolation the
+ *   same work takes fewer instructions
+ * - `cryptomgr.notests`: no self-tests of ciphers at boot
+ */
+const COMMAND_LINE = 'console=ttyS0,115200 quiet mitigations=off cryptomgr.notests'
+
+export interface DefaultGuestOptions {
+  /** Partita's cache directory; `$XDG_CACHE_HOME/partita` or `~/.cache/partita` where not given. */
+  readonly cacheDirectory?: string | undefined
+  /** Called while something is fetched or made, never when the cache has the guest. */
+  readonly progress?: GuestProgressCallback | undefined
+  /** Stops the work; nothing half done stays. The promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+  /** Asks the archive for newer packages even when the cache has a guest. */
+  readonly update?: boolean | undefined
+  /** `PATH`, `HOME`, proxies and so on; the process's own where not given. */
+  readonly environment?: NodeJS.ProcessEnv | undefined
+}
+
+/** A guest that can be booted. */
+export interface DefaultGuest {
+  /** Path of the bzImage, as Debian built it. */
+  readonly kernel: string
+  /** Path of the initramfs, an uncompressed newc archive. */
+  readonly initrd: string
+  /** The kernel's release and its package's version, e.g. `6.1.0-56-cloud-amd64 (6.1.192-2)`. */
+  readonly version: string
+  /** What the kernel should be told, without a trailing space. */
+  readonly commandLine: string
+  /** Add this to the command line where the console's input is not a terminal: no echo, no line editing. */
+  readonly pipedInputWord: string
+}
+
+/**
+ * The default guest, from the cache if it has one (then nothing touches the network), otherwise fetched and made.
+ *
+ * @throws {@link DefaultGuestError} with one of {@link DefaultGuestErrorCode}, and a hint
+ * @example
+ * ```ts
+ * const reporter = createProgressReporter(process.stderr)
+ * const guest = await ensureDefaultGuest({ progress: reporter.report }).finally(() => reporter.clear())
+ * ```
+ */
+export async function ensureDefaultGuest(options: DefaultGuestOptions = {}): Promise<DefaultGuest> {
+  const { environment = process.env, signal, update = false } = options
+  signal?.throwIfAborted()
+  const store = new GuestStore(options.cacheDirectory ?? defaultCacheDirectory(environment))
+  const cached = update ? undefined : store.find(RECIPE)
+  const guest = cached ?? (await store.withWorkDirectory((directory) => make(store, directory, environment, options)))
+  return {
+    kernel: join(guest.directory, KERNEL_FILE),
+    initrd: join(guest.directory, INITRD_FILE),
+    version: guest.manifest.version,
+    commandLine: COMMAND_LINE,
+    pipedInputWord: 'partita_input=pipe',
+  }
+}
+
+async function make(
+  store: GuestStore,
+  directory: string,
+  environment: NodeJS.ProcessEnv,
+  { progress, signal }: DefaultGuestOptions,
+): Promise<StoredGuest> {
+  const apt = new Apt({ directory: join(directory, 'apt'), environment, signal })
+
+  const indexText = "Asking Debian's archive for the current kernel"
+  progress?.({ phase: 'index', fraction: 0, text: indexText })
+  await apt.update((fraction) => progress?.({ phase: 'index', fraction, text: indexText }))
+  const packages = await resolvePackages(apt)
+  const [image, busybox] = packages as [AptPackage, AptPackage]
+  const release = image.name.replace(/^linux-image-/, '')
+  const version = `${release} (${image.version})`
+  const key = [release, image.version, busybox.version, RECIPE].join('_').replace(/[^\w.+~-]/g, '-')
+  const existing = store.get(key)
+  if (existing !== undefined) return existing
+
+  const downloadText = `Downloading Linux ${release} and busybox`
+  progress?.({ phase: 'download', fraction: 0, text: downloadText })
+  const files = await apt.download(packages, join(directory, 'packages'), (fraction) =>
+    progress?.({ phase: 'download', fraction, text: downloadText }),
+  )
+
+  const root = join(directory, 'root')
+  for (const [index, file] of files.entries()) {
+    progress?.({ phase: 'unpack', fraction: index / files.length, text: 'Unpacking' })
+    await apt.unpack(file, root)
+  }
+
+  signal?.throwIfAborted()
+  progress?.({ phase: 'build', fraction: 0, text: 'Building the initramfs' })
+  const modulesRoot = pathIn(root, [`lib/modules/${release}`, `usr/lib/modules/${release}`])
+  const selection = selectModules(modulesRoot)
+  const kernel = readFileSync(pathIn(root, [`boot/vmlinuz-${release}`, `usr/lib/modules/${release}/vmlinuz`]))
+  const initrd = buildInitramfs({
+    release,
+    busybox: readFileSync(pathIn(root, ['bin/busybox', 'usr/bin/busybox'])),
+    selection,
+    modulesBuiltin: readFileSync(pathIn(modulesRoot, ['modules.builtin'])),
+  })
+  const manifest: GuestManifest = {
+    recipe: RECIPE,
+    version,
+    packages: Object.fromEntries(packages.map(({ name, version }) => [name, version])),
+    fetched: new Date().toISOString(),
+    modules: selection.modules.map(({ name }) => name),
+    builtin: selection.builtin,
+    absent: selection.absent,
+  }
+  const guest = store.publish(directory, key, manifest, { [KERNEL_FILE]: kernel, [INITRD_FILE]: initrd })
+  progress?.({ phase: 'build', fraction: 1, text: 'Building the initramfs' })
+  return guest
+}
+
+/** The kernel's package and busybox's, then whatever the first needs for its files. */
+async function resolvePackages(apt: Apt): Promise<AptPackage[]> {
+  const [meta] = (await apt.show([KERNEL_META_PACKAGE])) as [AptPackage]
+  const imageName = meta.depends.find((name) => /^linux-image-\d.*-amd64$/.test(name))
+  if (imageName === undefined)
+    throw new DefaultGuestError('ERR_GUEST_NO_PACKAGE', `${KERNEL_META_PACKAGE} ${meta.version} leads to no kernel`, {
+      hint: OWN_FILES_HINT,
+      data: { depends: meta.depends },
+    })
+  const [image, busybox] = (await apt.show([imageName, BUSYBOX_PACKAGE])) as [AptPackage, AptPackage]
+  // Later Debian releases split a kernel's files over several packages.
+  const parts = image.depends.filter((name) => /^linux-(modules|binary)-\d/.test(name))
+  return [image, busybox, ...(parts.length > 0 ? await apt.show(parts) : [])]
+}
+
+function pathIn(root: string, candidates: readonly string[]): string {
+  const found = candidates.map((candidate) => join(root, candidate)).find((path) => existsSync(path))
+  if (found !== undefined) return found
+  throw new DefaultGuestError('ERR_GUEST_PACKAGE', `Debian's packages do not contain ${candidates[0]}`, {
+    hint: OWN_FILES_HINT,
+    data: { found: readdirSync(root) },
+  })
+}
