@@ -1,0 +1,149 @@
+// The ways to reset a PC: the reset control register at port 0xCF9 (82371AB data sheet, register RC), system control port A at 0x92 (fast A20 and fast reset), and the reset
+// pulse of the keyboard controller (command 0xFE at port 0x64). The last one is for machines without a keyboard controller: a PS/2 controller
+// brings its own, and then `keyboardController: false` leaves the port to it.
+
+import {
+  definePlugin,
+  type Plugin,
+  type PluginInstance,
+  type PowerControl,
+  portIoToken,
+  powerControlToken,
+  type SavedState,
+} from '@partita/interface'
+import * as v from 'valibot'
+import { ByteRegisters } from './byte-registers.ts'
+import { checkState, unsigned } from './chipset-error.ts'
+import { resetRegisterHostToken } from './tokens.ts'
+
+const NAME = '@partita/emulated-chipset/reset'
+/** Bits of port 0xCF9. A reset is the change of RST_CPU from 0 to 1; SYS_RST chooses a hard one, which is the only one here. */
+const RESET_CONTROL = { SYS_RST: 0x02, RST_CPU: 0x04 } as const
+/** Bits of port 0x92. */
+const PORT_A = { FAST_RESET: 0x01, A20: 0x02 } as const
+/** Keyboard controller commands 0xF0–0xFF pulse output port bits whose command bit is 0; bit 0 is the processor's reset. */
+const KEYBOARD_PULSE = 0xf0
+
+const stateSchema: v.GenericSchema<unknown, { resetControl: number; portA: number }> = v.strictObject({
+  resetControl: unsigned(8),
+  portA: unsigned(8),
+})
+
+class ByteRegister extends ByteRegisters {
+  readonly #read: () => number
+  readonly #write: (value: number) => void
+
+  constructor(read: () => number, write: (value: number) => void) {
+    super()
+    this.#read = read
+    this.#write = write
+  }
+
+  protected override readByte(): number {
+    return this.#read()
+  }
+
+  protected override writeByte(_offset: number, value: number): void {
+    this.#write(value)
+  }
+}
+
+/** The three reset registers. */
+export class ResetRegisters {
+  readonly #power: PowerControl
+  #resetControl = 0
+  #portA: number = PORT_A.A20
+  /** Port 0xCF9. */
+  readonly resetControl: ByteRegisters = new ByteRegister(
+    () => this.#resetControl,
+    (value) => this.#writeResetControl(value),
+  )
+  /** Port 0x92. The A20 gate reads back as written; address line 20 is never masked. */
+  readonly portA: ByteRegisters = new ByteRegister(
+    () => this.#portA,
+    (value) => this.#writePortA(value),
+  )
+  /** Port 0x64 of a machine without keyboard controller: reads as nothing there. */
+  readonly keyboardCommand: ByteRegisters = new ByteRegister(
+    () => 0xff,
+    (value) => {
+      if ((value & KEYBOARD_PULSE) === KEYBOARD_PULSE && (value & 1) === 0) this.#reset()
+    },
+  )
+
+  constructor(power: PowerControl) {
+    this.#power = power
+  }
+
+  #reset(): void {
+    this.#power.request({ type: 'reset' })
+  }
+
+  #writeResetControl(value: number): void {
+    const rising = (value & ~this.#resetControl & RESET_CONTROL.RST_CPU) !== 0
+    this.#resetControl = value & (RESET_CONTROL.SYS_RST | RESET_CONTROL.RST_CPU)
+    if (rising) this.#reset()
+  }
+
+  #writePortA(value: number): void {
+    const rising = (value & ~this.#portA & PORT_A.FAST_RESET) !== 0
+    this.#portA = value & (PORT_A.FAST_RESET | PORT_A.A20)
+    if (rising) this.#reset()
+  }
+
+  reset(): void {
+    this.#resetControl = 0
+    this.#portA = PORT_A.A20
+  }
+
+  save(): SavedState {
+    return { version: 1, data: { resetControl: this.#resetControl, portA: this.#portA } }
+  }
+
+  restore(state: SavedState): void {
+    const data = checkState(NAME, state, 1, stateSchema)
+    this.#resetControl = data.resetControl & (RESET_CONTROL.SYS_RST | RESET_CONTROL.RST_CPU)
+    this.#portA = data.portA & (PORT_A.FAST_RESET | PORT_A.A20)
+  }
+}
+
+/** Options of `@partita/emulated-chipset/reset`. */
+export interface ResetOptions {
+  /** Whether to answer the keyboard controller's reset command at port 0x64. Default: true. */
+  readonly keyboardController: boolean
+}
+
+const plugin: Plugin<ResetOptions> = definePlugin<ResetOptions>({
+  name: NAME,
+  kind: 'emulated-device',
+  contract: 1,
+  description: 'The reset registers of a PC: ports 0xCF9, 0x92 and 0x64',
+  options: v.strictObject({ keyboardController: v.optional(v.boolean(), true) }),
+  needs: [portIoToken, powerControlToken],
+  // Port 0xCF9 is inside the PCI host bridge's address register, where there is one.
+  uses: [resetRegisterHostToken],
+  provides: [],
+  create: (context): PluginInstance => {
+    const ports = context.get(portIoToken)
+    const registers = new ResetRegisters(context.get(powerControlToken))
+    const owned = new DisposableStack()
+    const host = context.find(resetRegisterHostToken)
+    owned.use(
+      host === undefined
+        ? ports.claim(0xcf9, 1, registers.resetControl)
+        : host.setResetRegister(registers.resetControl),
+    )
+    owned.use(ports.claim(0x92, 1, registers.portA))
+    if (context.options.keyboardController) owned.use(ports.claim(0x64, 1, registers.keyboardCommand))
+    return {
+      save: () => registers.save(),
+      restore: (state) => registers.restore(state),
+      reset: () => registers.reset(),
+      async [Symbol.asyncDispose]() {
+        owned.dispose()
+      },
+    }
+  },
+})
+
+export default plugin

@@ -1,0 +1,35 @@
+// Services that the parts of the chipset offer one another. A device outside the chipset sees interruptLinesToken and pciBusToken only.
+
+import { type PortHandler, type ServiceToken, serviceToken } from '@partita/interface'
+
+/** Inputs of an interrupt controller. */
+export interface InterruptController {
+  /** How many inputs it has. */
+  readonly inputs: number
+  /** Drive input `input`. Asserting an asserted input changes nothing. */
+  setInput(input: number, asserted: boolean): void
+}
+
+/** The power button of the case. */
+export interface PowerButton {
+  /** Press and let go: the guest gets a power button event (ACPI 6.5, section 4.8.2.2.1) and may shut down. */
+  press(): void
+}
+
+/** The byte-wide reset register inside the address register of PCI configuration mechanism #1. */
+export interface ResetRegisterHost {
+  /**
+   * Let `handler` answer byte accesses to port 0xCF9.
+   * @throws ChipsetError `ERR_CHIPSET_CONFLICT` when another one does
+   */
+  setResetRegister(handler: PortHandler): Disposable
+}
+
+/** The 8259A pair: inputs 0–15, without 2. */
+export const picToken: ServiceToken<InterruptController> = serviceToken('partita/emulated-chipset/pic')
+/** The I/O APIC: inputs 0–23. */
+export const ioApicToken: ServiceToken<InterruptController> = serviceToken('partita/emulated-chipset/io-apic')
+export const powerButtonToken: ServiceToken<PowerButton> = serviceToken('partita/emulated-chipset/power-button')
+export const resetRegisterHostToken: ServiceToken<ResetRegisterHost> = serviceToken(
+  'partita/emulated-chipset/reset-register-host',
+)
