@@ -11,7 +11,7 @@ import { PartitaError, type PartitaErrorOptions } from '@partita/interface'
  * - `ERR_GUEST_PACKAGE`: a package could not be unpacked, or does not contain what it should
  * - `ERR_GUEST_CACHE`: the cache directory could not be read or written
  */
-export type DefaultGuestErrorCode =
+type DefaultGuestErrorCode =
   | 'ERR_GUEST_NO_APT'
   | 'ERR_GUEST_DOWNLOAD'
   | 'ERR_GUEST_NO_PACKAGE'

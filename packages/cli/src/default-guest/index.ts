@@ -19,15 +19,8 @@ import {
   type StoredGuest,
 } from './store.ts'
 
-export { DefaultGuestError, type DefaultGuestErrorCode } from './errors.ts'
-export {
-  createProgressReporter,
-  type GuestPhase,
-  type GuestProgress,
-  type GuestProgressCallback,
-  type ProgressReporter,
-  type ProgressStream,
-} from './progress.ts'
+export { DefaultGuestError } from './errors.ts'
+export { createProgressReporter } from './progress.ts'
 
 /** The package that always depends on the current kernel. */
 const KERNEL_META_PACKAGE = 'linux-image-cloud-amd64'
@@ -83,7 +76,7 @@ export interface DefaultGuest {
 /**
  * The default guest, from the cache if it has one (then nothing touches the network), otherwise fetched and made.
  *
- * @throws {@link DefaultGuestError} with one of {@link DefaultGuestErrorCode}, and a hint
+ * @throws {@link DefaultGuestError} with a code and a hint
  * @example
  * ```ts
  * const reporter = createProgressReporter(process.stderr)

@@ -1,9 +1,9 @@
 // Tells a waiting user how the making of the default guest goes: a bar on a terminal, plain lines elsewhere.
 
 /** What is being done. */
-export type GuestPhase = 'index' | 'download' | 'unpack' | 'build'
+type GuestPhase = 'index' | 'download' | 'unpack' | 'build'
 
-export interface GuestProgress {
+interface GuestProgress {
   readonly phase: GuestPhase
   /** How much of this phase is done, 0 to 1. */
   readonly fraction: number
@@ -15,13 +15,13 @@ export interface GuestProgress {
 export type GuestProgressCallback = (progress: GuestProgress) => void
 
 /** What {@link createProgressReporter} writes to, e.g. `process.stderr`. */
-export interface ProgressStream {
+interface ProgressStream {
   readonly isTTY?: boolean
   readonly columns?: number
   write(text: string): unknown
 }
 
-export interface ProgressReporter {
+interface ProgressReporter {
   readonly report: GuestProgressCallback
   /** Takes the bar off the terminal. Harmless when nothing was reported, and when called twice. */
   clear(): void
