@@ -48,7 +48,7 @@ export function stack(): Form[] {
       fault === 'stack'
         ? ['pointer', RSP, hex(0x8000_0000_0100n), 8, 100]
         : fault === 'edge'
-          ? ['pointer', RSP, hex(WINDOW_BASE.edge + 0x3f8n), 1, 10]
+          ? ['pointer', RSP, hex(WINDOW_BASE.edge + 0x3f8n), 1, 24]
           : ['pointer', RSP, hex(fault === 'unmapped' ? UNMAPPED + 0x100n : WINDOW_BASE.near + 0xf280n), 8, 8]
     const window = fault === 'edge' ? 'edge' : 'near'
     f.raw(`PUSH64 rcx on ${fault} stack`, [0x51], [step], [], window)

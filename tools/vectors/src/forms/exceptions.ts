@@ -116,7 +116,6 @@ export function exceptions(): Form[] {
     f.raw(`user ${name}`, code, [['pointer', RBX, hex(WINDOW_BASE.near + 0x100n), 1, 1], ['pointer', RDI, hex(WINDOW_BASE.near + 0x100n), 1, 1], ['pointer', RSI, hex(WINDOW_BASE.near + 0x100n), 1, 1], ['range', RCX, 8, 1, 3]])
   f.raw('INT3', [0xcc])
   f.raw('INT 3 in two bytes', [0xcd, 3])
-  f.raw('INT1', [0xf1])
   f.raw('INT 4', [0xcd, 4])
   // Single steps: the trap comes after the instruction, and a fault of the instruction comes first.
   const step: Step = ['flags', -1, TF]
