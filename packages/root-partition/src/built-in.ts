@@ -1,0 +1,27 @@
+// The plug-in packages that come with the root partition, and the devices that a VM has when its configuration names none. Data alone: these
+// packages come in by the same door as a stranger's.
+
+/** Packages whose plug-ins are listed and found by name without being asked for. */
+export const BUILT_IN_PACKAGES: readonly string[] = [
+  '@partita/processor-x86',
+  '@partita/emulated-chipset',
+  '@partita/emulated-serial',
+  '@partita/emulated-ide',
+]
+
+/** The processor of a VM whose configuration names none. */
+export const DEFAULT_PROCESSOR = '@partita/processor-x86'
+
+/** The devices of a VM whose configuration names none: the fixed part of a PC. */
+export const DEFAULT_DEVICES: readonly { readonly plugin: string; readonly options?: unknown }[] = [
+  { plugin: '@partita/emulated-chipset/pic' },
+  { plugin: '@partita/emulated-chipset/io-apic' },
+  { plugin: '@partita/emulated-chipset/interrupt-lines' },
+  { plugin: '@partita/emulated-chipset/pit' },
+  { plugin: '@partita/emulated-chipset/rtc' },
+  { plugin: '@partita/emulated-chipset/power-management' },
+  { plugin: '@partita/emulated-chipset/pci' },
+  { plugin: '@partita/emulated-chipset/reset' },
+  { plugin: '@partita/emulated-chipset/debug-exit' },
+  { plugin: '@partita/emulated-serial' },
+]

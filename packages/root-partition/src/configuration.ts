@@ -1,0 +1,96 @@
+// The configuration of a VM: plain data, checked before anything is made of it.
+
+import { MAXIMUM_RAM, MINIMUM_RAM, PAGE_SIZE } from '@partita/hypervisor'
+import * as v from 'valibot'
+import { DEFAULT_DEVICES, DEFAULT_PROCESSOR } from './built-in.ts'
+import { RootPartitionError } from './error.ts'
+
+/** A plug-in in a configuration. */
+export interface PluginConfiguration {
+  /** Name, npm package or path. */
+  readonly plugin: string
+  /** What the plug-in's own schema takes; `{}` where omitted. */
+  readonly options?: unknown
+  readonly id?: string | undefined
+}
+
+/** What a VM boots. Files are named as the embedder's `readFile` knows them. */
+export interface BootConfiguration {
+  /** `auto` looks into the kernel's file. */
+  readonly type: 'auto' | 'linux' | 'multiboot'
+  readonly kernel: string
+  /** Linux: the initial ramdisk. Multiboot: the first module. */
+  readonly initrd?: string | undefined
+  readonly commandLine: string
+  /** Multiboot alone: further modules. */
+  readonly modules: readonly { readonly file: string; readonly commandLine: string }[]
+}
+
+/** A VM's configuration with nothing left out. */
+export interface VmConfiguration {
+  readonly name: string
+  readonly processor: PluginConfiguration
+  /** Bytes of RAM. */
+  readonly memory: number
+  readonly virtualProcessors: number
+  readonly devices: readonly PluginConfiguration[]
+  readonly boot?: BootConfiguration | undefined
+  /** What the guest's request for a reset does. */
+  readonly onReset: 'restart' | 'end'
+}
+
+const MEBIBYTE = 2 ** 20
+
+const pluginReference = v.pipe(v.string(), v.nonEmpty('must name a plug-in'))
+const plugin: v.GenericSchema<unknown, PluginConfiguration> = v.union([
+  v.pipe(
+    pluginReference,
+    v.transform((name) => ({ plugin: name })),
+  ),
+  v.strictObject({
+    plugin: pluginReference,
+    options: v.optional(v.unknown()),
+    id: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  }),
+])
+
+const boot: v.GenericSchema<unknown, BootConfiguration> = v.strictObject({
+  type: v.optional(v.picklist(['auto', 'linux', 'multiboot']), 'auto'),
+  kernel: v.pipe(v.string(), v.nonEmpty('must name a file')),
+  initrd: v.optional(v.pipe(v.string(), v.nonEmpty('must name a file'))),
+  commandLine: v.optional(v.string(), ''),
+  modules: v.optional(
+    v.array(v.strictObject({ file: v.pipe(v.string(), v.nonEmpty()), commandLine: v.optional(v.string(), '') })),
+    [],
+  ),
+})
+
+/** The schema of a VM's configuration. Memory is in bytes. */
+export const vmConfigurationSchema: v.GenericSchema<unknown, VmConfiguration> = v.strictObject({
+  name: v.optional(v.pipe(v.string(), v.nonEmpty()), 'vm'),
+  processor: v.optional(plugin, { plugin: DEFAULT_PROCESSOR }),
+  memory: v.pipe(
+    v.number(),
+    v.safeInteger('must be a whole number of bytes'),
+    v.minValue(MINIMUM_RAM, `must be at least ${MINIMUM_RAM / MEBIBYTE} MiB`),
+    v.maxValue(MAXIMUM_RAM, `must be at most ${MAXIMUM_RAM / MEBIBYTE} MiB`),
+    v.multipleOf(PAGE_SIZE, `must be whole pages of ${PAGE_SIZE} bytes`),
+  ),
+  virtualProcessors: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(64)), 1),
+  devices: v.optional(v.array(plugin), [...DEFAULT_DEVICES]),
+  boot: v.optional(boot),
+  onReset: v.optional(v.picklist(['restart', 'end']), 'restart'),
+})
+
+/**
+ * Check and complete a VM's configuration.
+ * @throws RootPartitionError `ERR_VM_CONFIGURATION`; the message names the first wrong place, `data.issues` all of them
+ */
+export function parseVmConfiguration(input: unknown): VmConfiguration {
+  const result = v.safeParse(vmConfigurationSchema, input)
+  if (result.success) return result.output
+  const issues = result.issues.map((issue) => `${v.getDotPath(issue) ?? 'configuration'}: ${issue.message}`)
+  throw new RootPartitionError('ERR_VM_CONFIGURATION', `The VM's configuration is wrong: ${issues[0]}`, {
+    data: { issues },
+  })
+}

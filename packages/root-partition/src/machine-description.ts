@@ -1,0 +1,39 @@
+// What the ACPI tables say of a VM, from the plug-ins that it has: a guest must not look for hardware that is not there.
+
+import type { AcpiConfiguration } from '@partita/firmware'
+import type { PlannedPlugin } from './plugin-plan.ts'
+
+/** The plug-ins whose presence the tables report. */
+const CHIPSET = {
+  PIC: '@partita/emulated-chipset/pic',
+  PIT: '@partita/emulated-chipset/pit',
+  RTC: '@partita/emulated-chipset/rtc',
+  IO_APIC: '@partita/emulated-chipset/io-apic',
+  POWER: '@partita/emulated-chipset/power-management',
+  PCI: '@partita/emulated-chipset/pci',
+} as const
+const SERIAL = '@partita/emulated-serial'
+
+/** Describe a VM. `false` (no tables) for one without power management: the tables cannot leave it out. */
+export function describeMachine(
+  virtualProcessors: number,
+  planned: readonly PlannedPlugin[],
+): AcpiConfiguration | false {
+  const names = new Set(planned.map(({ plugin }) => plugin.name))
+  if (!names.has(CHIPSET.POWER)) return false
+  const serialPorts = planned.filter(({ plugin }) => plugin.name === SERIAL).map(({ options }) => serialPort(options))
+  return {
+    processors: Array.from({ length: virtualProcessors }, (_, apicId) => ({ apicId })),
+    pic: names.has(CHIPSET.PIC),
+    pit: names.has(CHIPSET.PIT),
+    rtc: names.has(CHIPSET.RTC),
+    ...(!names.has(CHIPSET.IO_APIC) && { ioApics: [] }),
+    ...(!names.has(CHIPSET.PCI) && { pci: false }),
+    serialPorts: serialPorts.filter((port) => port !== undefined),
+  }
+}
+
+function serialPort(options: unknown): { port: number; interrupt: number } | undefined {
+  const { port, interrupt } = (options ?? {}) as { port?: unknown; interrupt?: unknown }
+  return typeof port === 'number' && typeof interrupt === 'number' ? { port, interrupt } : undefined
+}

@@ -1,0 +1,5 @@
+/**
+ * The root partition's parts that need Node.
+ * @packageDocumentation
+ */
+export { isPath, NodePackageSource, type NodePackageSourceOptions } from './package-source.node.ts'

@@ -1,0 +1,99 @@
+// Plug-in packages by Node's module resolution: the built-in ones from this package's own dependencies, a stranger's from the directory that
+// the user is in.
+
+import { readFile, stat } from 'node:fs/promises'
+import { createRequire, findPackageJSON } from 'node:module'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { FoundPackage, PackageSource } from './package-source.ts'
+
+/** Options of {@link NodePackageSource}. */
+export interface NodePackageSourceOptions {
+  /** Directory that relative paths and npm names are resolved from, before this package's own dependencies. */
+  readonly directory: string
+}
+
+/** Finds packages as Node does. */
+export class NodePackageSource implements PackageSource {
+  readonly #directory: string
+
+  constructor(options: NodePackageSourceOptions) {
+    this.#directory = options.directory
+  }
+
+  async find(name: string): Promise<FoundPackage | undefined> {
+    const manifestFile = isPath(name) ? join(resolve(this.#directory, name), 'package.json') : this.#findByName(name)
+    if (manifestFile === undefined) return undefined
+    let text: string
+    try {
+      text = await readFile(manifestFile, 'utf8')
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
+    }
+    return {
+      json: JSON.parse(text),
+      location: isPath(name) ? name : manifestFile,
+      load: async (exportPath) => import(await resolveExport(manifestFile, text, exportPath)),
+    }
+  }
+
+  async loadFile(path: string): Promise<Readonly<Record<string, unknown>>> {
+    return import(pathToFileURL(resolve(this.#directory, path)).href)
+  }
+
+  #findByName(name: string): string | undefined {
+    const ownModule = import.meta.url
+    for (const base of [pathToFileURL(join(this.#directory, 'package.json')).href, ownModule]) {
+      try {
+        const found = findPackageJSON(name, base)
+        if (found !== undefined) return found
+      } catch {
+        // Not there: the next base.
+      }
+    }
+    return undefined
+  }
+}
+
+/** Whether a reference is a path and not an npm name. */
+export function isPath(reference: string): boolean {
+  return /^\.{1,2}([\\/]|$)/.test(reference) || isAbsolute(reference)
+}
+
+/** A package may refer to itself by its name, with all the conditions of its exports. */
+async function resolveExport(manifestFile: string, text: string, exportPath: string): Promise<string> {
+  const { name, exports, main } = JSON.parse(text) as { name: string; exports?: unknown; main?: string }
+  if (exports === undefined && exportPath === '.') {
+    return pathToFileURL(join(dirname(manifestFile), main ?? 'index.js')).href
+  }
+  const require = createRequire(manifestFile)
+  const specifier = exportPath === '.' ? name : `${name}${exportPath.slice(1)}`
+  try {
+    return pathToFileURL(require.resolve(specifier)).href
+  } catch (error) {
+    // require() does not know the condition "import".
+    const target = importTarget(exports, exportPath)
+    if (target === undefined) throw error
+    const file = join(dirname(manifestFile), target)
+    await stat(file)
+    return pathToFileURL(file).href
+  }
+}
+
+function importTarget(exports: unknown, exportPath: string): string | undefined {
+  const entry =
+    isObject(exports) && exportPath in exports ? exports[exportPath] : exportPath === '.' ? exports : undefined
+  const target = isObject(entry) ? (entry['node'] ?? entry['import'] ?? entry['default']) : entry
+  if (isObject(target)) return importTarget({ '.': target }, '.')
+  return typeof target === 'string' ? target : undefined
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isMissing(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code
+  return code === 'ENOENT' || code === 'ENOTDIR'
+}

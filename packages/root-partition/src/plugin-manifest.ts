@@ -1,0 +1,70 @@
+// The manifest of a plug-in package: key `partita` of its package.json. Reading it runs nothing of the package.
+
+import type { PluginKind, PluginManifest } from '@partita/interface'
+import * as v from 'valibot'
+import { RootPartitionError } from './error.ts'
+
+/** The kinds of the contract. */
+export const PLUGIN_KINDS: readonly PluginKind[] = [
+  'processor',
+  'emulated-device',
+  'vsp',
+  'firmware',
+  'disk-format',
+  'network-backend',
+  'service',
+]
+
+const manifestSchema: v.GenericSchema<unknown, PluginManifest> = v.object({
+  plugins: v.array(
+    v.object({
+      name: v.pipe(v.string(), v.nonEmpty()),
+      kind: v.picklist(PLUGIN_KINDS),
+      contract: v.pipe(v.number(), v.safeInteger()),
+      description: v.string(),
+      export: v.pipe(v.string(), v.regex(/^\.(\/.+)?$/, 'must be "." or "./…"')),
+    }),
+  ),
+})
+
+const packageSchema = v.object({
+  name: v.pipe(v.string(), v.nonEmpty()),
+  version: v.optional(v.string(), '0.0.0'),
+  partita: manifestSchema,
+})
+
+/** What a `package.json` says of its plug-ins. */
+export interface PackageManifest {
+  readonly name: string
+  readonly version: string
+  readonly plugins: PluginManifest['plugins']
+}
+
+/**
+ * Read the content of a `package.json`.
+ * @throws RootPartitionError `ERR_PLUGIN_INVALID` when it has no manifest or a wrong one
+ */
+export function parsePackageManifest(json: unknown, location: string): PackageManifest {
+  if (typeof json === 'object' && json !== null && !('partita' in json)) {
+    throw new RootPartitionError(
+      'ERR_PLUGIN_INVALID',
+      `${location} has no plug-ins: its package.json has no key "partita"`,
+      {
+        data: { location },
+      },
+    )
+  }
+  const result = v.safeParse(packageSchema, json)
+  if (!result.success) {
+    const issue = result.issues[0]
+    throw new RootPartitionError(
+      'ERR_PLUGIN_INVALID',
+      `The plug-in manifest of ${location} is wrong at ${v.getDotPath(issue) ?? 'its root'}: ${issue.message}`,
+      {
+        data: { location },
+      },
+    )
+  }
+  const { name, version, partita } = result.output
+  return { name, version, plugins: partita.plugins }
+}

@@ -1,0 +1,143 @@
+// Resolves the plug-ins of a VM before any of them starts: loads them, checks kinds and options, matches needs with what is provided, and
+// orders them so that each comes after what it needs.
+
+import type { Plugin, PluginKind } from '@partita/interface'
+import { RootPartitionError } from './error.ts'
+import type { PluginRegistry } from './plugin-registry.ts'
+import { didYouMean } from './suggestion.ts'
+
+/** An issue of a Standard Schema. */
+interface SchemaIssue {
+  readonly message: string
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
+}
+
+/** A plug-in that a configuration asks for. */
+export interface PluginRequest {
+  /** Its reference, as {@link PluginRegistry.load} takes it, or the plug-in itself. */
+  readonly plugin: string | Plugin
+  readonly options?: unknown
+  /** Its id in the VM; its name, or `name#2`, … where omitted. */
+  readonly id?: string | undefined
+  /** The kinds that belong in this place; any where omitted. */
+  readonly kinds?: readonly PluginKind[]
+}
+
+/** A plug-in that is ready to start. */
+export interface PlannedPlugin {
+  readonly id: string
+  readonly plugin: Plugin
+  /** The schema's output. */
+  readonly options: unknown
+}
+
+/**
+ * Check all requests and put them in order of need; among equals the order of the requests stays.
+ *
+ * @param services names of the services that are there already
+ * @throws RootPartitionError any of the `ERR_PLUGIN_…` codes
+ */
+export async function planPlugins(
+  registry: PluginRegistry,
+  requests: readonly PluginRequest[],
+  services: Iterable<string>,
+): Promise<PlannedPlugin[]> {
+  const loaded: { request: PluginRequest; plugin: Plugin; id: string }[] = []
+  const ids = new Set<string>()
+  for (const request of requests) {
+    const plugin = typeof request.plugin === 'string' ? await registry.load(request.plugin) : request.plugin
+    checkKind(plugin, request)
+    loaded.push({ request, plugin, id: chooseId(plugin, request, ids) })
+  }
+  const planned: PlannedPlugin[] = []
+  for (const { request, plugin, id } of loaded) {
+    planned.push({ id, plugin, options: await checkOptions(plugin, id, request.options ?? {}) })
+  }
+  return order(planned, new Set(services))
+}
+
+function checkKind(plugin: Plugin, { kinds }: PluginRequest): void {
+  if (kinds === undefined || kinds.includes(plugin.kind)) return
+  throw new RootPartitionError(
+    'ERR_PLUGIN_INVALID',
+    `The plug-in ${plugin.name} is of kind ${plugin.kind}; ${kinds.join(' or ')} is wanted here`,
+    {
+      data: { plugin: plugin.name, kind: plugin.kind },
+    },
+  )
+}
+
+function chooseId(plugin: Plugin, request: PluginRequest, ids: Set<string>): string {
+  let id = request.id ?? plugin.name
+  if (request.id === undefined) {
+    for (let instance = 2; ids.has(id); instance++) id = `${plugin.name}#${instance}`
+  } else if (ids.has(id)) {
+    throw new RootPartitionError('ERR_PLUGIN_DUPLICATE', `Two plug-ins have the id ${id}`, { data: { id } })
+  }
+  ids.add(id)
+  return id
+}
+
+async function checkOptions(plugin: Plugin, id: string, options: unknown): Promise<unknown> {
+  const result = await plugin.options['~standard'].validate(options)
+  if (result.issues === undefined) return result.value
+  const issues = result.issues.map(describeIssue)
+  throw new RootPartitionError('ERR_PLUGIN_OPTIONS', `The options of ${id} are wrong: ${issues.join('; ')}`, {
+    data: { plugin: plugin.name, id, issues },
+  })
+}
+
+function describeIssue({ message, path }: SchemaIssue): string {
+  if (path === undefined || path.length === 0) return message
+  const keys = path.map((segment) => String(typeof segment === 'object' ? segment.key : segment))
+  return `${keys.join('.')}: ${message}`
+}
+
+function order(planned: readonly PlannedPlugin[], present: ReadonlySet<string>): PlannedPlugin[] {
+  const providers = new Map<string, PlannedPlugin>()
+  for (const entry of planned) {
+    for (const { name } of entry.plugin.provides) {
+      const other = providers.get(name)?.id ?? (present.has(name) ? 'the host' : undefined)
+      if (other !== undefined) {
+        throw new RootPartitionError('ERR_PLUGIN_DUPLICATE', `Both ${other} and ${entry.id} provide ${name}`, {
+          hint: 'Leave one of them out of the configuration.',
+          data: { service: name, providers: [other, entry.id] },
+        })
+      }
+      providers.set(name, entry)
+    }
+  }
+  for (const { id, plugin } of planned) {
+    const missing = plugin.needs.find(({ name }) => !providers.has(name) && !present.has(name))
+    if (missing === undefined) continue
+    const near = didYouMean(missing.name, [...providers.keys(), ...present])
+    throw new RootPartitionError('ERR_PLUGIN_NEEDS', `${id} needs ${missing.name}, which nothing provides`, {
+      hint: near ?? `Add a plug-in that provides ${missing.name} to the configuration.`,
+      data: { id, service: missing.name },
+    })
+  }
+
+  const ordered: PlannedPlugin[] = []
+  const done = new Set<PlannedPlugin>()
+  const trail: PlannedPlugin[] = []
+  const visit = (entry: PlannedPlugin): void => {
+    if (done.has(entry)) return
+    const index = trail.indexOf(entry)
+    if (index >= 0) {
+      const circle = [...trail.slice(index), entry].map(({ id }) => id)
+      throw new RootPartitionError('ERR_PLUGIN_CYCLE', `Plug-ins need one another: ${circle.join(' → ')}`, {
+        data: { circle },
+      })
+    }
+    trail.push(entry)
+    for (const { name } of [...entry.plugin.needs, ...(entry.plugin.uses ?? [])]) {
+      const provider = providers.get(name)
+      if (provider !== undefined) visit(provider)
+    }
+    trail.pop()
+    done.add(entry)
+    ordered.push(entry)
+  }
+  for (const entry of planned) visit(entry)
+  return ordered
+}

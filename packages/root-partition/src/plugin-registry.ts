@@ -1,0 +1,263 @@
+// The plug-in registry: knows plug-ins by their packages' manifests, and loads a plug-in's module only when a VM uses it.
+
+import { PLUGIN_CONTRACT, type Plugin, type PluginKind } from '@partita/interface'
+import * as v from 'valibot'
+import { BUILT_IN_PACKAGES } from './built-in.ts'
+import { RootPartitionError } from './error.ts'
+import type { FoundPackage, PackageSource } from './package-source.ts'
+import { type PackageManifest, PLUGIN_KINDS, parsePackageManifest } from './plugin-manifest.ts'
+import { didYouMean } from './suggestion.ts'
+
+/** One line of a listing. */
+export interface PluginListing {
+  readonly name: string
+  readonly kind: PluginKind
+  readonly contract: number
+  readonly description: string
+  readonly package: string
+  readonly version: string
+  /** False for one that was written for another version of the contract. */
+  readonly usable: boolean
+}
+
+/** A plug-in that is known by its manifest. */
+interface KnownPlugin extends PluginListing {
+  readonly export: string
+  readonly found: FoundPackage
+}
+
+/** Options of {@link PluginRegistry}. */
+export interface PluginRegistryOptions {
+  readonly source: PackageSource
+  /** Packages that are listed, and found by the short names of their plug-ins. {@link BUILT_IN_PACKAGES} where omitted. */
+  readonly packages?: readonly string[]
+  /** Plug-ins that are there already, without a package: an embedder's own, or a test's. */
+  readonly plugins?: readonly Plugin<never>[]
+}
+
+// `create` and the schema's validate cannot be looked into before they are called.
+const isFunction = v.function()
+const tokens = v.array(v.object({ name: v.pipe(v.string(), v.nonEmpty()) }))
+const pluginSchema = v.object({
+  name: v.pipe(v.string(), v.nonEmpty()),
+  kind: v.picklist(PLUGIN_KINDS),
+  contract: v.number(),
+  description: v.string(),
+  options: v.custom<Plugin['options']>(isStandardSchema, 'must be a Standard Schema'),
+  needs: tokens,
+  uses: v.optional(tokens),
+  provides: tokens,
+  create: isFunction,
+})
+
+/**
+ * Finds plug-ins.
+ *
+ * @example
+ * ```ts
+ * const registry = new PluginRegistry({ source: new NodePackageSource({ directory: process.cwd() }) })
+ * for (const { name, description } of await registry.list()) …
+ * ```
+ */
+export class PluginRegistry {
+  readonly #source: PackageSource
+  readonly #packages: readonly string[]
+  readonly #given: ReadonlyMap<string, Plugin>
+  readonly #manifests = new Map<string, Promise<readonly KnownPlugin[] | undefined>>()
+
+  constructor(options: PluginRegistryOptions) {
+    this.#source = options.source
+    this.#packages = options.packages ?? BUILT_IN_PACKAGES
+    this.#given = new Map((options.plugins ?? []).map((plugin) => [plugin.name, plugin as unknown as Plugin]))
+  }
+
+  /**
+   * The plug-ins of the built-in packages, and of `packages` (npm names or paths). Runs none of them.
+   * @throws RootPartitionError `ERR_PLUGIN_UNKNOWN`, `ERR_PLUGIN_INVALID` for `packages`
+   */
+  async list(packages: readonly string[] = []): Promise<PluginListing[]> {
+    const listings: PluginListing[] = [...this.#given.values()].map((plugin) => ({
+      name: plugin.name,
+      kind: plugin.kind,
+      contract: plugin.contract,
+      description: plugin.description,
+      package: plugin.name,
+      version: '',
+      usable: plugin.contract === PLUGIN_CONTRACT,
+    }))
+    for (const name of this.#packages) listings.push(...((await this.#known(name)) ?? []))
+    for (const name of packages) {
+      const known = await this.#known(name)
+      if (known === undefined) throw await this.#unknown(name)
+      listings.push(...known)
+    }
+    return listings.map(({ name, kind, contract, description, package: packageName, version, usable }) => ({
+      name,
+      kind,
+      contract,
+      description,
+      package: packageName,
+      version,
+      usable,
+    }))
+  }
+
+  /**
+   * Load the plug-in that `reference` names: a plug-in's name (for built-in ones also without `@partita/`), the npm name of a package with one plug-in,
+   * the path of such a package's directory, or the path of a module.
+   * @throws RootPartitionError `ERR_PLUGIN_UNKNOWN`, `ERR_PLUGIN_CONTRACT`, `ERR_PLUGIN_INVALID`
+   */
+  async load(reference: string): Promise<Plugin> {
+    const given = this.#given.get(reference)
+    if (given !== undefined) {
+      checkContract(given.name, given.contract)
+      return checkPlugin(given, given.name)
+    }
+    if (isModuleFile(reference)) return this.#loadFile(reference)
+    const known = await this.#locate(reference)
+    checkContract(known.name, known.contract)
+    let module: Readonly<Record<string, unknown>>
+    try {
+      module = await known.found.load(known.export)
+    } catch (cause) {
+      throw new RootPartitionError(
+        'ERR_PLUGIN_INVALID',
+        `The plug-in ${known.name} cannot be loaded: ${messageOf(cause)}`,
+        { cause },
+      )
+    }
+    const plugin = checkPlugin(module['default'], known.name)
+    for (const key of ['name', 'kind', 'contract'] as const) {
+      if (plugin[key] !== known[key]) {
+        throw new RootPartitionError(
+          'ERR_PLUGIN_INVALID',
+          `The plug-in ${known.name} is not what its manifest says: ${key} is ${plugin[key]}, not ${known[key]}`,
+        )
+      }
+    }
+    return plugin
+  }
+
+  async #loadFile(path: string): Promise<Plugin> {
+    let module: Readonly<Record<string, unknown>>
+    try {
+      module = await this.#source.loadFile(path)
+    } catch (cause) {
+      const missing = ['ENOENT', 'ERR_MODULE_NOT_FOUND'].includes(String((cause as { code?: unknown }).code))
+      throw new RootPartitionError(
+        missing ? 'ERR_PLUGIN_UNKNOWN' : 'ERR_PLUGIN_INVALID',
+        `The plug-in ${path} cannot be loaded: ${messageOf(cause)}`,
+        { cause },
+      )
+    }
+    const plugin = module['default']
+    const contract = (plugin as { contract?: unknown } | undefined)?.contract
+    if (typeof contract === 'number') checkContract(path, contract)
+    return checkPlugin(plugin, path)
+  }
+
+  async #locate(reference: string): Promise<KnownPlugin> {
+    for (const name of this.#packages) {
+      const known = await this.#known(name)
+      const match = known?.find((plugin) => plugin.name === reference || plugin.name === `@partita/${reference}`)
+      if (match !== undefined) return match
+    }
+    const isPath = /^(\.{0,2}[\\/]|\.{1,2}$|[A-Za-z]:[\\/])/.test(reference)
+    const packageName = isPath ? reference : /^(@[^/]+\/)?[^/]+/.exec(reference)?.[0]
+    const known = packageName === undefined ? undefined : await this.#known(packageName)
+    if (known === undefined) throw await this.#unknown(reference)
+    const match =
+      known.find((plugin) => plugin.name === reference) ??
+      (packageName === reference && known.length === 1 ? known[0] : undefined)
+    if (match === undefined) throw await this.#unknown(reference, known)
+    return match
+  }
+
+  /** The plug-ins of a package by its manifest; `undefined` when there is no such package. */
+  #known(packageName: string): Promise<readonly KnownPlugin[] | undefined> {
+    let known = this.#manifests.get(packageName)
+    if (known === undefined) {
+      known = this.#read(packageName)
+      this.#manifests.set(packageName, known)
+    }
+    return known
+  }
+
+  async #read(packageName: string): Promise<readonly KnownPlugin[] | undefined> {
+    let found: FoundPackage | undefined
+    try {
+      found = await this.#source.find(packageName)
+    } catch (cause) {
+      throw new RootPartitionError(
+        'ERR_PLUGIN_INVALID',
+        `The package ${packageName} cannot be read: ${messageOf(cause)}`,
+        { cause },
+      )
+    }
+    if (found === undefined) return undefined
+    const manifest: PackageManifest = parsePackageManifest(found.json, packageName)
+    return manifest.plugins.map((plugin) => ({
+      ...plugin,
+      package: manifest.name,
+      version: manifest.version,
+      usable: plugin.contract === PLUGIN_CONTRACT,
+      found,
+    }))
+  }
+
+  async #unknown(reference: string, siblings: readonly KnownPlugin[] = []): Promise<RootPartitionError> {
+    const names = [...(await this.list()), ...siblings].map(({ name }) => name)
+    const hint =
+      didYouMean(reference, names) ??
+      (siblings.length > 0
+        ? `That package has ${siblings.map(({ name }) => name).join(', ')}.`
+        : '`partita plugins` lists the built-in ones; another needs its npm package installed, or a path that starts with "./".')
+    return new RootPartitionError('ERR_PLUGIN_UNKNOWN', `There is no plug-in ${reference}`, {
+      hint,
+      data: { reference },
+    })
+  }
+}
+
+/** Whether a reference names a module and not a package. */
+function isModuleFile(reference: string): boolean {
+  return /^(\.{0,2}[\\/]|[A-Za-z]:[\\/]).*\.[cm]?[jt]s$/.test(reference)
+}
+
+function checkContract(name: string, contract: number): void {
+  if (contract === PLUGIN_CONTRACT) return
+  const older = contract < PLUGIN_CONTRACT
+  throw new RootPartitionError(
+    'ERR_PLUGIN_CONTRACT',
+    `The plug-in ${name} is written for version ${contract} of the plug-in contract, this is version ${PLUGIN_CONTRACT}`,
+    {
+      hint: older
+        ? 'Look for a newer version of the plug-in.'
+        : 'Update Partita, or take an older version of the plug-in.',
+      data: { plugin: name, contract },
+    },
+  )
+}
+
+function checkPlugin(value: unknown, name: string): Plugin {
+  const result = v.safeParse(pluginSchema, value)
+  if (result.success) return value as Plugin
+  const issue = result.issues[0]
+  const where = v.getDotPath(issue)
+  throw new RootPartitionError(
+    'ERR_PLUGIN_INVALID',
+    where === null
+      ? `The default export of ${name} is not a plug-in`
+      : `The plug-in ${name} is wrong at ${where}: ${issue.message}`,
+  )
+}
+
+function isStandardSchema(value: unknown): boolean {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
+  const standard = (value as { '~standard'?: { version?: unknown; validate?: unknown } })['~standard']
+  return standard?.version === 1 && typeof standard.validate === 'function'
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
