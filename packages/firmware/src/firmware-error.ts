@@ -35,7 +35,6 @@ export type FirmwareErrorCode =
 export class FirmwareError extends PartitaError {
   declare readonly code: FirmwareErrorCode
 
-  // biome-ignore lint/complexity/noUselessConstructor: it narrows the type of `code`.
   constructor(code: FirmwareErrorCode, message: string, options?: PartitaErrorOptions) {
     super(code, message, options)
   }

@@ -288,13 +288,13 @@ function checkConfiguration(configuration: CompleteAcpiConfiguration): void {
     power.reset === undefined || (isPort(power.reset.port, 1) && within(power.reset.value, 256)),
     'The reset register is out of range',
   )
-  for (const range of [pci && pci.window32, vmbus && vmbus.window32]) {
+  for (const { window32: range } of [pci, vmbus].filter((window) => window !== false)) {
     check(
       !range || (within(range.base, 2 ** 32) && range.length > 0 && range.base + range.length <= 2 ** 32),
       'A memory window under 4 GiB is out of range',
     )
   }
-  for (const range of [pci && pci.window64, vmbus && vmbus.window64]) {
+  for (const { window64: range } of [pci, vmbus].filter((window) => window !== false)) {
     check(
       !range || (within(range.base, 2 ** 52) && range.length > 0 && range.base + range.length <= 2 ** 52),
       'A memory window is out of range',

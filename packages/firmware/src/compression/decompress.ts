@@ -9,7 +9,7 @@ import { decompressLz4Legacy } from './lz4-legacy.ts'
 export type CompressionFormat = 'none' | 'gzip' | 'lz4' | 'zstd' | 'xz' | 'lzma' | 'bzip2' | 'lzo'
 
 /**
- * Decompress `payload` to at most `limit` bytes. `size` is the expected size in bytes, where the image tells it.
+ * Decompress `payload` to at most `limit` bytes. `size` is the expected size in bytes if the payload's last four bytes tell it, as a kernel's do.
  * It may throw anything: the loader makes an `ERR_KERNEL_CORRUPT` of it.
  */
 export type Decompressor = (
@@ -37,12 +37,17 @@ export function detectCompression(bytes: Uint8Array): CompressionFormat | undefi
   return MAGIC.find(([, magic]) => magic.every((byte, index) => bytes[index] === byte))?.[0]
 }
 
+/** Bytes of the size that a kernel's build appends. Only gzip has it as a part of the format. */
+const SIZE_FIELD = 4
+
 /** The formats that this package decompresses itself. xz, lzma, bzip2 and lzo are left to the guest, or to a given decompressor. */
 export const builtInDecompressors: Decompressors = {
   gzip: decompressGzip,
   lz4: (payload, limit, size) => decompressLz4Legacy(payload, limit, size),
   zstd: (payload, limit, size) =>
-    decompressZstd(payload, size !== undefined && size <= limit ? new Uint8Array(size) : undefined),
+    size === undefined
+      ? decompressZstd(payload)
+      : decompressZstd(payload.subarray(0, payload.length - SIZE_FIELD), new Uint8Array(Math.min(size, limit))),
 }
 
 /** RFC 1952, with the platform's own inflater. Bytes after the member (the kernel appends the size) end it. */
