@@ -24,7 +24,24 @@ import { ignored } from './undefined.ts'
 /** Twice the error that RCPPS may have: the measured value has its own. */
 const RECIPROCAL_TOLERANCE: number = 3 / 4096
 
-const GPR = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15']
+const GPR = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+]
 
 function view(record: Uint8Array): DataView {
   return new DataView(record.buffer, record.byteOffset, RECORD_SIZE)
@@ -54,7 +71,12 @@ function neighbours(a: DataView, b: DataView, at: number): boolean {
  * The differences between a measured result and another one, in words, or null. All records have `RECORD_SIZE` bytes;
  * FOP, FIP and FDP are not compared, for none of them is part of what a program computes and processors differ in when they set them.
  */
-export function differences(form: FormVectors, request: Uint8Array, expected: Uint8Array, actual: Uint8Array): string[] | null {
+export function differences(
+  form: FormVectors,
+  request: Uint8Array,
+  expected: Uint8Array,
+  actual: Uint8Array,
+): string[] | null {
   const list: string[] = []
   const q = view(request)
   const e = view(expected)
@@ -76,16 +98,22 @@ export function differences(form: FormVectors, request: Uint8Array, expected: Ui
   number('rip', e.getBigUint64(AT_RIP, true), a.getBigUint64(AT_RIP, true))
   number('rflags', e.getUint32(AT_RFLAGS, true) & ~skip.flags, a.getUint32(AT_RFLAGS, true) & ~skip.flags)
   for (let i = 0; i < 16; i++)
-    if (!(skip.gpr & (1 << i))) number(GPR[i]!, e.getBigUint64(AT_GPR + i * 8, true), a.getBigUint64(AT_GPR + i * 8, true))
+    if (!(skip.gpr & (1 << i)))
+      number(GPR[i]!, e.getBigUint64(AT_GPR + i * 8, true), a.getBigUint64(AT_GPR + i * 8, true))
   number('mxcsr', e.getUint32(AT_MXCSR, true), a.getUint32(AT_MXCSR, true))
   number('fcw', e.getUint16(AT_FCW, true), a.getUint16(AT_FCW, true))
   number('fsw', e.getUint16(AT_FSW, true) & ~skip.fsw, a.getUint16(AT_FSW, true) & ~skip.fsw)
   number('ftw', e.getUint8(AT_FTW), a.getUint8(AT_FTW))
   for (let i = 0; i < 8; i++) {
     const at = AT_ST + i * 16
-    if (e.getBigUint64(at, true) === a.getBigUint64(at, true) && e.getUint16(at + 8, true) === a.getUint16(at + 8, true)) continue
+    if (
+      e.getBigUint64(at, true) === a.getBigUint64(at, true) &&
+      e.getUint16(at + 8, true) === a.getUint16(at + 8, true)
+    )
+      continue
     if (skip.tolerance === 'x87' && neighbours(e, a, at)) continue
-    const text = (v: DataView): string => `${hex(v.getUint16(at + 8, true)).padStart(4, '0')}:${hex(v.getBigUint64(at, true)).padStart(16, '0')}`
+    const text = (v: DataView): string =>
+      `${hex(v.getUint16(at + 8, true)).padStart(4, '0')}:${hex(v.getBigUint64(at, true)).padStart(16, '0')}`
     list.push(`st${i} ${text(e)}, got ${text(a)}`)
   }
   for (let i = 0; i < 16; i++) {
@@ -102,7 +130,8 @@ export function differences(form: FormVectors, request: Uint8Array, expected: Ui
   for (let i = 0; i < WINDOW_SIZE; i++) {
     if (expected[AT_WINDOW + i] === actual[AT_WINDOW + i]) continue
     if (skip.memory.some(([offset, length]) => i >= offset && i < offset + length)) continue
-    if (wrong++ < 4) list.push(`memory+${hex(i)} ${bytes(expected, AT_WINDOW + i, 1)}, got ${bytes(actual, AT_WINDOW + i, 1)}`)
+    if (wrong++ < 4)
+      list.push(`memory+${hex(i)} ${bytes(expected, AT_WINDOW + i, 1)}, got ${bytes(actual, AT_WINDOW + i, 1)}`)
   }
   if (wrong > 4) list.push(`and ${wrong - 4} more bytes of memory`)
   return list.length ? list : null
@@ -116,7 +145,16 @@ export function describe(request: Uint8Array): string {
   lines.push(
     `rflags=${q.getUint32(AT_RFLAGS, true).toString(16)} mxcsr=${q.getUint32(AT_MXCSR, true).toString(16)} fcw=${q.getUint16(AT_FCW, true).toString(16)} fsw=${q.getUint16(AT_FSW, true).toString(16)} ftw=${q.getUint8(AT_FTW).toString(16)}`,
   )
-  for (let i = 0; i < 8; i += 1) lines.push(`st${i}=${q.getUint16(AT_ST + i * 16 + 8, true).toString(16).padStart(4, '0')}:${q.getBigUint64(AT_ST + i * 16, true).toString(16).padStart(16, '0')}`)
+  for (let i = 0; i < 8; i += 1)
+    lines.push(
+      `st${i}=${q
+        .getUint16(AT_ST + i * 16 + 8, true)
+        .toString(16)
+        .padStart(4, '0')}:${q
+        .getBigUint64(AT_ST + i * 16, true)
+        .toString(16)
+        .padStart(16, '0')}`,
+    )
   for (let i = 0; i < 16; i++) lines.push(`xmm${i}=${bytes(request, AT_XMM + i * 16, 16)}`)
   return lines.join('\n')
 }

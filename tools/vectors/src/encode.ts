@@ -61,7 +61,11 @@ export function encode(i: Instruction): number[] {
   const high = (n: number | undefined): number => (n !== undefined && n >= 8 ? 1 : 0)
   const r = high(i.reg)
   const x = memory && memory.relative === undefined ? high(memory.index) : 0
-  const b = memory ? (memory.relative === undefined ? high(memory.base) : 0) : high(typeof i.rm === 'number' ? i.rm : i.plus)
+  const b = memory
+    ? memory.relative === undefined
+      ? high(memory.base)
+      : 0
+    : high(typeof i.rm === 'number' ? i.rm : i.plus)
   if (memory?.segment) code.push(memory.segment === 1 ? 0x64 : 0x65)
   if (memory?.narrow) code.push(0x67)
   code.push(...(i.prefix ?? []))

@@ -1,6 +1,6 @@
 /** Instruction forms, and what the families in `forms/` build them with. */
 import { encode, type Instruction, type Memory } from './encode.ts'
-import { UNMAPPED, READ_ONLY_PAGE, WINDOW_BASE, WINDOW_SIZE, type Window } from './layout.ts'
+import { READ_ONLY_PAGE, UNMAPPED, WINDOW_BASE, WINDOW_SIZE, type Window } from './layout.ts'
 import type { Recipe, Step } from './recipe.ts'
 
 export interface Form {
@@ -116,7 +116,18 @@ export type Fault = 'edge' | 'read-only' | 'unmapped' | 'non-canonical' | 'stack
 export function faulty(fault: Fault, size = 8): Place {
   const base = fault === 'stack' ? RSP : RBX
   const memory: Memory = { base, index: -1, scale: 1, displacement: 0, segment: 0, narrow: false }
-  const at = (address: bigint, step: number, count: number): Step => ['address', hex(address), step, count, base, -1, 1, 0, 0, false]
+  const at = (address: bigint, step: number, count: number): Step => [
+    'address',
+    hex(address),
+    step,
+    count,
+    base,
+    -1,
+    1,
+    0,
+    0,
+    false,
+  ]
   const text = `${fault} [r${REGISTERS[base]!}]`
   switch (fault) {
     case 'edge':
@@ -143,7 +154,14 @@ export class Family {
   }
 
   /** A form from raw code. */
-  raw(name: string, code: readonly number[], steps: readonly Step[] = [], undefined_: readonly string[] = [], window: Window = 'near', start = 0): void {
+  raw(
+    name: string,
+    code: readonly number[],
+    steps: readonly Step[] = [],
+    undefined_: readonly string[] = [],
+    window: Window = 'near',
+    start = 0,
+  ): void {
     this.forms.push({
       name,
       family: this.name,
@@ -153,7 +171,13 @@ export class Family {
   }
 
   /** A form whose immediate, if it has one, is random. */
-  add(name: string, instruction: Instruction, steps: readonly Step[] = [], undefined_: readonly string[] = [], window: Window = 'near'): void {
+  add(
+    name: string,
+    instruction: Instruction,
+    steps: readonly Step[] = [],
+    undefined_: readonly string[] = [],
+    window: Window = 'near',
+  ): void {
     const code = encode(instruction)
     const n = instruction.imm?.length ?? 0
     const all: Step[] = n ? [['immediate', code.length - n, n, 'int'], ...steps] : [...steps]
@@ -161,8 +185,20 @@ export class Family {
   }
 
   /** A form with a memory operand at `place`; `%` in the name stands for the address. */
-  at(place: Place, name: string, instruction: Omit<Instruction, 'rm'>, steps: readonly Step[] = [], undefined_: readonly string[] = []): void {
-    this.add(name.replace('%', place.text), { ...instruction, rm: place.memory }, [...place.steps, ...steps], undefined_, place.window)
+  at(
+    place: Place,
+    name: string,
+    instruction: Omit<Instruction, 'rm'>,
+    steps: readonly Step[] = [],
+    undefined_: readonly string[] = [],
+  ): void {
+    this.add(
+      name.replace('%', place.text),
+      { ...instruction, rm: place.memory },
+      [...place.steps, ...steps],
+      undefined_,
+      place.window,
+    )
   }
 
   /** The next addressing form in turn. */

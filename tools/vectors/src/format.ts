@@ -245,7 +245,8 @@ export class VectorReader {
     this.#view = new DataView(file.buffer, file.byteOffset, file.byteLength)
     if (file.length < 12 || this.#view.getUint32(0, true) !== MAGIC) throw new Error('not a vector file')
     const version = this.#view.getUint32(4, true)
-    if (version !== FORMAT_VERSION) throw new Error(`vector file of version ${version}, and this reads ${FORMAT_VERSION}: generate it anew`)
+    if (version !== FORMAT_VERSION)
+      throw new Error(`vector file of version ${version}, and this reads ${FORMAT_VERSION}: generate it anew`)
     const length = this.#view.getUint32(8, true)
     this.forms = (JSON.parse(new TextDecoder().decode(file.subarray(12, 12 + length))) as Header).forms
     this.#start = 12 + length
@@ -266,7 +267,8 @@ export class VectorReader {
         this.#decode(requests.record, expected)
         visitor(form, i, requests.record, expected)
       }
-      if (requests.sum !== form.inputs) throw new Error(`the inputs of "${form.name}" are no longer those that were measured: generate the file anew`)
+      if (requests.sum !== form.inputs)
+        throw new Error(`the inputs of "${form.name}" are no longer those that were measured: generate the file anew`)
     }
   }
 

@@ -11,10 +11,10 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { describe } from './compare.ts'
-import { allForms } from './forms/index.ts'
 import { VectorReader } from './format.ts'
+import { allForms } from './forms/index.ts'
 import { measure, NativeProcessor } from './native.node.ts'
-import { replay, summary, type Machine, type Report } from './replay.ts'
+import { type Machine, type Report, replay, summary } from './replay.ts'
 
 /** Forms that are measured and replayed together. */
 const CHUNK = 64
@@ -72,8 +72,14 @@ for (let first = 0; first < forms.length; first += CHUNK) {
   if (now - said < 2000 && !last) continue
   said = now
   const percent = Math.floor((total.vectors / (forms.length * count)) * 100)
-  console.error(`${String(percent).padStart(3)} %  ${chunk[0]!.family.padEnd(12)} ${total.vectors} vectors, ${total.wrong} differ, ${((now - started) / 1000).toFixed(0)} s`)
+  console.error(
+    `${String(percent).padStart(3)} %  ${chunk[0]!.family.padEnd(12)} ${total.vectors} vectors, ${total.wrong} differ, ${((now - started) / 1000).toFixed(0)} s`,
+  )
 }
-if (values.verbose) for (const failure of total.failures) console.log(`${failure.form.name} #${failure.index}\n${describe(failure.request)}\n${failure.differences.join('\n')}\n`)
+if (values.verbose)
+  for (const failure of total.failures)
+    console.log(
+      `${failure.form.name} #${failure.index}\n${describe(failure.request)}\n${failure.differences.join('\n')}\n`,
+    )
 console.log(summary(total))
 process.exitCode = total.wrong ? 1 : 0

@@ -8,6 +8,16 @@
  * ```
  */
 export { describe, differences } from './compare.ts'
-export { FORMAT_VERSION, VectorReader, VectorWriter, type FormVectors, type Visitor } from './format.ts'
 export type { Form } from './form.ts'
-export { replay, summary, Player, type Failure, type FamilyReport, type Machine, type MachineState, type ReplayOptions, type Report } from './replay.ts'
+export { FORMAT_VERSION, type FormVectors, VectorReader, VectorWriter, type Visitor } from './format.ts'
+export {
+  type Failure,
+  type FamilyReport,
+  type Machine,
+  type MachineState,
+  Player,
+  type ReplayOptions,
+  type Report,
+  replay,
+  summary,
+} from './replay.ts'

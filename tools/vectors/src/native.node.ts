@@ -19,7 +19,8 @@ export class NativeProcessor implements Disposable {
 
   /** Compiles; throws where there is no gcc or the machine is no x86-64 Linux. */
   constructor() {
-    if (process.arch !== 'x64' || process.platform !== 'linux') throw new Error('vectors are measured on an x86-64 Linux machine')
+    if (process.arch !== 'x64' || process.platform !== 'linux')
+      throw new Error('vectors are measured on an x86-64 Linux machine')
     this.#directory = mkdtempSync(join(tmpdir(), 'vectors-'))
     this.#program = join(this.#directory, 'harness')
     const flags = ['-O2', '-Wall', '-fno-stack-protector', '-fcf-protection=none', '-fno-builtin']

@@ -154,7 +154,14 @@ export class Random {
         value = 0n
         break
       case 1:
-        value = this.pick([exponent(0), exponent(1), exponent(0) | (one >> 1n), exponent(-1), exponent(0) - 1n, exponent(0) + 1n])
+        value = this.pick([
+          exponent(0),
+          exponent(1),
+          exponent(0) | (one >> 1n),
+          exponent(-1),
+          exponent(0) - 1n,
+          exponent(0) + 1n,
+        ])
         break
       case 2:
         value = top * one // infinity
@@ -163,7 +170,7 @@ export class Random {
         value = (top * one) | (one >> 1n) | (this.once(2) ? noise : 0n) // quiet NaN
         break
       case 4:
-        value = (top * one) | ((noise & ~(one >> 1n)) || 1n) // signalling NaN
+        value = (top * one) | (noise & ~(one >> 1n) || 1n) // signalling NaN
         break
       case 5:
         value = this.pick([1n, one - 1n, noise, one >> 1n]) // denormal
@@ -234,7 +241,14 @@ export class Random {
       case 7:
         // pseudo-denormal, unnormal, pseudo-infinity, pseudo-NaN
         exponent = this.pick([0, 0x3fff, 0x7fff, 0x7fff])
-        significand = exponent === 0 ? noise : exponent === 0x3fff ? noise & (integer - 1n) : this.once(2) ? 0n : noise & (integer - 1n)
+        significand =
+          exponent === 0
+            ? noise
+            : exponent === 0x3fff
+              ? noise & (integer - 1n)
+              : this.once(2)
+                ? 0n
+                : noise & (integer - 1n)
         break
       case 8:
         exponent = this.below(0x7fff)

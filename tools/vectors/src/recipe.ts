@@ -4,6 +4,7 @@
  */
 import {
   AT_CODE,
+  AT_ERROR,
   AT_FCW,
   AT_FSW,
   AT_FTW,
@@ -13,7 +14,6 @@ import {
   AT_RIP,
   AT_ST,
   AT_TRAP,
-  AT_ERROR,
   AT_WINDOW,
   AT_XMM,
   CODE_ROOM,
@@ -44,7 +44,18 @@ export type Step =
    * The operand's address is `address + step * n`, n below `count`; the registers of the effective address (-1: none) are set so that it
    * results. `segment` is 0, 1 (FS) or 2 (GS); with `narrow` the address size is 32 bits and the upper halves are noise.
    */
-  | readonly ['address', address: string, step: number, count: number, base: number, index: number, scale: number, displacement: number, segment: number, narrow: boolean]
+  | readonly [
+      'address',
+      address: string,
+      step: number,
+      count: number,
+      base: number,
+      index: number,
+      scale: number,
+      displacement: number,
+      segment: number,
+      narrow: boolean,
+    ]
   /** Memory at the operand's address. */
   | readonly ['operand', size: number, kind: Kind]
   /** Memory at an offset of the window. */
@@ -166,7 +177,11 @@ export class Cook {
         random.put(view, AT_GPR + step[1] * 8, step[2], BigInt(step[3] + random.below(step[4] - step[3] + 1)))
         break
       case 'pointer':
-        view.setBigUint64(AT_GPR + step[1] * 8, (BigInt(`0x${step[2]}`) + BigInt(step[3] * random.below(step[4]))) & MASK64, true)
+        view.setBigUint64(
+          AT_GPR + step[1] * 8,
+          (BigInt(`0x${step[2]}`) + BigInt(step[3] * random.below(step[4]))) & MASK64,
+          true,
+        )
         break
       case 'address':
         this.#address(step, recipe)
@@ -205,7 +220,11 @@ export class Cook {
         break
       }
       case 'flags':
-        view.setBigUint64(AT_RFLAGS, (view.getBigUint64(AT_RFLAGS, true) & BigInt(step[1] >>> 0)) | BigInt(step[2]), true)
+        view.setBigUint64(
+          AT_RFLAGS,
+          (view.getBigUint64(AT_RFLAGS, true) & BigInt(step[1] >>> 0)) | BigInt(step[2]),
+          true,
+        )
         break
       case 'direction':
         if (random.once(3)) view.setBigUint64(AT_RFLAGS, view.getBigUint64(AT_RFLAGS, true) | 0x400n, true)
@@ -214,14 +233,18 @@ export class Cook {
         this.#fill(AT_CODE + step[1], step[2], step[3])
         break
       case 'byte':
-        view.setUint8(AT_CODE + (step[1] < 0 ? recipe.code.length + step[1] : step[1]), step[2] + random.below(step[3] - step[2] + 1))
+        view.setUint8(
+          AT_CODE + (step[1] < 0 ? recipe.code.length + step[1] : step[1]),
+          step[2] + random.below(step[3] - step[2] + 1),
+        )
         break
       case 'dividend':
         this.#dividend(step[1], step[2])
         break
       case 'equal':
         if (random.once(step[1])) {
-          const to = step[4] === 'operand' ? AT_WINDOW + Math.min(this.#operand, WINDOW_SIZE - step[3]) : AT_GPR + step[4] * 8
+          const to =
+            step[4] === 'operand' ? AT_WINDOW + Math.min(this.#operand, WINDOW_SIZE - step[3]) : AT_GPR + step[4] * 8
           for (let i = 0; i < step[3]; i++) view.setUint8(to + i, view.getUint8(AT_GPR + step[2] * 8 + i))
         }
     }
@@ -255,7 +278,8 @@ export class Cook {
       if (random.once(3)) tags = random.below(256)
       status |= random.u32() & 0x4700
     }
-    if (state !== 'full' && state !== 'some') control = 0x7f | (random.pick([0, 2, 3, 3]) << 8) | (random.below(4) << 10)
+    if (state !== 'full' && state !== 'some')
+      control = 0x7f | (random.pick([0, 2, 3, 3]) << 8) | (random.below(4) << 10)
     if (state === 'word' && random.once(2)) status |= random.u32() & 0x3f
     if (state === 'trap') control &= ~(random.u32() & 0x3f)
     if (state === 'pending') {

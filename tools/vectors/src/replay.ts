@@ -187,9 +187,14 @@ export function replay(reader: VectorReader, machine: Machine, options: ReplayOp
 /** A table of families, and below it the forms that differ. */
 export function summary(report: Report): string {
   const lines = [`${'family'.padEnd(14)}${'forms'.padStart(8)}${'vectors'.padStart(10)}${'wrong'.padStart(8)}`]
-  for (const [name, f] of report.families) lines.push(`${name.padEnd(14)}${String(f.forms).padStart(8)}${String(f.vectors).padStart(10)}${String(f.wrong).padStart(8)}`)
+  for (const [name, f] of report.families)
+    lines.push(
+      `${name.padEnd(14)}${String(f.forms).padStart(8)}${String(f.vectors).padStart(10)}${String(f.wrong).padStart(8)}`,
+    )
   const forms = [...report.families.values()].reduce((n, f) => n + f.forms, 0)
-  lines.push(`${'all'.padEnd(14)}${String(forms).padStart(8)}${String(report.vectors).padStart(10)}${String(report.wrong).padStart(8)}`)
+  lines.push(
+    `${'all'.padEnd(14)}${String(forms).padStart(8)}${String(report.vectors).padStart(10)}${String(report.wrong).padStart(8)}`,
+  )
   for (const { form, index, differences: found } of report.failures) {
     const count = report.families.get(form.family)!.wrongForms.get(form.name)
     lines.push(`${form.family} / ${form.name}: ${count} of ${form.count} differ, first #${index}: ${found.join('; ')}`)

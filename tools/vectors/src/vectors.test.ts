@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { differences } from './compare.ts'
+import { type FormVectors, Requests, VectorReader, VectorWriter } from './format.ts'
 import { allForms } from './forms/index.ts'
-import { Requests, VectorReader, VectorWriter, type FormVectors } from './format.ts'
 import {
   AC,
   AF,
@@ -32,7 +32,7 @@ import {
 } from './layout.ts'
 import { measure, NativeProcessor } from './native.node.ts'
 import { hashName, Random } from './random.ts'
-import { replay, summary, type Machine, type MachineState } from './replay.ts'
+import { type Machine, type MachineState, replay, summary } from './replay.ts'
 import { ignored } from './undefined.ts'
 
 const SAMPLE = join(import.meta.dirname, '..', '..', '..', 'packages', 'processor-x86', 'vectors', 'sample.vectors.gz')
@@ -62,7 +62,9 @@ describe('forms', () => {
       requests.next()
       expect(() => ignored(form.undefined, requests.view, form.recipe), form.name).not.toThrow()
     }
-    expect(() => ignored(['nonsense'], new DataView(new ArrayBuffer(RECORD_SIZE)), forms[0]!.recipe)).toThrow('nonsense')
+    expect(() => ignored(['nonsense'], new DataView(new ArrayBuffer(RECORD_SIZE)), forms[0]!.recipe)).toThrow(
+      'nonsense',
+    )
   })
 
   test('get the same inputs from the same seed and others from another', () => {
@@ -133,7 +135,7 @@ describe('the sample', () => {
       (a, e, form) => {
         const d = a.getBigUint64(AT_GPR + (form.name === 'DIV64 r15' ? 15 : 2) * 8, true)
         const n = (a.getBigUint64(AT_GPR + 16, true) << 64n) | a.getBigUint64(AT_GPR, true)
-        if (d === 0n || n / d >> 64n) {
+        if (d === 0n || (n / d) >> 64n) {
           errors++
           expect(e.getUint32(AT_TRAP, true)).toBe(0)
           expect(e.getBigUint64(AT_RIP, true)).toBe(a.getBigUint64(AT_RIP, true))
@@ -162,7 +164,8 @@ describe('the sample', () => {
 
   test('holds stores through every kind of address', () => {
     const n = each(
-      (form) => form.name.startsWith('MOV64 rm,r: ') && !/read-only|unmapped|canonical|edge|\[rsp\]|,r9$/.test(form.name),
+      (form) =>
+        form.name.startsWith('MOV64 rm,r: ') && !/read-only|unmapped|canonical|edge|\[rsp\]|,r9$/.test(form.name),
       (a, e) => {
         const stored = a.getBigUint64(AT_GPR + 16, true)
         let found = false
@@ -186,7 +189,8 @@ describe('the format', () => {
         requests.next()
         const result = requests.record.slice()
         const view = new DataView(result.buffer)
-        for (let k = random.below(12); k > 0; k--) result[random.pick([AT_GPR, AT_XMM, AT_WINDOW]) + random.below(128)] = random.below(256)
+        for (let k = random.below(12); k > 0; k--)
+          result[random.pick([AT_GPR, AT_XMM, AT_WINDOW]) + random.below(128)] = random.below(256)
         for (let k = 0; k < 8; k++) if (random.once(3)) random.bytes(view, AT_ST + k * 16, 10)
         view.setUint16(AT_FSW, random.below(0x10000), true)
         if (random.once(2)) view.setUint16(AT_MXCSR, random.below(0x10000), true)
@@ -226,13 +230,37 @@ describe('comparison', () => {
   const change = (rules: string[], f: (v: DataView) => void): string[] | null => {
     const actual = expected.slice()
     f(new DataView(actual.buffer))
-    return differences({ ...forms[0]!, undefined: rules, count: 1, seed: 1, inputs: 0, length: 0 }, requests.record, expected, actual)
+    return differences(
+      { ...forms[0]!, undefined: rules, count: 1, seed: 1, inputs: 0, length: 0 },
+      requests.record,
+      expected,
+      actual,
+    )
   }
 
   test('sees each part of the state', () => {
     expect(change([], () => {})).toBeNull()
-    for (const at of [AT_GPR + 3, AT_GPR + 127, AT_RIP, AT_RFLAGS, AT_TRAP, AT_FCW, AT_FSW, AT_FSW + 2, AT_MXCSR, AT_ST + 9, AT_ST + 112, AT_XMM, AT_XMM + 255, AT_WINDOW, RECORD_SIZE - 1])
-      expect(change([], (v) => v.setUint8(at, v.getUint8(at) ^ 1)), String(at)).toHaveLength(1)
+    for (const at of [
+      AT_GPR + 3,
+      AT_GPR + 127,
+      AT_RIP,
+      AT_RFLAGS,
+      AT_TRAP,
+      AT_FCW,
+      AT_FSW,
+      AT_FSW + 2,
+      AT_MXCSR,
+      AT_ST + 9,
+      AT_ST + 112,
+      AT_XMM,
+      AT_XMM + 255,
+      AT_WINDOW,
+      RECORD_SIZE - 1,
+    ])
+      expect(
+        change([], (v) => v.setUint8(at, v.getUint8(at) ^ 1)),
+        String(at),
+      ).toHaveLength(1)
     expect(AT_CODE).toBe(160)
   })
 
@@ -298,7 +326,8 @@ describe('replay', () => {
       state.xmm = e.slice(AT_XMM, AT_XMM + 256)
       state.x87 = e.slice(AT_FCW, AT_FCW + 160)
       state.mxcsr = v.getUint32(AT_MXCSR, true)
-      for (const base of Object.values(WINDOW_BASE)) if (this.#memory.has(base)) this.#memory.set(base, e.slice(AT_WINDOW))
+      for (const base of Object.values(WINDOW_BASE))
+        if (this.#memory.has(base)) this.#memory.set(base, e.slice(AT_WINDOW))
       const vector = v.getUint32(AT_TRAP, true)
       if (vector === NO_EXCEPTION) return { exception: null }
       return { exception: vector, errorCode: v.getUint32(AT_TRAP + 4, true), cr2: v.getBigUint64(AT_TRAP + 8, true) }
@@ -306,7 +335,8 @@ describe('replay', () => {
   }
 
   test('finds no fault in a machine that answers right, and each in one that does not', () => {
-    const wanted = (form: FormVectors): boolean => form.family === 'arithmetic' || form.family === 'state' || form.family === 'exceptions'
+    const wanted = (form: FormVectors): boolean =>
+      form.family === 'arithmetic' || form.family === 'state' || form.family === 'exceptions'
     const right = replay(sample, new Echo(wanted), { wanted })
     expect(summary(right).split('\n').slice(5)).toEqual([])
     expect(right.vectors).toBeGreaterThan(1000)
@@ -319,7 +349,10 @@ describe('replay', () => {
   })
 })
 
-const native = process.arch === 'x64' && process.platform === 'linux' && ['/usr/bin/gcc', '/usr/local/bin/gcc'].some((p) => existsSync(p))
+const native =
+  process.arch === 'x64' &&
+  process.platform === 'linux' &&
+  ['/usr/bin/gcc', '/usr/local/bin/gcc'].some((p) => existsSync(p))
 
 describe.skipIf(!native)('this machine', () => {
   test('gives the same results twice', () => {

@@ -1,13 +1,19 @@
 /** Instructions that raise exceptions in 64-bit user mode: invalid opcodes, privileged instructions, breakpoints, single steps. */
+
+import { Family, type Form, hex, RBX, RCX, RDI, RSI, RSP } from '../form.ts'
 import { TF, WINDOW_BASE } from '../layout.ts'
-import { Family, hex, RBX, RCX, RDI, RSI, RSP, type Form } from '../form.ts'
 import type { Step } from '../recipe.ts'
 
 export function exceptions(): Form[] {
   const f = new Family('exceptions')
-  for (const op of [0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x60, 0x61, 0x82, 0x9a, 0xce, 0xd4, 0xd5, 0xd6, 0xea])
+  for (const op of [
+    0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x60, 0x61, 0x82, 0x9a, 0xce, 0xd4, 0xd5, 0xd6,
+    0xea,
+  ])
     f.raw(`#UD ${op.toString(16)} in 64-bit mode`, [op, 0xc0, 0, 0, 0, 0, 0])
-  for (const op of [0x04, 0x0a, 0x0b, 0x0c, 0x24, 0x25, 0x26, 0x27, 0x36, 0x39, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0xa6, 0xa7, 0xb9, 0xff])
+  for (const op of [
+    0x04, 0x0a, 0x0b, 0x0c, 0x24, 0x25, 0x26, 0x27, 0x36, 0x39, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0xa6, 0xa7, 0xb9, 0xff,
+  ])
     f.raw(`#UD 0f ${op.toString(16)}`, [0x0f, op, 0xc0])
   for (const code of [
     [0x8d, 0xc0], // LEA of a register
@@ -54,7 +60,9 @@ export function exceptions(): Form[] {
     [0xdf, 0xe1],
     [0xdf, 0xf8],
   ])
-    f.raw(`#UD ${code.map((b) => b.toString(16).padStart(2, '0')).join(' ')}`, code, [['pointer', RBX, hex(WINDOW_BASE.near + 0x100n), 1, 1]])
+    f.raw(`#UD ${code.map((b) => b.toString(16).padStart(2, '0')).join(' ')}`, code, [
+      ['pointer', RBX, hex(WINDOW_BASE.near + 0x100n), 1, 1],
+    ])
   // LOCK where it is not allowed.
   for (const code of [
     [0xf0, 0x01, 0xca],
@@ -75,7 +83,14 @@ export function exceptions(): Form[] {
     [0xf0, 0x0f, 0xb1, 0xca],
     [0xf0, 0x48, 0x0f, 0xc7, 0xc9],
   ])
-    f.raw(`#UD LOCK ${code.slice(1).map((b) => b.toString(16).padStart(2, '0')).join(' ')}`, code, [['pointer', RBX, hex(WINDOW_BASE.near + 0x100n), 1, 1]])
+    f.raw(
+      `#UD LOCK ${code
+        .slice(1)
+        .map((b) => b.toString(16).padStart(2, '0'))
+        .join(' ')}`,
+      code,
+      [['pointer', RBX, hex(WINDOW_BASE.near + 0x100n), 1, 1]],
+    )
   // #UD comes before the memory access.
   f.raw('#UD LOCK CMP of unmapped memory', [0xf0, 0x39, 0x13], [['pointer', RBX, hex(0x10n), 1, 1]])
   for (const [name, code] of [
@@ -113,7 +128,12 @@ export function exceptions(): Form[] {
     ['INT 0x20', [0xcd, 0x20]],
     ['INT 0xff', [0xcd, 0xff]],
   ] as const)
-    f.raw(`user ${name}`, code, [['pointer', RBX, hex(WINDOW_BASE.near + 0x100n), 1, 1], ['pointer', RDI, hex(WINDOW_BASE.near + 0x100n), 1, 1], ['pointer', RSI, hex(WINDOW_BASE.near + 0x100n), 1, 1], ['range', RCX, 8, 1, 3]])
+    f.raw(`user ${name}`, code, [
+      ['pointer', RBX, hex(WINDOW_BASE.near + 0x100n), 1, 1],
+      ['pointer', RDI, hex(WINDOW_BASE.near + 0x100n), 1, 1],
+      ['pointer', RSI, hex(WINDOW_BASE.near + 0x100n), 1, 1],
+      ['range', RCX, 8, 1, 3],
+    ])
   f.raw('INT3', [0xcc])
   f.raw('INT 3 in two bytes', [0xcd, 3])
   f.raw('INT 4', [0xcd, 4])
@@ -121,7 +141,12 @@ export function exceptions(): Form[] {
   const step: Step = ['flags', -1, TF]
   const memory: Step = ['pointer', RBX, hex(WINDOW_BASE.near + 0x1f9n), 1, 14]
   const stack: Step = ['pointer', RSP, hex(WINDOW_BASE.near + 0x300n), 8, 8]
-  const strings: Step[] = [['pointer', RSI, hex(WINDOW_BASE.near + 0x100n), 1, 16], ['pointer', RDI, hex(WINDOW_BASE.near + 0x200n), 1, 16], ['gpr', RCX, 8, 'zero'], ['range', RCX, 1, 0, 5]]
+  const strings: Step[] = [
+    ['pointer', RSI, hex(WINDOW_BASE.near + 0x100n), 1, 16],
+    ['pointer', RDI, hex(WINDOW_BASE.near + 0x200n), 1, 16],
+    ['gpr', RCX, 8, 'zero'],
+    ['range', RCX, 1, 0, 5],
+  ]
   for (const [name, code, steps] of [
     ['NOP', [0x90], []],
     ['ADD64 rdx,rcx', [0x48, 0x01, 0xca], []],
@@ -135,11 +160,24 @@ export function exceptions(): Form[] {
     ['MOVSB', [0xa4], strings],
     ['ADDPS', [0x0f, 0x58, 0xca], []],
     ['FADD', [0xd8, 0xc1], []],
-    ['POPFQ', [0x9d], [['pointer', RSP, hex(WINDOW_BASE.near + 0x300n), 1, 1], ['memory', 0x300, 8, 'bits'], ['and', 0x300, 8, 'cd5', '0']]],
+    [
+      'POPFQ',
+      [0x9d],
+      [
+        ['pointer', RSP, hex(WINDOW_BASE.near + 0x300n), 1, 1],
+        ['memory', 0x300, 8, 'bits'],
+        ['and', 0x300, 8, 'cd5', '0'],
+      ],
+    ],
     ['DIV by zero', [0xf7, 0xf1], [['gpr', RCX, 4, 'zero']]],
     ['load of unmapped memory', [0x8b, 0x13], [['pointer', RBX, hex(0x100n), 1, 100]]],
     ['UD2', [0x0f, 0x0b], []],
   ] as readonly (readonly [string, readonly number[], readonly Step[]])[])
-    f.raw(`single step ${name}`, code, [...steps, step], name.startsWith('DIV') ? ['divide'] : name === 'FADD' ? ['conditions'] : [])
+    f.raw(
+      `single step ${name}`,
+      code,
+      [...steps, step],
+      name.startsWith('DIV') ? ['divide'] : name === 'FADD' ? ['conditions'] : [],
+    )
   return f.forms
 }

@@ -1,5 +1,5 @@
 /** Shifts and rotates, SHLD and SHRD, with every count. */
-import { Family, RCX, RDX, zeros, type Form } from '../form.ts'
+import { Family, type Form, RCX, RDX, zeros } from '../form.ts'
 import type { Step } from '../recipe.ts'
 import { SIZED } from './arithmetic.ts'
 
@@ -11,7 +11,9 @@ export function shifts(): Form[] {
   for (const { size, prefix, w, bit } of SIZED) {
     for (const [reg, name] of OPERATIONS.entries()) {
       const s = `${name}${size * 8}`
-      const rule = (source: string): string[] => [`${reg < 4 ? 'rotate' : name === 'SAR' ? 'sar' : 'shift'}:${size}:${source}`]
+      const rule = (source: string): string[] => [
+        `${reg < 4 ? 'rotate' : name === 'SAR' ? 'sar' : 'shift'}:${size}:${source}`,
+      ]
       f.add(`${s} rdx,1`, { prefix, w, op: [0xd0 + bit], reg, rm: RDX }, [], rule('one'))
       f.add(`${s} rdx,cl`, { prefix, w, op: [0xd2 + bit], reg, rm: RDX }, [small], rule('cl'))
       f.add(`${s} r9,cl any`, { prefix, w, op: [0xd2 + bit], reg, rm: 9 }, [], rule('cl'))
@@ -22,7 +24,10 @@ export function shifts(): Form[] {
       f.at(f.place({ size }), `${s} %,imm8`, { prefix, w, op: [0xc0 + bit], reg, imm: zeros(1) }, [], rule('imm'))
     }
     if (size === 1) continue
-    for (const [name, op] of [['SHLD', 0xa4], ['SHRD', 0xac]] as const) {
+    for (const [name, op] of [
+      ['SHLD', 0xa4],
+      ['SHRD', 0xac],
+    ] as const) {
       const s = `${name}${size * 8}`
       const any = (source: string): string[] => [`double:${size}:${source}`]
       f.add(`${s} rdx,r10,imm8`, { prefix, w, op: [0x0f, op], reg: 10, rm: RDX, imm: zeros(1) }, [], any('imm'))
