@@ -2,7 +2,7 @@
 // from the oscillator's tick at which it was loaded. A count that is written is taken to be in the counting element at once, where the data sheet has one more clock.
 
 import * as v from 'valibot'
-import { safeInteger, type StateData, unsigned } from './chipset-error.ts'
+import { type StateData, safeInteger, unsigned } from './chipset-error.ts'
 
 /** Control word, bits 5–4. */
 export const ACCESS = { LATCH: 0, LOW: 1, HIGH: 2, LOW_HIGH: 3 } as const
