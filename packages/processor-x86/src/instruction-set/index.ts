@@ -1,15 +1,27 @@
 // All instructions.
 
 import type { InstructionDefinition } from '../instruction/definition.ts'
+import { ARITHMETIC } from './arithmetic.ts'
+import { CONTROL } from './control.ts'
 import { DATA_TRANSFER } from './data-transfer.ts'
+import { LOGIC } from './logic.ts'
+import { MULTIPLY_DIVIDE } from './multiply-divide.ts'
+import { SHIFT } from './shift.ts'
 import { SSE_INTEGER } from './sse-integer.ts'
 import { SSE_MOVE } from './sse-move.ts'
 import { SSE_SHUFFLE } from './sse-shuffle.ts'
+import { STACK } from './stack.ts'
 
 /** The rows of all families; decoder, interpreter and translator are made from them. */
 export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
+  ...ARITHMETIC,
+  ...CONTROL,
   ...DATA_TRANSFER,
+  ...LOGIC,
+  ...MULTIPLY_DIVIDE,
+  ...SHIFT,
   ...SSE_INTEGER,
   ...SSE_MOVE,
   ...SSE_SHUFFLE,
+  ...STACK,
 ]

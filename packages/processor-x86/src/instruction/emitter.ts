@@ -1,7 +1,7 @@
 // What the semantics of an instruction is written against: operands, registers, memory, flags, control. The interpreter implements it with
 // operands taken from a decoded record, a translator with operands that are fixed.
 
-import { STATE } from '../state-layout.ts'
+import { FILE, GPR, SEGMENT, STATE } from '../state-layout.ts'
 import { type Expr, f32, f64, i32, i64, select, type ValueType } from '../wasm/expression.ts'
 import { FunctionEmitter } from '../wasm/function-emitter.ts'
 import { simd, v128 } from '../wasm/simd.ts'
@@ -51,8 +51,8 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   protected abstract fileOffset(n: number): Expr
   /** i32: number × 16 of the XMM, MMX or x87 register that operand `n` names. */
   protected abstract vectorOffset(n: number): Expr
-  /** i64: the immediate, sign-extended, or the offset BLOCK_RIP-relative of a relative target. */
-  protected abstract immediateField(): Expr
+  /** i64: the immediate of operand `n`, extended as its code says; of a relative target its distance from BLOCK_RIP. */
+  protected abstract immediateField(n: number): Expr
   /** i32: number of the segment, control, debug register of operand `n` (0–15). */
   abstract registerNumber(n: number): Expr
   /** i64: the linear address of memory operand `n`, for an access of `bytes`. In legacy modes limits are checked and a violation is raised by the access. */
@@ -80,6 +80,15 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   /** End the instruction and execute it again (a string instruction that has more to do). */
   abstract repeatInstruction(): void
   abstract helper(helper: HelperFunction, ...args: Expr[]): Expr
+  /**
+   * i64: linear address of `offset` in a segment (a number of SEGMENT, or the one that the instruction names by prefix or default). In legacy modes the offset must
+   * already be truncated to the address size; limits are checked, and a violation is raised by the access.
+   */
+  abstract segmentAddress(segment: number | 'instruction', offset: Expr, bytes: number, access: 'read' | 'write'): Expr
+  /** i64: all ones in the instruction's address size. */
+  abstract addressMask(): Expr
+  /** i32: offset in memory of `address` when its page is directly accessible from there to the page's end, else 0. */
+  abstract tryHostRange(address: Expr, access: 'read' | 'write'): Expr
   /** Fault unless `[address, address + bytes)` may be written. For stores in several parts. */
   abstract probeWrite(address: Expr, bytes: number): void
 
@@ -124,7 +133,7 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   }
   #read(n: number, signed: boolean): Expr {
     const { kind, size, value } = this.operand(n)
-    if (kind === 'immediate') return this.#immediate(size, signed)
+    if (kind === 'immediate') return this.#immediate(n, size, signed)
     if (kind === 'constant') return i64.const(value ?? 0)
     if (kind === 'gpr-fixed') return this.gpr(value ?? 0, size, signed)
     if (this.isMemory(n)) return this.loadInteger(this.address(n, size, 'read'), size, signed)
@@ -132,13 +141,14 @@ export abstract class InstructionEmitter extends FunctionEmitter {
     return this.let(loadBytes(this.fileOffset(n), size, signed, offset))
   }
   /** Immediates are stored sign- or zero-extended as their code says, and are given in the size of operand 0. */
-  #immediate(size: number, signed: boolean): Expr {
-    const field = this.immediateField()
+  #immediate(n: number, size: number, signed: boolean): Expr {
+    const field = this.immediateField(n)
     return this.let(signed ? signExtend(field, size) : zeroExtend(field, size))
   }
-  /** i32: the immediate byte. */
+  /** i32: the (first) immediate's low byte. */
   immediateByte(): Expr {
-    return this.let(i32.and(i32.wrap_i64(this.immediateField()), i32.const(0xff)))
+    const n = this.form.operands.findIndex((operand) => operand.kind === 'immediate')
+    return this.let(i32.and(i32.wrap_i64(this.immediateField(n)), i32.const(0xff)))
   }
 
   /** Write operand `n` (general register or memory). A 32-bit register write clears the upper half. */
@@ -157,6 +167,19 @@ export abstract class InstructionEmitter extends FunctionEmitter {
     }
     this.hostModify(this.address(n, size, 'write'), size, (host) => {
       const old = this.let(loadBytes(host, size, false, 0))
+      this.do(storeBytes(host, size, update(old), 0))
+    })
+  }
+
+  /** As {@link InstructionEmitter.modify}, with `old` sign-extended. */
+  modifySigned(n: number, update: (old: Expr) => Expr): void {
+    const { size } = this.operand(n)
+    if (!this.isMemory(n)) {
+      this.write(n, update(this.readSigned(n)))
+      return
+    }
+    this.hostModify(this.address(n, size, 'write'), size, (host) => {
+      const old = this.let(loadBytes(host, size, true, 0))
       this.do(storeBytes(host, size, update(old), 0))
     })
   }
@@ -204,6 +227,32 @@ export abstract class InstructionEmitter extends FunctionEmitter {
       const old = this.let(loadBytes(host, bytes, false, 0))
       this.do(storeBytes(host, bytes, update(old), 0))
     })
+  }
+
+  /** Replace `bytes` of memory at a linear address; `update` emits loads and stores at the offset in memory that it is given. */
+  modifyMemory(address: Expr, bytes: number, update: (host: Expr) => void): void {
+    this.hostModify(address, bytes, update)
+  }
+  /** i64: the linear address of stack offset `offset` (i64), for PUSH, CALL and the like, which are `modal`. */
+  stackAddress(offset: Expr, bytes: number, access: 'read' | 'write'): Expr {
+    if (this.form.mode64) return offset
+    const mask = i64.extend_i32_u(this.stateI32(STATE.STACK_MASK))
+    return this.segmentAddress(SEGMENT.SS, this.let(i64.and(offset, mask)), bytes, access)
+  }
+  /** Set RSP, ESP or SP (by the stack address size), in a `modal` instruction. */
+  setStackPointer(value: Expr): void {
+    if (this.form.mode64) {
+      this.setGpr(GPR.RSP, value)
+      return
+    }
+    const mask = this.let(i64.extend_i32_u(this.stateI32(STATE.STACK_MASK)))
+    const old = this.gpr(GPR.RSP, 4)
+    this.setGpr(GPR.RSP, i64.or(i64.and(old, i64.xor(mask, i64.const(0xffffffff))), i64.and(value, mask)))
+  }
+  /** i64: where the relative operand `n` goes, wrapped for a `modal` instruction's mode and operand size. */
+  relativeTarget(n: number): Expr {
+    const target = i64.add(this.stateI64(STATE.FILE + FILE.BLOCK_RIP), this.immediateField(n))
+    return this.let(this.form.mode64 ? target : zeroExtend(target, this.form.operandSize))
   }
 
   // --- vector operands
@@ -312,10 +361,67 @@ export abstract class InstructionEmitter extends FunctionEmitter {
     const zero = i64.const(0)
     this.setLazyFlags({ x: zero, y: zero, s: zero, zero: v, sign: v })
   }
+  /** CF, ZF and PF of 0 or 1 (i32), OF = SF = AF = 0: comparisons of vectors and floating-point values. */
+  flagsCarryZeroParity(cf: Expr, zf: Expr, pf: Expr): void {
+    const carry = this.let(i64.shl(i64.extend_i32_u(cf), i64.const(63)))
+    const zero = this.let(i64.extend_i32_u(i32.eqz(zf)))
+    const sign = this.let(i64.extend_i32_u(i32.eqz(pf)))
+    this.setLazyFlags({ x: carry, y: carry, s: carry, zero, sign })
+  }
   /** ZF, SF and PF by the result; the others stay. */
   flagsZeroSignParity(size: number, r: Expr): void {
     const v = this.let(signExtend(r, size))
     this.setLazyFlags({ zero: v, sign: v })
+  }
+  /** Flags of `r = a + b` (+ carry), all three sign-extended. */
+  flagsSum(a: Expr, b: Expr, r: Expr): void {
+    this.setLazyFlags({ x: a, y: b, s: r, zero: r, sign: r })
+  }
+  /** Flags of `r = a - b` (- borrow), all three sign-extended. */
+  flagsDifference(a: Expr, b: Expr, r: Expr): void {
+    this.setLazyFlags({ x: r, y: b, s: a, zero: r, sign: r })
+  }
+  /** CF = OF = AF = 0, ZF SF PF by the result, which is sign-extended. */
+  flagsBitwise(r: Expr): void {
+    const v = this.let(r)
+    const zero = i64.const(0)
+    this.setLazyFlags({ x: zero, y: zero, s: zero, zero: v, sign: v })
+  }
+  /** Flags of `r = a + 1`, both sign-extended: CF stays. */
+  flagsIncrement(a: Expr, r: Expr): void {
+    this.#flagsStep(a, r, r)
+  }
+  /** Flags of `r = a - 1`, both sign-extended: CF stays. */
+  flagsDecrement(a: Expr, r: Expr): void {
+    this.#flagsStep(a, r, a)
+  }
+  /** OF: the sign changed, to or from that of `overflow`. AF: bit 4 changed. With x = y, CF is x's sign, OF that of x ^ s, AF bit 4 of s ^ x ^ y. */
+  #flagsStep(a: Expr, r: Expr, overflow: Expr): void {
+    const carry = this.let(i64.and(this.carryWord(), i64.const(-1n << 63n)))
+    const changed = i64.and(i64.xor(a, r), i64.or(overflow, i64.const(16)))
+    this.setLazyFlags({ x: carry, y: carry, s: this.let(i64.xor(carry, changed)), zero: r, sign: r })
+  }
+  /**
+   * Flags given by words whose bit 63 counts: CF of `carry`, CF ^ OF of `difference`; AF is bit 4 of `difference`. ZF, SF and PF by `r` (sign-extended), or
+   * as they were.
+   */
+  flagsCarry(carry: Expr, difference: Expr, r?: Expr): void {
+    const kept = this.let(carry)
+    this.setLazyFlags({ x: kept, y: kept, s: difference, ...(r ? { zero: r, sign: r } : {}) })
+  }
+  /** i64: bit 63 is CF, the other bits mean nothing. */
+  carryWord(): Expr {
+    const { x, y, s } = this.getLazyFlags()
+    return i64.or(i64.and(x, y), i64.and(i64.or(x, y), i64.xor(s, i64.const(-1))))
+  }
+  /** i64: CF, 0 or 1. */
+  carry(): Expr {
+    return this.let(i64.shr_u(this.carryWord(), i64.const(63)))
+  }
+  /** i64: AF at bit 4, the other bits 0. */
+  adjustWord(): Expr {
+    const { x, y, s } = this.getLazyFlags()
+    return this.let(i64.and(i64.xor(i64.xor(x, y), s), i64.const(16)))
   }
   /** Set some flags to values of 0 or 1; the others stay. */
   setFlags(values: FlagValues): void {
