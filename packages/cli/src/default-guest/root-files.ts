@@ -15,6 +15,10 @@
  * `crtscts` lets the serial driver drop RTS when its buffers are full; a host that honours it can feed any amount of
  * input without loss. The modules of disks come before `sd_mod` because the end of a module's initialization waits for
  * the probing that earlier ones began: the disks are there when the prompt is.
+ *
+ * `poweroff` and `reboot` send signals to the first process, which can take them only while it waits for a child in
+ * the background. The shell must not be that child, because one that is started in the background ignores Ctrl-C, and
+ * so would all that it starts. A second setsid is a group's leader already and goes on in a process of its own.
  */
 export const INIT: string = `#!/bin/sh
 export PATH=/bin HOME=/root
@@ -43,12 +47,13 @@ console=/dev/\${consoles##* }
 [ "$partita_input" = pipe ] && set -- -echo || set --
 stty -F "$console" crtscts rows "\${partita_rows:-24}" columns "\${partita_columns:-80}" "$@" 2>/dev/null
 
-stop() { exec poweroff -f; }
-trap stop USR1 USR2
+trap 'exec poweroff -f' USR1 USR2
 trap 'exec reboot -f' TERM
-setsid -c sh -l <"$console" >"$console" 2>&1 &
-wait $!
-stop
+setsid setsid -c sh -c 'sh -l; exec poweroff -f' <"$console" >"$console" 2>&1
+while :; do
+  sleep 2147483 &
+  wait $!
+done
 `
 
 /** `/etc/profile`, read by the login shell. */
@@ -67,6 +72,6 @@ sysfs /sys sysfs defaults 0 0
 devtmpfs /dev devtmpfs defaults 0 0
 `
 
-export const PASSWD: string = 'root::0:0:root:/root:/bin/sh\n'
+export const PASSWD: string = 'root:x:0:0:root:/root:/bin/sh\n'
 
 export const GROUP: string = 'root:x:0:\n'
