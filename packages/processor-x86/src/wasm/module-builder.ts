@@ -1,6 +1,6 @@
 // Builds a WebAssembly module in the binary format (Core Specification 2.0, section 5.5): types, imports, functions, one table, exports.
 
-import { unsignedLeb, VALUE_TYPE, type ResultType, type ValueType } from './expression.ts'
+import { signedLeb, unsignedLeb, VALUE_TYPE, type ResultType, type ValueType } from './expression.ts'
 import { ByteWriter, FunctionEmitter, type FunctionReference, type TypeReference } from './function-emitter.ts'
 
 interface DefinedFunction extends FunctionReference {
@@ -20,8 +20,12 @@ export class ModuleBuilder {
   /** `memory`: pages (64 KiB) of the imported shared memory `env.memory`. */
   readonly memory: { readonly initial: number; readonly maximum: number; readonly shared: boolean }
 
-  constructor(memory: { readonly initial: number; readonly maximum: number; readonly shared: boolean }) {
+  /** Place in the imported table `env.table` of the first function given to {@link ModuleBuilder.element}. */
+  readonly tableBase: number
+
+  constructor(memory: { readonly initial: number; readonly maximum: number; readonly shared: boolean }, tableBase = 0) {
     this.memory = memory
+    this.tableBase = tableBase
   }
 
   type(params: readonly ValueType[], result: ResultType): TypeReference {
@@ -77,7 +81,7 @@ export class ModuleBuilder {
 
   /** Append a function to the table; returns its index there. */
   element(reference: FunctionReference): number {
-    return this.#elements.push(reference.index) - 1
+    return this.tableBase + this.#elements.push(reference.index) - 1
   }
 
   build(): Uint8Array<ArrayBuffer> {
@@ -106,7 +110,7 @@ export class ModuleBuilder {
       }
     })
     section(2, (w) => {
-      w.append(unsignedLeb(this.#imports.length + 1))
+      w.append(unsignedLeb(this.#imports.length + 2))
       for (const f of this.#imports) {
         text(w, 'env')
         text(w, f.name)
@@ -119,14 +123,13 @@ export class ModuleBuilder {
       w.u8(this.memory.shared ? 3 : 1)
       w.append(unsignedLeb(this.memory.initial))
       w.append(unsignedLeb(this.memory.maximum))
+      text(w, 'env')
+      text(w, 'table')
+      w.append([1, 0x70, 0, 0])
     })
     section(3, (w) => {
       w.append(unsignedLeb(this.#functions.length))
       for (const f of this.#functions) w.append(unsignedLeb(this.type(f.params, f.result).index))
-    })
-    section(4, (w) => {
-      w.append([1, 0x70, 0])
-      w.append(unsignedLeb(this.#elements.length))
     })
     section(7, (w) => {
       w.append(unsignedLeb(this.#exports.length))
@@ -138,7 +141,7 @@ export class ModuleBuilder {
     })
     if (this.#elements.length > 0) {
       section(9, (w) => {
-        w.append([1, 0, 0x41, 0, 0x0b])
+        w.append([1, 0, 0x41, ...signedLeb(this.tableBase), 0x0b])
         w.append(unsignedLeb(this.#elements.length))
         for (const index of this.#elements) w.append(unsignedLeb(index))
       })

@@ -1,0 +1,208 @@
+// Decoded code: blocks of records by guest physical address, so that one decoding serves every mapping of a page. A write to decoded bytes makes
+// the records of the blocks concerned stale in place, so that even the block that is running sees it at its next instruction.
+
+import type { Decoder } from './decoder/decoder.ts'
+import { DECODED } from './decoder/decoder.ts'
+import type { Mode } from './decoder/mode.ts'
+import { HANDLER } from './interpreter/interpreter-module.ts'
+import { GPA_CODE, type SoftwareMemory } from './memory.ts'
+import { RECORD } from './state-layout.ts'
+
+const MAXIMUM_BLOCK = 48
+const PAGE = 4096
+
+interface Block {
+  readonly key: number
+  readonly record: number
+  /** Records, the closing one included. */
+  readonly count: number
+  readonly page: number
+  /** Bytes `[start, end)` in the page; `end` may be beyond it when the last instruction crosses into `nextPage`. */
+  readonly start: number
+  readonly end: number
+  readonly nextPage: number
+}
+
+/** What decoding a block came to. */
+export const BLOCK = { OK: 0, UNDEFINED: -1, FETCH: -2, TOO_LONG: -3 } as const
+
+export class CodeCache {
+  readonly #memory: SoftwareMemory
+  readonly #view: DataView
+  readonly #decoder: Decoder
+  readonly #arena: number
+  readonly #arenaEnd: number
+  /** Called when all records are dropped: jump caches hold none of them any more. */
+  readonly #onReset: () => void
+  readonly #onCodePage: (page: number) => void
+  #free: number
+  readonly #blocks = new Map<number, Block>()
+  readonly #pages = new Map<number, Set<Block>>()
+  /** Pages that code of this cache covers, for other observers of the same page. */
+  blocksDecoded = 0
+
+  constructor(options: {
+    memory: SoftwareMemory
+    decoder: Decoder
+    arena: number
+    arenaEnd: number
+    onReset: () => void
+    onCodePage: (page: number) => void
+  }) {
+    this.#memory = options.memory
+    this.#view = options.memory.view
+    this.#decoder = options.decoder
+    this.#arena = options.arena
+    this.#arenaEnd = options.arenaEnd
+    this.#onReset = options.onReset
+    this.#onCodePage = options.onCodePage
+    this.#free = options.arena
+  }
+
+  /** The record of the block at `offset` of GPA page `page`, if it is decoded, else 0. */
+  find(page: number, offset: number, mode: Mode): number {
+    return this.#blocks.get((page * PAGE + offset) * 4 + mode)?.record ?? 0
+  }
+
+  /** Drop everything. */
+  reset(): void {
+    this.#free = this.#arena
+    this.#blocks.clear()
+    for (const page of this.#pages.keys()) this.#clearCodePage(page)
+    this.#pages.clear()
+    this.#onReset()
+  }
+
+  #clearCodePage(page: number): void {
+    this.#memory.gpaMap[page] = (this.#memory.gpaMap[page] as number) & ~GPA_CODE
+  }
+
+  /**
+   * Decode a block. `nextPage` gives the GPA page that follows in linear memory, or -1.
+   * @returns its record, or one of {@link BLOCK} when the first instruction cannot be decoded
+   */
+  decode(page: number, offset: number, mode: Mode, nextPage: () => number, limit: number = MAXIMUM_BLOCK): number {
+    const single = limit === 1
+    if (this.#free + (MAXIMUM_BLOCK + 2) * RECORD.SIZE > this.#arenaEnd) this.reset()
+    const { u8, gpaMap } = this.#memory
+    const host = ((gpaMap[page] as number) & ~0xfff) >>> 0
+    let following = -2
+    let followingHost = 0
+    let start = offset
+    let crossed = false
+    const fetch = (position: number): number => {
+      const at = start + position
+      if (at < PAGE) return u8[host + at] as number
+      if (following === -2) {
+        following = nextPage()
+        if (following >= 0) followingHost = ((gpaMap[following] as number) & ~0xfff) >>> 0
+      }
+      if (following < 0) return -1
+      crossed = true
+      return u8[followingHost + at - PAGE] as number
+    }
+    const decoder = this.#decoder
+    const view = this.#view
+    const first = this.#free
+    let record = first
+    let count = 0
+    let ended = false
+    while (count < limit && start < PAGE) {
+      crossed = false
+      const result = decoder.decode(mode, fetch, view, record, start - offset)
+      if (result !== DECODED.OK) {
+        if (count > 0) break
+        return result === DECODED.UNDEFINED ? BLOCK.UNDEFINED : result === DECODED.FETCH ? BLOCK.FETCH : BLOCK.TOO_LONG
+      }
+      const decoded = decoder.form
+      if (!decoded) throw new Error('decoded without a form')
+      // an instruction that crosses a page stands alone, so that all others depend on one page
+      if (crossed && count > 0) break
+      count++
+      const kind = decoder.addressKind
+      const inline = kind === 2 ? decoded.inlineFull : kind <= 1 ? decoded.inlineSimple : -1
+      view.setUint16(record + RECORD.HANDLER, inline >= 0 ? inline : HANDLER.CALL, true)
+      view.setUint16(record + RECORD.FUNCTION, decoded.functionIndex, true)
+      view.setUint16(record + RECORD.OFFSET, start - offset, true)
+      view.setUint16(record + RECORD.COUNT, count, true)
+      const next = start + decoder.length
+      if (decoder.isRelative) {
+        // linked only inside the page, where no mapping can come between
+        const target = next + decoder.relative
+        view.setUint32(record + RECORD.CHAIN, !single && !crossed && target >= 0 && target < PAGE ? 0 : 1, true)
+      }
+      record += RECORD.SIZE
+      start = next
+      const { options } = decoded.form.definition
+      if (options.ends || typeof decoded.form.definition.semantics !== 'function') {
+        ended = options.ends === true
+        break
+      }
+      if (crossed) break
+    }
+    if (!ended) {
+      view.setUint16(record + RECORD.HANDLER, HANDLER.CONTINUE, true)
+      view.setUint16(record + RECORD.OFFSET, start - offset, true)
+      view.setUint16(record + RECORD.COUNT, count, true)
+      record += RECORD.SIZE
+    }
+    if (single) return first
+    this.#free = record
+    this.blocksDecoded++
+    const block: Block = {
+      key: (page * PAGE + offset) * 4 + mode,
+      record: first,
+      count: (record - first) / RECORD.SIZE,
+      page,
+      start: offset,
+      end: start,
+      nextPage: start > PAGE ? following : -1,
+    }
+    this.#blocks.set(block.key, block)
+    this.#cover(page, block)
+    if (block.nextPage >= 0) this.#cover(block.nextPage, block)
+    return first
+  }
+
+  #cover(page: number, block: Block): void {
+    let blocks = this.#pages.get(page)
+    if (!blocks) {
+      blocks = new Set()
+      this.#pages.set(page, blocks)
+    }
+    blocks.add(block)
+    if (!((this.#memory.gpaMap[page] as number) & GPA_CODE)) {
+      this.#memory.gpaMap[page] = (this.#memory.gpaMap[page] as number) | GPA_CODE
+      this.#onCodePage(page)
+    }
+  }
+
+  /** Bytes `[start, end)` of a page have changed: blocks with decoded bytes there are stale. */
+  invalidate(page: number, start: number, end: number): void {
+    const blocks = this.#pages.get(page)
+    if (!blocks) return
+    for (const block of blocks) {
+      const overlaps =
+        block.page === page ? block.start < end && Math.min(block.end, PAGE) > start : start < block.end - PAGE
+      if (overlaps) this.#drop(block)
+    }
+    if (blocks.size === 0) {
+      this.#pages.delete(page)
+      this.#clearCodePage(page)
+    }
+  }
+
+  #drop(block: Block): void {
+    for (let i = 0; i < block.count; i++) this.#view.setUint16(block.record + i * RECORD.SIZE, HANDLER.LOOKUP, true)
+    this.#blocks.delete(block.key)
+    this.#pages.get(block.page)?.delete(block)
+    if (block.nextPage >= 0) {
+      const other = this.#pages.get(block.nextPage)
+      other?.delete(block)
+      if (other?.size === 0) {
+        this.#pages.delete(block.nextPage)
+        this.#clearCodePage(block.nextPage)
+      }
+    }
+  }
+}

@@ -1,0 +1,581 @@
+// The state of one logical processor and its access to memory: what system instructions, exception delivery and generated code's slow paths are written with.
+
+import { GPA_ACCESS, type Intercepts } from '@partita/interface'
+import { GuestFault } from './cpu-error.ts'
+import type { CodeCache } from './code-cache.ts'
+import { MODE, type Mode } from './decoder/mode.ts'
+import type { LocalApic } from './local-apic.ts'
+import type { ModelSpecificRegisters } from './msr.ts'
+import { GPA_CODE, type SoftwareMemory } from './memory.ts'
+import { ACCESS, CR0, CR4, EFER, Mmu } from './mmu.ts'
+import { FILE, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
+import { VECTOR } from './instruction/emitter.ts'
+
+/** EFLAGS bits (SDM vol. 1, 3.4.3). */
+export const FLAG = {
+  CF: 1, FIXED: 2, PF: 4, AF: 0x10, ZF: 0x40, SF: 0x80, TF: 0x100, IF: 0x200, DF: 0x400, OF: 0x800, IOPL: 0x3000, NT: 0x4000,
+  RF: 0x10000, VM: 0x20000, AC: 0x40000, VIF: 0x80000, VIP: 0x100000, ID: 0x200000,
+} as const
+const STATUS_FLAGS = FLAG.CF | FLAG.PF | FLAG.AF | FLAG.ZF | FLAG.SF | FLAG.OF
+const REST_FLAGS = FLAG.TF | FLAG.IF | FLAG.IOPL | FLAG.NT | FLAG.RF | FLAG.VM | FLAG.AC | FLAG.VIF | FLAG.VIP | FLAG.ID
+
+const PAGE = 4096
+
+/** Why the processor is not executing. */
+export const ACTIVITY = { RUNNING: 0, HALTED: 1, WAIT_FOR_SIPI: 2, SHUTDOWN: 3 } as const
+export type Activity = (typeof ACTIVITY)[keyof typeof ACTIVITY]
+
+export class Cpu {
+  readonly index: number
+  readonly memory: SoftwareMemory
+  /** Offset of the state area. */
+  readonly base: number
+  readonly u8: Uint8Array
+  readonly i32: Int32Array
+  readonly u32: Uint32Array
+  readonly i64: BigInt64Array
+  readonly u64: BigUint64Array
+  readonly view: DataView
+  readonly mmu: Mmu
+  readonly intercepts: Intercepts
+  /** Set by the virtual processor when it is put together. */
+  code!: CodeCache
+  apic!: LocalApic
+  msrs!: ModelSpecificRegisters
+
+  activity: Activity = ACTIVITY.RUNNING
+  /** Interrupts are held off until the next instruction has completed (STI, MOV SS, POP SS). */
+  interruptShadow = false
+  /** NMIs are blocked until IRET. */
+  nmiBlocked = false
+  /** Instructions taken from the budget to make `run` return early. */
+  stolenBudget = 0
+
+  readonly #fault = new GuestFault()
+  /** A non-canonical address was used: #GP or #SS by the segment of the instruction. */
+  nonCanonical = false
+  readonly #scratch: number
+
+  constructor(index: number, memory: SoftwareMemory, base: number, contexts: number, intercepts: Intercepts) {
+    this.index = index
+    this.memory = memory
+    this.base = base
+    this.u8 = memory.u8
+    this.i32 = memory.i32
+    this.u32 = memory.u32
+    this.i64 = memory.i64
+    this.u64 = memory.u64
+    this.view = memory.view
+    this.intercepts = intercepts
+    this.mmu = new Mmu(memory, base, contexts)
+    this.#scratch = base + STATE.SCRATCH
+  }
+
+  // --- state fields
+
+  get32(field: number): number {
+    return this.i32[(this.base + field) >> 2] as number
+  }
+  set32(field: number, value: number): void {
+    this.i32[(this.base + field) >> 2] = value
+  }
+  get64(field: number): bigint {
+    return this.u64[(this.base + field) >> 3] as bigint
+  }
+  set64(field: number, value: bigint): void {
+    this.u64[(this.base + field) >> 3] = value
+  }
+  gpr(register: number): bigint {
+    return this.get64(STATE.FILE + register * 8)
+  }
+  setGpr(register: number, value: bigint): void {
+    this.set64(STATE.FILE + register * 8, value)
+  }
+  /** Low 32 bits of a general register, unsigned. */
+  gpr32(register: number): number {
+    return this.u32[(this.base + STATE.FILE + register * 8) >> 2] as number
+  }
+  /** Write 32 bits, clearing the upper half. */
+  setGpr32(register: number, value: number): void {
+    const at = (this.base + STATE.FILE + register * 8) >> 2
+    this.i32[at] = value
+    this.i32[at + 1] = 0
+  }
+  get cpl(): number {
+    return this.get32(STATE.CPL)
+  }
+  get mode(): Mode {
+    return this.get32(STATE.MODE) as Mode
+  }
+  /** EFER.LMA: IA-32e mode, compatibility mode included. */
+  get longMode(): boolean {
+    return (this.get32(STATE.EFER) & EFER.LMA) !== 0
+  }
+  get protectedMode(): boolean {
+    return (this.get32(STATE.CR0) & CR0.PE) !== 0
+  }
+  get virtual8086(): boolean {
+    return (this.get32(STATE.FLAGS_REST) & FLAG.VM) !== 0
+  }
+  /** RIP of the instruction with this record, as it was fetched. */
+  ripOf(record: number): bigint {
+    return BigInt.asUintN(64, this.get64(STATE.FILE + FILE.BLOCK_RIP) + BigInt(this.view.getUint16(record + RECORD.OFFSET, true)))
+  }
+  /** RIP of the instruction after the record's, wrapped for the mode. */
+  nextRipOf(record: number): bigint {
+    const next = this.ripOf(record) + BigInt(this.u8[record + RECORD.LENGTH] as number)
+    return this.mode === MODE.LONG ? BigInt.asUintN(64, next) : next & 0xffffffffn
+  }
+  /** Go on at `rip`; returns STATUS.JUMP for a system instruction to return. */
+  jump(rip: bigint): number {
+    this.set64(STATE.RIP, rip)
+    return STATUS.JUMP
+  }
+
+  // --- flags
+
+  /** EFLAGS with RF and VM. */
+  get flags(): number {
+    const at = this.base >> 3
+    const x = this.i64[at + (STATE.FLAG_X >> 3)] as bigint
+    const y = this.i64[at + (STATE.FLAG_Y >> 3)] as bigint
+    const s = this.i64[at + (STATE.FLAG_S >> 3)] as bigint
+    const zero = this.i64[at + (STATE.FLAG_ZERO >> 3)] as bigint
+    const sign = this.i64[at + (STATE.FLAG_SIGN >> 3)] as bigint
+    let flags = this.get32(STATE.FLAGS_REST) | FLAG.FIXED
+    if (((x & y) | ((x | y) & ~s)) < 0n) flags |= FLAG.CF
+    if (((x ^ s) & (y ^ s)) < 0n) flags |= FLAG.OF
+    if ((x ^ y ^ s) & 16n) flags |= FLAG.AF
+    if (zero === 0n) flags |= FLAG.ZF
+    if (sign < 0n) flags |= FLAG.SF
+    let parity = Number(sign & 0xffn)
+    parity ^= parity >> 4
+    if (!((0x6996 >> (parity & 15)) & 1)) flags |= FLAG.PF
+    if (this.get32(STATE.DIRECTION)) flags |= FLAG.DF
+    return flags
+  }
+  set flags(value: number) {
+    this.setStatusFlags(value)
+    this.set32(STATE.DIRECTION, value & FLAG.DF ? 1 : 0)
+    const before = this.get32(STATE.FLAGS_REST)
+    this.set32(STATE.FLAGS_REST, value & REST_FLAGS)
+    if ((before ^ value) & FLAG.AC) this.updateContext()
+  }
+  setStatusFlags(value: number): void {
+    const at = this.base >> 3
+    const carry = value & FLAG.CF ? -(1n << 63n) : 0n
+    const mixed = !(value & FLAG.CF) !== !(value & FLAG.OF) ? -(1n << 63n) : 0n
+    this.i64[at + (STATE.FLAG_X >> 3)] = carry
+    this.i64[at + (STATE.FLAG_Y >> 3)] = carry
+    this.i64[at + (STATE.FLAG_S >> 3)] = mixed | (value & FLAG.AF ? 16n : 0n)
+    this.i64[at + (STATE.FLAG_ZERO >> 3)] = value & FLAG.ZF ? 0n : 1n
+    this.i64[at + (STATE.FLAG_SIGN >> 3)] = (value & FLAG.SF ? -(1n << 63n) : 0n) | (value & FLAG.PF ? 0n : 1n)
+  }
+  static readonly STATUS_FLAGS: number = STATUS_FLAGS
+
+  // --- modes
+
+  /** To be called when CR0, EFER, CS or EFLAGS.VM changed: the code mode, and what depends on it. */
+  updateMode(): void {
+    const cs = this.segmentAttributes(SEGMENT.CS)
+    let mode: Mode
+    if (!this.protectedMode || this.virtual8086) mode = MODE.REAL
+    else if (this.longMode && cs & 0x2000) mode = MODE.LONG
+    else mode = cs & 0x4000 ? MODE.CODE32 : MODE.CODE16
+    // a real-mode CS with the D bit (unreal mode) runs 32-bit code
+    if (mode === MODE.REAL && cs & 0x4000 && !this.virtual8086) mode = MODE.CODE32
+    if (mode !== this.mode) {
+      this.set32(STATE.MODE, mode)
+      this.mmu.flushJumps()
+    }
+    this.set32(STATE.STACK_MASK, this.segmentAttributes(SEGMENT.SS) & 0x4000 ? -1 : 0xffff)
+    this.updateContext()
+  }
+  updateContext(): void {
+    this.set32(STATE.CONTEXT, this.mmu.currentContext())
+  }
+  setCpl(cpl: number): void {
+    this.set32(STATE.CPL, cpl)
+    this.updateContext()
+  }
+
+  // --- segments
+
+  segmentSelector(segment: number): number {
+    return this.get32(STATE.SEGMENTS + segment * 16)
+  }
+  /** Access byte in bits 0–7, AVL L D/B G in 12–15, unusable in 16. */
+  segmentAttributes(segment: number): number {
+    return this.get32(STATE.SEGMENTS + segment * 16 + 4)
+  }
+  segmentLimit(segment: number): number {
+    return this.get32(STATE.SEGMENTS + segment * 16 + 8) >>> 0
+  }
+  segmentBase(segment: number): bigint {
+    if (segment === SEGMENT.LDTR) return this.get64(STATE.LDTR_BASE)
+    if (segment === SEGMENT.TR) return this.get64(STATE.TR_BASE)
+    return this.get64(STATE.FILE + FILE.SEGMENT_BASE + segment * 8)
+  }
+  setSegmentBase(segment: number, base: bigint): void {
+    if (segment === SEGMENT.LDTR) this.set64(STATE.LDTR_BASE, base)
+    else if (segment === SEGMENT.TR) this.set64(STATE.TR_BASE, base)
+    else {
+      if (segment === SEGMENT.CS && base !== this.segmentBase(SEGMENT.CS)) this.mmu.flushJumps()
+      this.set64(STATE.FILE + FILE.SEGMENT_BASE + segment * 8, base)
+    }
+  }
+  /** Load a segment register's hidden part. Call {@link Cpu.updateMode} after CS or SS. */
+  setSegment(segment: number, selector: number, base: bigint, limit: number, attributes: number): void {
+    this.set32(STATE.SEGMENTS + segment * 16, selector)
+    this.set32(STATE.SEGMENTS + segment * 16 + 4, attributes)
+    this.set32(STATE.SEGMENTS + segment * 16 + 8, limit | 0)
+    this.setSegmentBase(segment, base)
+  }
+
+  // --- faults
+
+  /** Raise an exception of the guest. */
+  fault(vector: number, errorCode = 0, address = 0n): never {
+    this.#fault.vector = vector
+    this.#fault.errorCode = errorCode
+    this.#fault.address = address
+    throw this.#fault
+  }
+  /** Note an exception for generated code to leave with. */
+  setFault(vector: number, errorCode: number, address: bigint = 0n): void {
+    this.set32(STATE.FAULT_VECTOR, vector)
+    this.set32(STATE.FAULT_ERROR, errorCode)
+    this.set64(STATE.FAULT_ADDRESS, address)
+  }
+  /** Turn what was thrown into a pending exception; anything else is a defect of the host and goes on. */
+  catchFault(thrown: unknown): void {
+    if (thrown !== this.#fault) throw thrown
+    this.setFault(this.#fault.vector, this.#fault.errorCode, this.#fault.address)
+  }
+  /** Make `run` return soon. */
+  requestExit(): void {
+    const budget = this.get32(STATE.BUDGET)
+    if (budget < 0) return
+    this.stolenBudget += budget + 1
+    this.set32(STATE.BUDGET, -1)
+  }
+
+  // --- memory: translation
+
+  /**
+   * The GPA of a linear address, or -1 with a fault pending.
+   * `user` and AC as for the present instruction unless `supervisor` (descriptor tables, task state, exception stacks).
+   */
+  #translate(lo: number, hi: number, access: number, supervisor: boolean): boolean {
+    const user = !supervisor && this.cpl === 3
+    const allowUserData = !supervisor && (this.get32(STATE.FLAGS_REST) & FLAG.AC) !== 0
+    if (this.mmu.walk(lo, hi, access, user, allowUserData)) return true
+    this.setFault(VECTOR.PF, this.mmu.errorCode, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0))
+    return false
+  }
+
+  /** Offset in memory for an access inside one page, or -1: MMIO (page in mmu.page), or -2: fault pending. */
+  #host(lo: number, hi: number, access: number, supervisor: boolean): number {
+    if (!this.#translate(lo, hi, access, supervisor)) return -2
+    const entry = this.memory.gpaMap[this.mmu.page] ?? 0
+    const need = access === ACCESS.WRITE ? GPA_ACCESS.WRITE : GPA_ACCESS.READ
+    if ((entry & need) === 0) return -1
+    if (!supervisor) this.mmu.fill(lo, hi, this.get32(STATE.CONTEXT), access)
+    return ((entry & ~0xfff) >>> 0) + (lo & 0xfff)
+  }
+
+  /** Faults of the address itself, before paging. True when one is pending. */
+  #badAddress(hi: number, lo: number, bytes: number): boolean {
+    const vector = this.get32(STATE.SEGMENT_FAULT)
+    if (vector !== 0) {
+      this.set32(STATE.SEGMENT_FAULT, 0)
+      this.setFault(vector, 0)
+      return true
+    }
+    if (this.mode === MODE.LONG && !canonical(hi, lo, bytes)) {
+      this.nonCanonical = true
+      this.setFault(VECTOR.GP, 0)
+      return true
+    }
+    return false
+  }
+  /** High half of the address of the next page. */
+  #nextHigh(lo: number, hi: number): number {
+    if (this.mode !== MODE.LONG) return 0
+    return (lo >>> 0) + PAGE > 0xffffffff ? (hi + 1) | 0 : hi
+  }
+
+  // --- memory: slow paths of generated code
+
+  /** Bytes to read: an offset in memory, perhaps of a copy in STATE.SCRATCH; 0 after a fault. */
+  readSlow(lo: number, hi: number, bytes: number): number {
+    if (this.#badAddress(hi, lo, bytes)) return 0
+    const within = PAGE - (lo & 0xfff)
+    if (within >= bytes) {
+      const host = this.#host(lo, hi, ACCESS.READ, false)
+      if (host >= 0) return host | 0
+      if (host === -2) return 0
+      this.#mmioRead(this.mmu.page, lo & 0xfff, bytes, this.#scratch)
+      return this.#scratch
+    }
+    return this.#copyCrossing(lo, hi, bytes, within, ACCESS.READ) ? this.#scratch : 0
+  }
+  /** Both parts of a page-crossing access are translated before either is read. */
+  #copyCrossing(lo: number, hi: number, bytes: number, within: number, access: number): boolean {
+    if (!this.#translate(lo, hi, access, false)) return false
+    const first = this.mmu.page
+    const nextLo = (lo & ~0xfff) + PAGE
+    if (!this.#translate(nextLo | 0, this.#nextHigh(lo, hi), access, false)) return false
+    const second = this.mmu.page
+    this.#copyFromPage(first, lo & 0xfff, within, this.#scratch)
+    this.#copyFromPage(second, 0, bytes - within, this.#scratch + within)
+    return true
+  }
+  #copyFromPage(page: number, offset: number, bytes: number, target: number): void {
+    const entry = this.memory.gpaMap[page] ?? 0
+    if (entry & GPA_ACCESS.READ) {
+      const host = ((entry & ~0xfff) >>> 0) + offset
+      for (let i = 0; i < bytes; i++) this.u8[target + i] = this.u8[host + i] as number
+    } else this.#mmioRead(page, offset, bytes, target)
+  }
+  #copyToPage(page: number, offset: number, bytes: number, source: number): void {
+    const entry = this.memory.gpaMap[page] ?? 0
+    if (entry & GPA_ACCESS.WRITE) {
+      const host = ((entry & ~0xfff) >>> 0) + offset
+      for (let i = 0; i < bytes; i++) this.u8[host + i] = this.u8[source + i] as number
+      if (entry & GPA_CODE) this.memory.codeWritten(page, offset, offset + bytes)
+    } else this.#mmioWrite(page, offset, bytes, source)
+  }
+
+  /** Store `bytes` from STATE.SCRATCH; not 0 after a fault. */
+  writeSlow(lo: number, hi: number, bytes: number): number {
+    if (this.#badAddress(hi, lo, bytes)) return 1
+    const within = PAGE - (lo & 0xfff)
+    if (within >= bytes) {
+      if (!this.#translate(lo, hi, ACCESS.WRITE, false)) return 1
+      const { page } = this.mmu
+      if (((this.memory.gpaMap[page] ?? 0) & (GPA_ACCESS.WRITE | GPA_CODE)) === GPA_ACCESS.WRITE) {
+        this.mmu.fill(lo, hi, this.get32(STATE.CONTEXT), ACCESS.WRITE)
+      }
+      this.#copyToPage(page, lo & 0xfff, bytes, this.#scratch)
+      return 0
+    }
+    if (!this.#translate(lo, hi, ACCESS.WRITE, false)) return 1
+    const first = this.mmu.page
+    if (!this.#translate(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), ACCESS.WRITE, false)) return 1
+    const second = this.mmu.page
+    this.#copyToPage(first, lo & 0xfff, within, this.#scratch)
+    this.#copyToPage(second, 0, bytes - within, this.#scratch + within)
+    return 0
+  }
+  /** Offset in memory of bytes that may be read and written, STATE.SCRATCH with a copy (then modifyCommit follows), 0 after a fault. */
+  modifyBegin(lo: number, hi: number, bytes: number): number {
+    if (this.#badAddress(hi, lo, bytes)) return 0
+    const within = PAGE - (lo & 0xfff)
+    if (within >= bytes) {
+      const host = this.#host(lo, hi, ACCESS.WRITE, false)
+      if (host === -2) return 0
+      if (host >= 0 && !((this.memory.gpaMap[this.mmu.page] as number) & GPA_CODE)) return host | 0
+      this.#copyFromPage(this.mmu.page, lo & 0xfff, bytes, this.#scratch)
+      return this.#scratch
+    }
+    return this.#copyCrossing(lo, hi, bytes, within, ACCESS.WRITE) ? this.#scratch : 0
+  }
+  modifyCommit(lo: number, hi: number, bytes: number): void {
+    this.writeSlow(lo, hi, bytes)
+  }
+  /** Not 0 after a fault. */
+  probe(lo: number, hi: number, bytes: number): number {
+    if (this.#badAddress(hi, lo, bytes)) return 1
+    if (!this.#translate(lo, hi, ACCESS.WRITE, false)) return 1
+    if ((lo & 0xfff) + bytes <= PAGE) return 0
+    return this.#translate(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), ACCESS.WRITE, false) ? 0 : 1
+  }
+
+  // --- MMIO: split into aligned accesses of at most four bytes
+
+  #mmioRead(page: number, offset: number, bytes: number, target: number): void {
+    const gpa = page * PAGE + offset
+    for (let done = 0; done < bytes; ) {
+      const size = accessSize(gpa + done, bytes - done)
+      const value = this.apic.contains(gpa + done)
+        ? this.apic.readMmio(gpa + done, size)
+        : this.intercepts.mmioRead(this.index, gpa + done, size)
+      if (size === 4) this.view.setUint32(target + done, value, true)
+      else if (size === 2) this.view.setUint16(target + done, value, true)
+      else this.u8[target + done] = value
+      done += size
+    }
+  }
+  #mmioWrite(page: number, offset: number, bytes: number, source: number): void {
+    const gpa = page * PAGE + offset
+    for (let done = 0; done < bytes; ) {
+      const size = accessSize(gpa + done, bytes - done)
+      const value =
+        size === 4 ? this.view.getUint32(source + done, true)
+        : size === 2 ? this.view.getUint16(source + done, true)
+        : (this.u8[source + done] as number)
+      if (this.apic.contains(gpa + done)) this.apic.writeMmio(gpa + done, size, value)
+      else this.intercepts.mmioWrite(this.index, gpa + done, size, value)
+      done += size
+    }
+  }
+
+  // --- memory for system instructions: linear addresses as unsigned bigint; faults are thrown
+
+  /** Copy `bytes` (at most 64) at `linear` to STATE.SCRATCH. */
+  #fetch(linear: bigint, bytes: number, supervisor: boolean): number {
+    const lo = Number(linear & 0xffffffffn) | 0
+    const hi = Number((linear >> 32n) & 0xffffffffn) | 0
+    this.#checkCanonical(lo, hi, bytes)
+    const within = Math.min(bytes, PAGE - (lo & 0xfff))
+    if (!this.#translate(lo, hi, ACCESS.READ, supervisor)) this.#rethrow()
+    const first = this.mmu.page
+    if (within < bytes) {
+      if (!this.#translate(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), ACCESS.READ, supervisor)) this.#rethrow()
+      this.#copyFromPage(this.mmu.page, 0, bytes - within, this.#scratch + within)
+    }
+    this.#copyFromPage(first, lo & 0xfff, within, this.#scratch)
+    return this.#scratch
+  }
+  #store(linear: bigint, bytes: number, supervisor: boolean): void {
+    const lo = Number(linear & 0xffffffffn) | 0
+    const hi = Number((linear >> 32n) & 0xffffffffn) | 0
+    this.#checkCanonical(lo, hi, bytes)
+    const within = Math.min(bytes, PAGE - (lo & 0xfff))
+    if (!this.#translate(lo, hi, ACCESS.WRITE, supervisor)) this.#rethrow()
+    const first = this.mmu.page
+    if (within < bytes) {
+      if (!this.#translate(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), ACCESS.WRITE, supervisor)) this.#rethrow()
+      this.#copyToPage(this.mmu.page, 0, bytes - within, this.#scratch + within)
+    }
+    this.#copyToPage(first, lo & 0xfff, within, this.#scratch)
+  }
+  #checkCanonical(lo: number, hi: number, bytes: number): void {
+    const vector = this.get32(STATE.SEGMENT_FAULT)
+    if (vector !== 0) {
+      this.set32(STATE.SEGMENT_FAULT, 0)
+      this.fault(vector, 0)
+    }
+    if (this.mode === MODE.LONG && !canonical(hi, lo, bytes)) {
+      this.nonCanonical = true
+      this.fault(VECTOR.GP, 0)
+    }
+  }
+  #rethrow(): never {
+    this.fault(this.get32(STATE.FAULT_VECTOR), this.get32(STATE.FAULT_ERROR), this.get64(STATE.FAULT_ADDRESS))
+  }
+  /** Integer reads at a linear address, unsigned. `supervisor` for implicit accesses. */
+  readU8(linear: bigint, supervisor = false): number {
+    return this.u8[this.#fetch(linear, 1, supervisor)] as number
+  }
+  readU16(linear: bigint, supervisor = false): number {
+    return this.view.getUint16(this.#fetch(linear, 2, supervisor), true)
+  }
+  readU32(linear: bigint, supervisor = false): number {
+    return this.view.getUint32(this.#fetch(linear, 4, supervisor), true)
+  }
+  readU64(linear: bigint, supervisor = false): bigint {
+    return this.view.getBigUint64(this.#fetch(linear, 8, supervisor), true)
+  }
+  writeU8(linear: bigint, value: number, supervisor = false): void {
+    this.u8[this.#scratch] = value
+    this.#store(linear, 1, supervisor)
+  }
+  writeU16(linear: bigint, value: number, supervisor = false): void {
+    this.view.setUint16(this.#scratch, value, true)
+    this.#store(linear, 2, supervisor)
+  }
+  writeU32(linear: bigint, value: number, supervisor = false): void {
+    this.view.setUint32(this.#scratch, value, true)
+    this.#store(linear, 4, supervisor)
+  }
+  writeU64(linear: bigint, value: bigint, supervisor = false): void {
+    this.view.setBigUint64(this.#scratch, value, true)
+    this.#store(linear, 8, supervisor)
+  }
+  /** Check that `[linear, linear + length)` may be written, and throw the fault if not. */
+  probeWrite(linear: bigint, length: number, supervisor = false): void {
+    for (let done = 0; done < length; ) {
+      const at = BigInt.asUintN(64, linear + BigInt(done))
+      const lo = Number(at & 0xffffffffn) | 0
+      const hi = Number(at >> 32n) | 0
+      this.#checkCanonical(lo, hi, 1)
+      if (!this.#translate(lo, hi, ACCESS.WRITE, supervisor)) this.#rethrow()
+      done += PAGE - (lo & 0xfff)
+    }
+  }
+  /** Copy from linear memory, faulting before anything is returned. */
+  readBytes(linear: bigint, length: number): Uint8Array {
+    const out = new Uint8Array(length)
+    for (let done = 0; done < length; done += 32) {
+      const size = Math.min(32, length - done)
+      const at = this.#fetch(BigInt.asUintN(64, linear + BigInt(done)), size, false)
+      out.set(this.u8.subarray(at, at + size), done)
+    }
+    return out
+  }
+  /** Copy to linear memory; all of it is checked first. */
+  writeBytes(linear: bigint, bytes: Uint8Array): void {
+    this.probeWrite(linear, bytes.length)
+    for (let done = 0; done < bytes.length; done += 32) {
+      const size = Math.min(32, bytes.length - done)
+      this.u8.set(bytes.subarray(done, done + size), this.#scratch)
+      this.#store(BigInt.asUintN(64, linear + BigInt(done)), size, false)
+    }
+  }
+
+  /** Effective address of the record's memory operand, truncated to the address size. */
+  effectiveAddress(record: number): bigint {
+    const { u8 } = this
+    const file = (field: number): bigint => this.get64(STATE.FILE + (u8[record + field] as number))
+    const sum =
+      file(RECORD.BASE) +
+      (file(RECORD.INDEX) << BigInt((u8[record + RECORD.SCALE] as number) & 3)) +
+      BigInt(this.view.getInt32(record + RECORD.DISPLACEMENT, true))
+    const size = (u8[record + RECORD.FLAGS] as number) & 3
+    return BigInt.asUintN(size === 0 ? 64 : size === 1 ? 32 : 16, sum)
+  }
+  /** Segment that the record's memory operand is in. */
+  segmentOf(record: number): number {
+    return ((this.u8[record + RECORD.FLAGS] as number) >> 3) & 7
+  }
+  /** Linear address of the record's memory operand; limits and types are checked in legacy modes. */
+  linearAddress(record: number, bytes: number, access: 'read' | 'write'): bigint {
+    return this.segmentAddress(this.segmentOf(record), this.effectiveAddress(record), bytes, access)
+  }
+  /** Linear address of `offset` in a segment. */
+  segmentAddress(segment: number, offset: bigint, bytes: number, access: 'read' | 'write'): bigint {
+    if (this.mode === MODE.LONG) {
+      return segment >= SEGMENT.FS ? BigInt.asUintN(64, offset + this.segmentBase(segment)) : offset
+    }
+    const attributes = this.segmentAttributes(segment)
+    const vector = segment === SEGMENT.SS ? VECTOR.SS : VECTOR.GP
+    if (attributes & 0x10000) this.fault(vector, 0)
+    const code = (attributes & 8) !== 0
+    if (access === 'write' ? code || !(attributes & 2) : code && !(attributes & 2)) this.fault(vector, 0)
+    const limit = BigInt(this.segmentLimit(segment))
+    const last = offset + BigInt(bytes - 1)
+    if ((attributes & 0xc) === 4) {
+      if (offset <= limit || last > (attributes & 0x4000 ? 0xffffffffn : 0xffffn)) this.fault(vector, 0)
+    } else if (last > limit) this.fault(vector, 0)
+    return (offset + this.segmentBase(segment)) & 0xffffffffn
+  }
+}
+
+/** Whether an access at the address lies in canonical addresses: bits 63–47 are equal. */
+export function canonical(hi: number, lo: number, bytes: number): boolean {
+  if ((hi << 16) >> 16 !== hi) return false
+  if ((lo >>> 0) + bytes - 1 <= 0xffffffff) return true
+  const next = (hi + 1) | 0
+  return (next << 16) >> 16 === next
+}
+
+/** Largest naturally aligned access of at most 4 bytes. */
+function accessSize(gpa: number, left: number): 1 | 2 | 4 {
+  if (left >= 4 && gpa % 4 === 0) return 4
+  if (left >= 2 && gpa % 2 === 0) return 2
+  return 1
+}
+
+export { ACCESS, CR0, CR4, EFER }

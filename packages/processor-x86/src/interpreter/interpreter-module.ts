@@ -1,0 +1,310 @@
+// The interpreter's WebAssembly module: `run`, which executes records of blocks until something needs TypeScript, and a function for each instruction
+// form that is not inline in it.
+
+import type { DecodedForm } from '../decoder/opcode-map.ts'
+import type { Semantics } from '../instruction/definition.ts'
+import type { LazyFlags } from '../instruction/emitter.ts'
+import type { HelperContext, HelperFunction } from '../instruction/helper.ts'
+import { CONTEXT, FILE, JUMP_ENTRIES, RECORD, STATE, STATUS } from '../state-layout.ts'
+import { type Expr, i32, i64 } from '../wasm/expression.ts'
+import type { FunctionReference, Label, Local } from '../wasm/function-emitter.ts'
+import { ModuleBuilder } from '../wasm/module-builder.ts'
+import { addressFunctions } from './address-functions.ts'
+import { InterpreterEmitter, type RuntimeFunctions } from './interpreter-emitter.ts'
+
+/** Handler numbers that are not instructions. */
+export const HANDLER = {
+  /** The record is stale: find the block at its RIP anew. */
+  LOOKUP: 0,
+  /** The block goes on at the next address, in a block of its own. */
+  CONTINUE: 1,
+  /** A function that neither reads nor writes lazy flags is called like one that does. */
+  CALL: 2,
+  FIRST_INLINE: 3,
+} as const
+
+/** What the module calls. `lo` and `hi` are the halves of a linear address. */
+export interface RuntimeImports {
+  readSlow(lo: number, hi: number, bytes: number): number
+  writeSlow(lo: number, hi: number, bytes: number): number
+  modifyBegin(lo: number, hi: number, bytes: number): number
+  modifyCommit(lo: number, hi: number, bytes: number): void
+  probe(lo: number, hi: number, bytes: number): number
+  /** The record of the block at STATE.RIP, or 0 with a fault pending or an exit asked for. */
+  findBlock(): number
+  /** Like findBlock, and remembers the answer in the CHAIN field of the record. */
+  link(record: number): number
+  /** Execute system instruction form `form`; returns a STATUS. */
+  system(form: number, record: number): number
+}
+
+export interface InterpreterExports {
+  /** Execute from the record, or from the block at STATE.RIP for 0; returns STATUS.FAULT or STATUS.EXIT. */
+  run(): number
+}
+
+/** Runtime imports and internal functions shared by `run` and the handlers. */
+function runtime(module: ModuleBuilder, base: number): RuntimeFunctions & Record<'findBlock' | 'link' | 'system', FunctionReference> {
+  const slow = (name: string): FunctionReference => module.import(name, ['i32', 'i32', 'i32'], 'i32')
+  const imports = {
+    readSlow: slow('readSlow'),
+    writeSlow: slow('writeSlow'),
+    modifyBegin: slow('modifyBegin'),
+    probe: slow('probe'),
+    modifyCommit: module.import('modifyCommit', ['i32', 'i32', 'i32'], 'void'),
+    findBlock: module.import('findBlock', [], 'i32'),
+    link: module.import('link', ['i32'], 'i32'),
+    system: module.import('system', ['i32', 'i32'], 'i32'),
+  }
+  const wrap = (name: string, target: FunctionReference): FunctionReference =>
+    module.function(`${name}64`, ['i64', 'i32'], target.result, (e) => {
+      const address = e.get(e.parameter(0))
+      const call = e.call(target, i32.wrap_i64(address), i32.wrap_i64(i64.shr_u(address, i64.const(32))), e.get(e.parameter(1)))
+      if (target.result === 'void') e.do(call)
+      else e.return(call)
+    })
+  const { effective, segment, linear } = addressFunctions(module, base)
+  const helpers = new Map<HelperFunction, FunctionReference>()
+  const context: HelperContext = { state: (field) => base + field, helper: (h) => helper(h) }
+  const helper = (h: HelperFunction): FunctionReference => {
+    let reference = helpers.get(h)
+    if (!reference) {
+      reference = module.declare(h.name, h.params, h.result)
+      helpers.set(h, reference)
+      module.define(reference, (e) => {
+        h.body(
+          e,
+          h.params.map((_, i) => e.get(e.parameter(i))),
+          context,
+        )
+        if (h.result !== 'void') e.unreachable()
+      })
+    }
+    return reference
+  }
+  return {
+    readSlow: wrap('readSlow', imports.readSlow),
+    writeSlow: wrap('writeSlow', imports.writeSlow),
+    modifyBegin: wrap('modifyBegin', imports.modifyBegin),
+    modifyCommit: wrap('modifyCommit', imports.modifyCommit),
+    probe: wrap('probe', imports.probe),
+    effective,
+    segment,
+    linear,
+    helper,
+    findBlock: imports.findBlock,
+    link: imports.link,
+    system: imports.system,
+  }
+}
+
+/** Emit the function of one form; returns its place in the table. */
+function handlerFunction(module: ModuleBuilder, base: number, functions: ReturnType<typeof runtime>, decoded: DecodedForm): number {
+  const { semantics } = decoded.form.definition
+  const reference = module.declare(decoded.form.key, ['i32'], 'i32')
+  const emitter = new InterpreterEmitter(base, functions)
+  emitter.form = decoded.form
+  if (typeof semantics === 'function') {
+    unitCheck(emitter, decoded, functions)
+    ;(semantics as Semantics)(emitter)
+    emitter.return(i32.const(STATUS.NEXT))
+  } else {
+    emitter.return(emitter.call(functions.system, i32.const(decoded.id), emitter.get(emitter.record)))
+  }
+  emitter.unreachable()
+  module.defineFrom(reference, emitter)
+  return module.element(reference)
+}
+
+const CR0_EM = 4
+const CR0_TS = 8
+const CR4_OSFXSR = 0x200
+const UD = 6
+const NM = 7
+
+/** #UD and #NM by CR0 and CR4 (SDM vol. 3, 2.5 and table 13-1). */
+function unitCheck(e: InterpreterEmitter, decoded: DecodedForm, _functions: ReturnType<typeof runtime>): void {
+  const { unit } = decoded.form.definition.options
+  if (!unit) return
+  const cr0 = e.let(i32.load(i32.const(0), e.stateOffset(STATE.CR0)))
+  if (unit === 'sse') {
+    e.raiseIf(
+      i32.or(
+        i32.and(cr0, i32.const(CR0_EM)),
+        i32.xor(i32.and(i32.load(i32.const(0), e.stateOffset(STATE.CR4)), i32.const(CR4_OSFXSR)), i32.const(CR4_OSFXSR)),
+      ),
+      UD,
+    )
+    e.raiseIf(i32.and(cr0, i32.const(CR0_TS)), NM)
+  } else if (unit === 'mmx') {
+    e.raiseIf(i32.and(cr0, i32.const(CR0_EM)), UD)
+    e.raiseIf(i32.and(cr0, i32.const(CR0_TS)), NM)
+  } else {
+    e.raiseIf(i32.and(cr0, i32.const(CR0_EM | CR0_TS)), NM)
+  }
+}
+
+/** One inline handler: a form and the kind of address it is for. */
+export interface InlineHandler {
+  readonly decoded: DecodedForm
+  readonly addressKind: 0 | 1 | 2
+}
+
+/** Build a module with functions for `forms` (their table indices are set, counted from `tableBase`), and `run`. */
+export function buildInterpreterModule(options: {
+  readonly base: number
+  readonly memory: { readonly initial: number; readonly maximum: number; readonly shared: boolean }
+  readonly forms: readonly DecodedForm[]
+  /** Handlers inside `run`; without it the module has no `run`. */
+  readonly inline?: readonly InlineHandler[]
+  readonly tableBase: number
+}): Uint8Array<ArrayBuffer> {
+  const { base, forms } = options
+  const module = new ModuleBuilder(options.memory, options.tableBase)
+  const functions = runtime(module, base)
+  for (const form of forms) form.functionIndex = handlerFunction(module, base, functions, form)
+  if (options.inline) runFunction(module, base, functions, options.inline)
+  return module.build()
+}
+
+/** `run`. */
+function runFunction(module: ModuleBuilder, base: number, functions: ReturnType<typeof runtime>, inline: readonly InlineHandler[]): void {
+  const handlerType = module.type(['i32'], 'i32')
+
+  const run = module.declare('run', [], 'i32')
+  const e = new InterpreterEmitter(base, functions, [])
+  const record = e.local('i32')
+  e.record = record
+  const context = e.local('i32')
+  const target = e.local('i64')
+  const flagNames = ['x', 'y', 's', 'zero', 'sign'] as const
+  const flagFields = { x: STATE.FLAG_X, y: STATE.FLAG_Y, s: STATE.FLAG_S, zero: STATE.FLAG_ZERO, sign: STATE.FLAG_SIGN } as const
+  const flags = Object.fromEntries(flagNames.map((name) => [name, e.local('i64')])) as Record<keyof LazyFlags, Local>
+  const field32 = (f: number): Expr => i32.load(i32.const(0), base + f)
+  const field64 = (f: number): Expr => i64.load(i32.const(0), base + f)
+  const loadFlags = (): void => {
+    for (const name of flagNames) e.set(flags[name], field64(flagFields[name]))
+  }
+  const storeFlags = (): void => {
+    for (const name of flagNames) e.do(i64.store(i32.const(0), e.get(flags[name]), base + flagFields[name]))
+  }
+
+  loadFlags()
+  e.set(context, field32(STATE.CONTEXT))
+  e.set(target, field64(STATE.RIP))
+  e.block((fault) => {
+    e.block((exit) => {
+      e.loop((outer) => {
+        e.block((enter) => {
+            e.do(i64.store(i32.const(0), e.get(target), base + STATE.RIP))
+            e.brIf(exit, i32.lt_s(field32(STATE.BUDGET), i32.const(0)))
+            const low = e.let(i32.wrap_i64(e.get(target)))
+            const entry = e.let(
+              i32.add(
+                e.get(context),
+                i32.shl(i32.and(i32.xor(low, i32.shr_u(low, i32.const(12))), i32.const(JUMP_ENTRIES - 1)), i32.const(4)),
+              ),
+            )
+            e.if(i64.eq(i64.load(entry, CONTEXT.JUMP), e.get(target)), () => {
+              e.set(record, i32.load(entry, CONTEXT.JUMP + 8))
+              e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
+              e.br(enter)
+            })
+            storeFlags()
+            e.set(record, e.call(functions.findBlock))
+            e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
+            e.brIf(enter, e.get(record))
+            e.do(i32.store(i32.const(0), i32.const(0), base + STATE.RECORD))
+            e.return(i32.const(STATUS.FAULT))
+        })
+        e.loop((next) => {
+          e.block((link) => {
+            const handlers = inline
+            const labels: Label[] = []
+            const bodies: (() => void)[] = []
+            const inlineContext = { flags, context, target, next, outer, fault, link }
+            e.inline = inlineContext
+            bodies.push(() => {
+              // LOOKUP
+              e.set(target, e.currentRip())
+              e.do(i64.store(i32.const(0), e.get(target), base + STATE.RIP))
+              storeFlags()
+              e.set(record, e.call(functions.findBlock))
+              e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
+              e.brIf(next, e.get(record))
+              e.do(i32.store(i32.const(0), i32.const(0), base + STATE.RECORD))
+              e.return(i32.const(STATUS.FAULT))
+            })
+            bodies.push(() => {
+              // CONTINUE
+              e.set(target, e.currentRip())
+              e.countBlock()
+              e.br(outer)
+            })
+            bodies.push(() => {
+              // CALL
+              storeFlags()
+              const status = e.let(e.callIndirect(handlerType, i32.load16_u(e.get(record), RECORD.FUNCTION), e.get(record)))
+              loadFlags()
+              e.if(i32.eqz(status), () => {
+                e.set(record, i32.add(e.get(record), i32.const(RECORD.SIZE)))
+                e.br(next)
+              })
+              e.brIf(fault, i32.eq(status, i32.const(STATUS.FAULT)))
+              e.set(context, field32(STATE.CONTEXT))
+              e.set(target, field64(STATE.RIP))
+              e.brIf(outer, i32.eq(status, i32.const(STATUS.JUMP)))
+              e.br(exit)
+            })
+            handlers.forEach(({ decoded, addressKind }, i) => {
+              const number = HANDLER.FIRST_INLINE + i
+              if (addressKind === 2) decoded.inlineFull = number
+              else decoded.inlineSimple = number
+              bodies.push(() => {
+                e.form = decoded.form
+                e.addressKind = addressKind
+                ;(decoded.form.definition.semantics as Semantics)(e)
+                e.set(record, i32.add(e.get(record), i32.const(RECORD.SIZE)))
+                e.br(next)
+              })
+            })
+            // nested blocks, so that br_table reaches each body
+            const nest = (i: number): void => {
+              if (i < 0) {
+                e.brTable(i32.load16_u(e.get(record), RECORD.HANDLER), labels, labels[0] as Label)
+                return
+              }
+              e.block((label) => {
+                labels[i] = label
+                nest(i - 1)
+              })
+              e.scope(() => bodies[i]?.())
+            }
+            nest(bodies.length - 1)
+          })
+          // link: the target of a direct jump inside the page is not known yet, or the slice is over
+          e.do(i64.store(i32.const(0), e.get(target), base + STATE.RIP))
+          e.brIf(exit, i32.lt_s(field32(STATE.BUDGET), i32.const(0)))
+          storeFlags()
+          e.set(record, e.call(functions.link, e.get(record)))
+          e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
+          e.brIf(next, e.get(record))
+          e.do(i32.store(i32.const(0), i32.const(0), base + STATE.RECORD))
+          e.return(i32.const(STATUS.FAULT))
+        })
+      })
+      e.unreachable()
+    })
+    // exit
+    storeFlags()
+    e.return(i32.const(STATUS.EXIT))
+  })
+  // fault in an instruction
+  storeFlags()
+  e.do(i32.store(i32.const(0), e.get(record), base + STATE.RECORD))
+  e.return(i32.const(STATUS.FAULT))
+  e.inline = undefined
+  e.unreachable()
+  module.defineFrom(run, e)
+  module.export(run)
+}

@@ -1,0 +1,145 @@
+// A partition's memory: one shared WebAssembly.Memory with the virtual processors' state, their decoded code, the GPA map and RAM.
+
+import { GPA_ACCESS, type PartitionMemory } from '@partita/interface'
+import { ProcessorError } from './processor-error.ts'
+import { CONTEXT, STATE } from './state-layout.ts'
+
+const PAGE = 4096
+const WASM_PAGE = 65536
+/** Largest number of virtual processors. */
+export const MAXIMUM_VPS = 4
+/** State, and three translation contexts. */
+const VP_STATE_SIZE = roundUp(STATE.END, PAGE)
+const VP_AREA = roundUp(VP_STATE_SIZE + 3 * CONTEXT.SIZE, WASM_PAGE)
+/** Decoded records of one virtual processor: 512 Ki instructions. */
+const ARENA_SIZE = 16 * 1024 * 1024
+/** Guest physical addresses are below 4 GiB. */
+export const GPA_PAGES = 1 << 20
+const OVERLAY_PAGES = 64
+
+/** Bits of a GPA map entry beside the rights (GPA_ACCESS): the offset in memory is in the bits above the low twelve. */
+export const GPA_CODE = 8
+
+/** RAM is at most 3 GiB: what lies below the window for devices under 4 GiB. */
+export const MAXIMUM_RAM = 0xc0000000 - 64 * 1024 * 1024
+
+function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit
+}
+
+/** Told when code may have changed. */
+export interface CodeObserver {
+  /** Bytes of a page that holds decoded code are about to be seen changed. `page` is the GPA page; offsets are in the page. */
+  codeWritten(page: number, start: number, end: number): void
+  /** The GPA map changed. */
+  mapChanged(page: number, pages: number): void
+}
+
+export class SoftwareMemory implements PartitionMemory {
+  readonly wasm: WebAssembly.Memory
+  readonly buffer: ArrayBufferLike
+  readonly pages: number
+  readonly ramOffset: number
+  readonly ramSize: number
+  readonly u8: Uint8Array
+  readonly i32: Int32Array
+  readonly u32: Uint32Array
+  readonly i64: BigInt64Array
+  readonly u64: BigUint64Array
+  readonly view: DataView
+  /** One entry a GPA page. */
+  readonly gpaMap: Uint32Array
+  readonly #overlayOffset: number
+  #overlays = 0
+  #vps = 0
+  readonly #observers: CodeObserver[] = []
+
+  constructor(ramSize: number) {
+    const vpStart = WASM_PAGE
+    const arenaStart = vpStart + MAXIMUM_VPS * VP_AREA
+    const mapStart = arenaStart + MAXIMUM_VPS * ARENA_SIZE
+    this.#overlayOffset = mapStart + GPA_PAGES * 4
+    this.ramOffset = roundUp(this.#overlayOffset + OVERLAY_PAGES * PAGE, WASM_PAGE)
+    this.ramSize = ramSize
+    this.pages = Math.ceil((this.ramOffset + ramSize) / WASM_PAGE)
+    try {
+      this.wasm = new WebAssembly.Memory({ initial: this.pages, maximum: this.pages, shared: true })
+    } catch (cause) {
+      throw new ProcessorError('ERR_PROCESSOR_MEMORY', `The host cannot give ${Math.round(ramSize / 1048576)} MiB of memory`, {
+        hint: 'Give the partition less memory.',
+        cause,
+      })
+    }
+    this.buffer = this.wasm.buffer
+    this.u8 = new Uint8Array(this.buffer)
+    this.i32 = new Int32Array(this.buffer)
+    this.u32 = new Uint32Array(this.buffer)
+    this.i64 = new BigInt64Array(this.buffer)
+    this.u64 = new BigUint64Array(this.buffer)
+    this.view = new DataView(this.buffer)
+    this.gpaMap = new Uint32Array(this.buffer, mapStart, GPA_PAGES)
+  }
+
+  /** Areas of a new virtual processor: offsets of its state, its contexts and its records. */
+  allocateVp(): { state: number; contexts: number; arena: number; arenaEnd: number } {
+    if (this.#vps === MAXIMUM_VPS) {
+      throw new ProcessorError('ERR_PROCESSOR_MEMORY', `At most ${MAXIMUM_VPS} virtual processors`)
+    }
+    const vp = this.#vps++
+    const state = WASM_PAGE + vp * VP_AREA
+    const arena = WASM_PAGE + MAXIMUM_VPS * VP_AREA + vp * ARENA_SIZE
+    return { state, contexts: state + VP_STATE_SIZE, arena, arenaEnd: arena + ARENA_SIZE }
+  }
+
+  observe(observer: CodeObserver): void {
+    this.#observers.push(observer)
+  }
+
+  map(gpaPage: number, pages: number, offset: number, access: number): void {
+    if (gpaPage < 0 || gpaPage + pages > GPA_PAGES || offset % PAGE !== 0) {
+      throw new ProcessorError('ERR_PROCESSOR_MEMORY', 'A mapping must be whole pages below 4 GiB')
+    }
+    this.#changed(gpaPage, pages)
+    for (let i = 0; i < pages; i++) this.gpaMap[gpaPage + i] = offset + i * PAGE + (access & GPA_ACCESS.ALL)
+    for (const observer of this.#observers) observer.mapChanged(gpaPage, pages)
+  }
+  unmap(gpaPage: number, pages: number): void {
+    this.#changed(gpaPage, pages)
+    this.gpaMap.fill(0, gpaPage, gpaPage + pages)
+    for (const observer of this.#observers) observer.mapChanged(gpaPage, pages)
+  }
+  #changed(gpaPage: number, pages: number): void {
+    for (let page = gpaPage; page < gpaPage + pages; page++) {
+      if ((this.gpaMap[page] ?? 0) & GPA_CODE) this.codeWritten(page, 0, PAGE)
+    }
+  }
+
+  translate(gpa: number, access: number): number {
+    const page = Math.floor(gpa / PAGE)
+    if (page >= GPA_PAGES || page < 0) return -1
+    const entry = this.gpaMap[page] as number
+    if ((entry & access) !== access || entry === 0) return -1
+    return (entry >>> 12) * PAGE + (gpa % PAGE)
+  }
+
+  allocateOverlay(): number {
+    if (this.#overlays === OVERLAY_PAGES) throw new ProcessorError('ERR_PROCESSOR_MEMORY', 'No overlay page is left')
+    return this.#overlayOffset + this.#overlays++ * PAGE
+  }
+
+  written(gpa: number, length: number): void {
+    if (length <= 0) return
+    const first = Math.floor(gpa / PAGE)
+    const last = Math.min(Math.floor((gpa + length - 1) / PAGE), GPA_PAGES - 1)
+    for (let page = first; page <= last; page++) {
+      if (!((this.gpaMap[page] as number) & GPA_CODE)) continue
+      const start = page === first ? gpa - first * PAGE : 0
+      const end = page === last ? Math.min(PAGE, gpa + length - page * PAGE) : PAGE
+      this.codeWritten(page, start, end)
+    }
+  }
+  /** Bytes `[start, end)` of a code page have changed. */
+  codeWritten(page: number, start: number, end: number): void {
+    for (const observer of this.#observers) observer.codeWritten(page, start, end)
+  }
+}
