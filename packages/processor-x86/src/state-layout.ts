@@ -104,6 +104,8 @@ export const STATE = {
   XMM: 832,
   /** 64 bytes: values on their way through a slow path (page-crossing and MMIO accesses). */
   SCRATCH: 1088,
+  /** i32: x87 exceptions of a conversion, between its calculation and its store. */
+  X87_FLAGS: 1152,
   /** i64: TSC offset and others of the system side live in JavaScript. */
   END: 1280,
 } as const

@@ -1,0 +1,293 @@
+// The register stack as instructions use it (SDM vol. 1, 8.1.2, 8.5.1.1): push, pop, exchange, and operations between stack registers.
+
+import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
+import { STATE } from '../state-layout.ts'
+import { type Expr, i32, i64 } from '../wasm/expression.ts'
+import { x87Add, x87Divide, x87Multiply, x87SquareRoot, x87Subtract } from './arithmetic.ts'
+import { x87Compare, x87Examine } from './compare.ts'
+import { X87Code, zero32 } from './emit.ts'
+import { x87Class, x87Raise, x87Underflow } from './exceptions.ts'
+import { CLASS, QUIET_BIT, WAS_DENORMAL, X87 } from './format.ts'
+import { x87RoundToInteger } from './integer.ts'
+import { x87PartialRemainder } from './remainder.ts'
+import { x87Scale } from './scale.ts'
+
+/** `()`: pop the register stack. */
+export const x87Pop: HelperFunction = helperFunction('x87Pop', [], 'void', (e, _, context) => {
+  const x = new X87Code(e, context)
+  const top = e.let(x.load(STATE.X87_TOP))
+  const bit = i32.shl(i32.const(1), top)
+  x.store(STATE.X87_TAGS, i32.and(x.load(STATE.X87_TAGS), i32.xor(bit, i32.const(-1))))
+  x.store(STATE.X87_TOP, i32.and(i32.add(top, i32.const(1)), i32.const(7)))
+})
+
+/** Decrement TOP; the new top's offset. */
+function pushRegister(x: X87Code): Expr {
+  const register = x.registerAt(i32.const(7))
+  x.store(STATE.X87_TOP, i32.shr_u(register, i32.const(4)))
+  x.markUsed(register)
+  return register
+}
+
+/** Stack overflow unless ST(7) is empty; returns from the helper. */
+function checkPush(x: X87Code): void {
+  x.e.if(i32.eqz(x.isEmpty(x.registerAt(i32.const(7)))), () => {
+    const unmasked = x.e.let(x.call(x87Raise, i32.const(X87.IE | X87.SF | X87.C1)))
+    x.e.if(i32.eqz(unmasked), () => x.putIndefinite(pushRegister(x)))
+    x.e.return(unmasked)
+  })
+}
+
+/**
+ * `(significand, se)`: push a value: exact, but a NaN is quieted and the use of a denormal of a shorter format is an exception (FLD m32, m64). Values of the
+ * format itself (FLD m80, constants) are pushed with {@link x87PushExact}.
+ */
+export const x87Push: HelperFunction = helperFunction('x87Push', ['i64', 'i32'], 'i32', (e, [significand, se], context) => {
+  const x = new X87Code(e, context)
+  checkPush(x)
+  const value = x.variable(significand!)
+  const flags = x.variable(zero32)
+  e.if(i32.and(se!, i32.const(WAS_DENORMAL)), () => (flags.value = i32.const(X87.DE)))
+  e.if(i32.eq(x.call(x87Class, significand!, se!), i32.const(CLASS.SIGNALING)), () => {
+    flags.value = i32.const(X87.IE)
+    value.value = i64.or(significand!, i64.const(QUIET_BIT))
+  })
+  const unmasked = e.let(x.call(x87Raise, flags.value))
+  e.if(unmasked, () => e.return(unmasked))
+  x.put(pushRegister(x), value.value, se!)
+  e.return(zero32)
+})
+
+/** `(significand, se)`. */
+export const x87PushExact: HelperFunction = helperFunction(
+  'x87PushExact',
+  ['i64', 'i32'],
+  'i32',
+  (e, [significand, se], context) => {
+    const x = new X87Code(e, context)
+    checkPush(x)
+    x.finish(pushRegister(x), significand!, se!)
+  },
+)
+
+/** `(index)`: FLD ST(i). */
+export const x87PushRegister: HelperFunction = helperFunction('x87PushRegister', ['i32'], 'i32', (e, [index], context) => {
+  const x = new X87Code(e, context)
+  const source = x.registerAt(index!)
+  e.if(x.isEmpty(source), () => {
+    const unmasked = e.let(x.call(x87Raise, i32.const(X87.IE | X87.SF)))
+    e.if(i32.eqz(unmasked), () => x.putIndefinite(pushRegister(x)))
+    e.return(unmasked)
+  })
+  checkPush(x)
+  const significand = e.let(x.significand(source))
+  const se = e.let(x.signExponent(source))
+  x.finish(pushRegister(x), significand, se)
+})
+
+/** `(index)`: FST ST(i). */
+export const x87StoreRegister: HelperFunction = helperFunction('x87StoreRegister', ['i32'], 'i32', (e, [index], context) => {
+  const x = new X87Code(e, context)
+  const source = x.registerAt(zero32)
+  const target = x.registerAt(index!)
+  e.if(x.isEmpty(source), () => e.return(x.call(x87Underflow, target)))
+  x.markUsed(target)
+  x.finish(target, x.significand(source), x.signExponent(source))
+})
+
+/** `(index)`: FXCH. */
+export const x87Exchange: HelperFunction = helperFunction('x87Exchange', ['i32'], 'i32', (e, [index], context) => {
+  const x = new X87Code(e, context)
+  const a = x.registerAt(zero32)
+  const b = x.registerAt(index!)
+  const exchange = (): void => {
+    const significand = e.let(x.significand(a))
+    const se = e.let(x.signExponent(a))
+    x.put(a, x.significand(b), x.signExponent(b))
+    x.put(b, significand, se)
+  }
+  const aEmpty = e.let(x.isEmpty(a))
+  const bEmpty = e.let(x.isEmpty(b))
+  e.if(i32.or(aEmpty, bEmpty), () => {
+    const unmasked = e.let(x.call(x87Raise, i32.const(X87.IE | X87.SF)))
+    e.if(i32.eqz(unmasked), () => {
+      e.if(aEmpty, () => x.putIndefinite(a))
+      e.if(bEmpty, () => x.putIndefinite(b))
+      x.markUsed(a)
+      x.markUsed(b)
+      exchange()
+    })
+    e.return(unmasked)
+  })
+  exchange()
+  x.clearC1()
+  e.return(zero32)
+})
+
+/** `(index, condition)`: FCMOVcc. The registers must be in use whether it moves or not. */
+export const x87ConditionalMove: HelperFunction = helperFunction(
+  'x87ConditionalMove',
+  ['i32', 'i32'],
+  'i32',
+  (e, [index, condition], context) => {
+    const x = new X87Code(e, context)
+    const target = x.registerAt(zero32)
+    const source = x.registerAt(index!)
+    e.if(i32.or(x.isEmpty(target), x.isEmpty(source)), () => e.return(x.call(x87Underflow, target)))
+    e.if(condition!, () => x.put(target, x.significand(source), x.signExponent(source)))
+    e.return(zero32)
+  },
+)
+
+/** `(and, xor)`: FABS and FCHS on the sign and exponent of ST(0). */
+export const x87ChangeSign: HelperFunction = helperFunction('x87ChangeSign', ['i32', 'i32'], 'i32', (e, [and, xor], context) => {
+  const x = new X87Code(e, context)
+  const register = x.registerAt(zero32)
+  e.if(x.isEmpty(register), () => e.return(x.call(x87Underflow, register)))
+  x.finish(register, x.significand(register), i32.xor(i32.and(x.signExponent(register), and!), xor!))
+})
+
+// --- operations on ST(0) and another register: `(target, other)`, indexes of stack registers: ST(target) = ST(target) op ST(other)
+
+function between(name: string, operation: HelperFunction, reverse: boolean): HelperFunction {
+  return helperFunction(name, ['i32', 'i32'], 'i32', (e, [target, other], context) => {
+    const x = new X87Code(e, context)
+    const a = x.registerAt(target!)
+    const b = x.registerAt(other!)
+    e.if(i32.or(x.isEmpty(a), x.isEmpty(b)), () => e.return(x.call(x87Underflow, a)))
+    const [left, right] = reverse ? [b, a] : [a, b]
+    e.return(
+      x.call(operation, a, x.significand(left), x.signExponent(left), x.significand(right), x.signExponent(right)),
+    )
+  })
+}
+
+/** ST(0) = ST(0) op value: `(significand, se)`. */
+function withValue(name: string, operation: HelperFunction, reverse: boolean): HelperFunction {
+  return helperFunction(name, ['i64', 'i32'], 'i32', (e, [significand, se], context) => {
+    const x = new X87Code(e, context)
+    const a = x.registerAt(zero32)
+    e.if(x.isEmpty(a), () => e.return(x.call(x87Underflow, a)))
+    const register = [x.significand(a), x.signExponent(a)]
+    const value = [significand!, se!]
+    e.return(x.call(operation, a, ...(reverse ? [...value, ...register] : [...register, ...value])))
+  })
+}
+
+export interface Arithmetic {
+  readonly registers: HelperFunction
+  readonly value: HelperFunction
+}
+function arithmetic(name: string, operation: HelperFunction, reverse = false): Arithmetic {
+  return {
+    registers: between(`${name}Registers`, operation, reverse),
+    value: withValue(`${name}Value`, operation, reverse),
+  }
+}
+export const ADD: Arithmetic = arithmetic('x87Add', x87Add)
+export const MULTIPLY: Arithmetic = arithmetic('x87Multiply', x87Multiply)
+export const SUBTRACT: Arithmetic = arithmetic('x87Subtract', x87Subtract)
+export const SUBTRACT_REVERSED: Arithmetic = arithmetic('x87SubtractReversed', x87Subtract, true)
+export const DIVIDE: Arithmetic = arithmetic('x87Divide', x87Divide)
+export const DIVIDE_REVERSED: Arithmetic = arithmetic('x87DivideReversed', x87Divide, true)
+
+/** FSCALE, FPREM, FPREM1: ST(0) and ST(1). */
+export const x87ScaleRegisters: HelperFunction = between('x87ScaleRegisters', x87Scale, false)
+
+/** `(nearest)`: FPREM (0) and FPREM1 (1). */
+export const x87RemainderRegisters: HelperFunction = helperFunction(
+  'x87RemainderRegisters',
+  ['i32'],
+  'i32',
+  (e, [nearest], context) => {
+    const x = new X87Code(e, context)
+    const a = x.registerAt(zero32)
+    const b = x.registerAt(i32.const(1))
+    e.if(i32.or(x.isEmpty(a), x.isEmpty(b)), () => e.return(x.call(x87Underflow, a)))
+    e.return(
+      x.call(
+        x87PartialRemainder,
+        a,
+        x.significand(a),
+        x.signExponent(a),
+        x.significand(b),
+        x.signExponent(b),
+        nearest!,
+      ),
+    )
+  },
+)
+
+/** `()`: an operation on ST(0) alone. */
+function onTop(name: string, operation: HelperFunction): HelperFunction {
+  return helperFunction(name, [], 'i32', (e, _, context) => {
+    const x = new X87Code(e, context)
+    const a = x.registerAt(zero32)
+    e.if(x.isEmpty(a), () => e.return(x.call(x87Underflow, a)))
+    e.return(x.call(operation, a, x.significand(a), x.signExponent(a)))
+  })
+}
+export const x87SquareRootTop: HelperFunction = onTop('x87SquareRootTop', x87SquareRoot)
+export const x87RoundTop: HelperFunction = onTop('x87RoundTop', x87RoundToInteger)
+
+// --- comparisons of ST(0)
+
+/** C3, C2 and C0 for operands of which one is missing, with the exception raised. */
+function compareEmpty(x: X87Code, condition: Expr): void {
+  x.e.if(condition, () =>
+    x.e.return(
+      i32.or(i32.const(X87.C3 | X87.C2 | X87.C0), x.call(x87Raise, i32.const(X87.IE | X87.SF))),
+    ),
+  )
+}
+
+/** `(index, quiet)`: what {@link x87Compare} returns for ST(0) and ST(index). */
+export const x87CompareRegisters: HelperFunction = helperFunction(
+  'x87CompareRegisters',
+  ['i32', 'i32'],
+  'i32',
+  (e, [index, quiet], context) => {
+    const x = new X87Code(e, context)
+    const a = x.registerAt(zero32)
+    const b = x.registerAt(index!)
+    compareEmpty(x, i32.or(x.isEmpty(a), x.isEmpty(b)))
+    e.return(
+      x.call(x87Compare, x.significand(a), x.signExponent(a), x.significand(b), x.signExponent(b), quiet!),
+    )
+  },
+)
+
+/** `(significand, se)`: the same for ST(0) and a value. */
+export const x87CompareValue: HelperFunction = helperFunction(
+  'x87CompareValue',
+  ['i64', 'i32'],
+  'i32',
+  (e, [significand, se], context) => {
+    const x = new X87Code(e, context)
+    const a = x.registerAt(zero32)
+    compareEmpty(x, x.isEmpty(a))
+    e.return(x.call(x87Compare, x.significand(a), x.signExponent(a), significand!, se!, zero32))
+  },
+)
+
+/** `(compared)`: put C3, C2 and C0 of a comparison into the status word, clear C1; returns the unmasked exceptions. */
+export const x87SetCondition: HelperFunction = helperFunction('x87SetCondition', ['i32'], 'i32', (e, [compared], context) => {
+  const x = new X87Code(e, context)
+  x.store(
+    STATE.X87_STATUS,
+    i32.or(
+      i32.and(x.status(), i32.const(~X87.CONDITION)),
+      i32.and(compared!, i32.const(X87.C3 | X87.C2 | X87.C0)),
+    ),
+  )
+  e.return(i32.and(compared!, i32.const(X87.EXCEPTIONS)))
+})
+
+/** `()`: FXAM. */
+export const x87ExamineTop: HelperFunction = helperFunction('x87ExamineTop', [], 'void', (e, _, context) => {
+  const x = new X87Code(e, context)
+  const a = x.registerAt(zero32)
+  const code = x.call(x87Examine, x.significand(a), x.signExponent(a), x.isEmpty(a))
+  x.store(STATE.X87_STATUS, i32.or(i32.and(x.status(), i32.const(~X87.CONDITION)), code))
+})
+
