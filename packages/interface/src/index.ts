@@ -27,6 +27,7 @@ export {
   type PowerControl,
   type PowerEvent,
 } from './device.ts'
+export { DISK_ERROR, type Disk, type DiskErrorCode } from './disk.ts'
 export { PartitaError, type PartitaErrorOptions } from './error.ts'
 export type { GuestMemory } from './guest-memory.ts'
 export { type Logger, type LogLevel, silentLogger } from './logger.ts'
@@ -57,6 +58,7 @@ export type { Saveable, SavedState, SavedValue } from './saved-state.ts'
 export {
   characterBackendsToken,
   clockToken,
+  disksToken,
   guestMemoryToken,
   interruptLinesToken,
   interruptMessagesToken,

@@ -1,7 +1,16 @@
 // The tokens of the services that the root partition and the built-in plug-ins offer.
 
 import type { Clock } from './clock.ts'
-import type { CharacterBackend, InterruptLines, InterruptMessages, Mmio, PciBus, PortIo, PowerControl } from './device.ts'
+import type {
+  CharacterBackend,
+  InterruptLines,
+  InterruptMessages,
+  Mmio,
+  PciBus,
+  PortIo,
+  PowerControl,
+} from './device.ts'
+import type { Disk } from './disk.ts'
 import type { GuestMemory } from './guest-memory.ts'
 import { type ServiceToken, serviceToken } from './plugin.ts'
 import type { Processor } from './processor.ts'
@@ -18,6 +27,9 @@ export const interruptMessagesToken: ServiceToken<InterruptMessages> = serviceTo
 export const interruptLinesToken: ServiceToken<InterruptLines> = serviceToken('partita/interrupt-lines')
 export const pciBusToken: ServiceToken<PciBus> = serviceToken('partita/pci-bus')
 /** Named character back ends (`console`, `com2`, …), provided by whoever embeds the VM. */
-export const characterBackendsToken: ServiceToken<ReadonlyMap<string, CharacterBackend>> = serviceToken('partita/character-backends')
+export const characterBackendsToken: ServiceToken<ReadonlyMap<string, CharacterBackend>> =
+  serviceToken('partita/character-backends')
 /** The logical processor. */
 export const processorToken: ServiceToken<Processor> = serviceToken('partita/processor')
+/** Named disks (`disk0`, …), provided by whoever embeds the VM, who also disposes of them. */
+export const disksToken: ServiceToken<ReadonlyMap<string, Disk>> = serviceToken('partita/disks')
