@@ -106,7 +106,16 @@ export const STATE = {
   SCRATCH: 1088,
   /** i32: x87 exceptions of a conversion, between its calculation and its store. */
   X87_FLAGS: 1152,
-  /** i64: TSC offset and others of the system side live in JavaScript. */
+  /** i64 each: the MSRs that fast system calls, SWAPGS and RDTSCP use. The other MSRs live in JavaScript. */
+  KERNEL_GS_BASE: 1152,
+  STAR: 1160,
+  LSTAR: 1168,
+  CSTAR: 1176,
+  SFMASK: 1184,
+  SYSENTER_CS: 1192,
+  SYSENTER_ESP: 1200,
+  SYSENTER_EIP: 1208,
+  TSC_AUX: 1216,
   END: 1280,
 } as const
 
