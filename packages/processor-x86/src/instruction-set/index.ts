@@ -5,8 +5,12 @@ import { ARITHMETIC } from './arithmetic.ts'
 import { CONTROL } from './control.ts'
 import { DATA_TRANSFER } from './data-transfer.ts'
 import { LOGIC } from './logic.ts'
+import { MMX } from './mmx.ts'
 import { MULTIPLY_DIVIDE } from './multiply-divide.ts'
 import { SHIFT } from './shift.ts'
+import { SSE_ARITHMETIC } from './sse-arithmetic.ts'
+import { SSE_COMPARE } from './sse-compare.ts'
+import { SSE_CONVERT } from './sse-convert.ts'
 import { SSE_INTEGER } from './sse-integer.ts'
 import { SSE_MOVE } from './sse-move.ts'
 import { SSE_SHUFFLE } from './sse-shuffle.ts'
@@ -18,8 +22,12 @@ export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
   ...CONTROL,
   ...DATA_TRANSFER,
   ...LOGIC,
+  ...MMX,
   ...MULTIPLY_DIVIDE,
   ...SHIFT,
+  ...SSE_ARITHMETIC,
+  ...SSE_COMPARE,
+  ...SSE_CONVERT,
   ...SSE_INTEGER,
   ...SSE_MOVE,
   ...SSE_SHUFFLE,
