@@ -138,7 +138,7 @@ export const RECORD = {
   HANDLER: 0,
   /** u16: index in the function table, for handlers outside `run` */
   FUNCTION: 2,
-  /** u8: register named by ModRM.rm: offset in the register file (general), or number × 16 (XMM, MMX, x87), or number (others) */
+  /** u8: register named by ModRM.rm: offset in the register file (general), or number × 16 (XMM, MMX, x87), or number (others); with a memory operand the ModRM byte */
   RM: 4,
   /** u8: register named by ModRM.reg or the opcode's low bits, likewise */
   REG: 5,

@@ -231,6 +231,7 @@ export class Decoder {
       rm = modrm & 7
       if (modrm < 0xc0 && !isControlMove(row)) {
         memory = true
+        view.setUint8(record + RECORD.RM, modrm)
         defaultSegment = SEGMENT.DS
         const mod = modrm >> 6
         let base = -1

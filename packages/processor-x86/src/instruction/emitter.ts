@@ -67,6 +67,8 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   protected abstract hostModify(address: Expr, bytes: number, update: (host: Expr) => void): void
   protected abstract getLazyFlags(): LazyFlags
   protected abstract setLazyFlags(flags: Partial<LazyFlags>): void
+  /** i32: the ModRM byte of an instruction with a memory operand. */
+  abstract modrm(): Expr
   /** i64: RIP (EIP in legacy modes) of the next instruction. */
   abstract nextRip(): Expr
   /** i64: RIP of this instruction. */
@@ -330,6 +332,11 @@ export abstract class InstructionEmitter extends FunctionEmitter {
 
   // --- x87 registers
 
+  /** i32: i of operand `n` (STi). */
+  x87Index(n: number): Expr {
+    return this.let(i32.shr_u(this.vectorOffset(n), i32.const(4)))
+  }
+
   /** i32: byte offset, to be used with STATE.X87, of ST(i): i is operand `n` (STi), or a number. */
   x87Offset(which: { operand: number } | { st: number }): Expr {
     const top = i32.load(i32.const(0), this.stateOffset(STATE.X87_TOP))
@@ -409,6 +416,11 @@ export abstract class InstructionEmitter extends FunctionEmitter {
     const kept = this.let(carry)
     this.setLazyFlags({ x: kept, y: kept, s: difference, ...(r ? { zero: r, sign: r } : {}) })
   }
+  /** CF is bit 63 of `carry`, whose other bits are 0; OF = AF = 0; ZF when `zero` is 0; SF and PF by `sign`. */
+  flagsResult(carry: Expr, zero: Expr, sign: Expr): void {
+    const kept = this.let(carry)
+    this.setLazyFlags({ x: kept, y: kept, s: kept, zero, sign })
+  }
   /** i64: bit 63 is CF, the other bits mean nothing. */
   carryWord(): Expr {
     const { x, y, s } = this.getLazyFlags()
@@ -470,7 +482,7 @@ export abstract class InstructionEmitter extends FunctionEmitter {
         return this.let(i32.xor(i32.and(i32.popcnt(i32.and(i32.wrap_i64(sign), i32.const(0xff))), i32.const(1)), i32.const(1)))
     }
   }
-  /** i32: condition `cc` (0–15: O NO B NB Z NZ BE NBE S NS P NP L NL LE NLE). Not 0 when it holds. */
+  /** i32: condition `cc` (0–15: O NO B NB Z NZ BE NBE S NS P NP L NL LE NLE): 1 when it holds, else 0. */
   condition(cc: number): Expr {
     const positive = (): Expr => {
       const { x, y, s, zero, sign } = this.getLazyFlags()

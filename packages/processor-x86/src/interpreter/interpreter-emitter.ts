@@ -86,6 +86,9 @@ export class InterpreterEmitter extends InstructionEmitter {
   registerNumber(n: number): Expr {
     return this.#u8(this.#recordFieldOf(n))
   }
+  modrm(): Expr {
+    return this.#u8(RECORD.RM)
+  }
   protected immediateField(n: number): Expr {
     const first = this.form.operands.findIndex((operand) => operand.kind === 'immediate' || operand.kind === 'relative' || operand.kind === 'far')
     return n === first || n < 0
