@@ -142,7 +142,9 @@ export function parseRow(definition: InstructionDefinition, index: number): { ro
 }
 
 function specificity(row: OpcodeRow): number {
-  return (row.prefix === PREFIX.ANY ? 0 : 4) + (row.modrmLow >= 0 ? 3 : row.digit >= 0 ? 1 : 0) + (row.mod ? 1 : 0) + (row.vexW >= 0 ? 1 : 0)
+  // NOP (90) is one of the eight opcodes 90+r
+  const range = row.operandCodes[0]?.startsWith('Z') ? -1 : 0
+  return range + (row.prefix === PREFIX.ANY ? 0 : 4) + (row.modrmLow >= 0 ? 3 : row.digit >= 0 ? 1 : 0) + (row.mod ? 1 : 0) + (row.vexW >= 0 ? 1 : 0)
 }
 
 /** The maps by name: '' one-byte, '0F', '0F38', '0F3A', and their VEX forms. */

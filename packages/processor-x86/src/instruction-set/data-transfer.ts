@@ -3,6 +3,7 @@
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
 import { i64, signExtend, zeroExtend } from '../instruction/emitter.ts'
 import { GPR } from '../state-layout.ts'
+import { swapBytes } from './bit.ts'
 
 const mov: Semantics = (e) => e.write(0, e.read(1))
 const movSigned: Semantics = (e) => e.write(0, e.readSigned(1))
@@ -19,15 +20,7 @@ const xchg: Semantics = (e) => {
   e.write(1, old)
 }
 
-const bswap: Semantics = (e) => {
-  const value = e.read(0)
-  const mask = i64.const(0x00ff00ff00ff00ffn)
-  const half = i64.const(0x0000ffff0000ffffn)
-  const a = e.let(i64.or(i64.and(i64.shr_u(value, i64.const(8)), mask), i64.shl(i64.and(value, mask), i64.const(8))))
-  const b = e.let(i64.or(i64.and(i64.shr_u(a, i64.const(16)), half), i64.shl(i64.and(a, half), i64.const(16))))
-  const swapped = i64.rotl(b, i64.const(32))
-  e.write(0, e.size(0) === 8 ? swapped : e.size(0) === 4 ? i64.shr_u(swapped, i64.const(32)) : i64.const(0))
-}
+const bswap: Semantics = (e) => e.write(0, swapBytes(e, e.read(0), e.size(0)))
 
 const cmov =
   (cc: number): Semantics =>

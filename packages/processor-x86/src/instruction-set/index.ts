@@ -2,8 +2,10 @@
 
 import type { InstructionDefinition } from '../instruction/definition.ts'
 import { ARITHMETIC } from './arithmetic.ts'
+import { BIT } from './bit.ts'
 import { CONTROL } from './control.ts'
 import { DATA_TRANSFER } from './data-transfer.ts'
+import { FLAG_CONTROL } from './flag-control.ts'
 import { LOGIC } from './logic.ts'
 import { MMX } from './mmx.ts'
 import { MULTIPLY_DIVIDE } from './multiply-divide.ts'
@@ -15,12 +17,15 @@ import { SSE_INTEGER } from './sse-integer.ts'
 import { SSE_MOVE } from './sse-move.ts'
 import { SSE_SHUFFLE } from './sse-shuffle.ts'
 import { STACK } from './stack.ts'
+import { STRING } from './string.ts'
 
 /** The rows of all families; decoder, interpreter and translator are made from them. */
 export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
   ...ARITHMETIC,
+  ...BIT,
   ...CONTROL,
   ...DATA_TRANSFER,
+  ...FLAG_CONTROL,
   ...LOGIC,
   ...MMX,
   ...MULTIPLY_DIVIDE,
@@ -32,4 +37,5 @@ export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
   ...SSE_MOVE,
   ...SSE_SHUFFLE,
   ...STACK,
+  ...STRING,
 ]
