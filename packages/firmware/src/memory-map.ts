@@ -18,7 +18,7 @@ export const TABLES_END = 0x10_0000
 /** The least RAM that anything boots with. */
 export const MINIMUM_RAM = 0x20_0000
 /** The most RAM that the map describes: a physical address has 46 bits here. */
-export const MAXIMUM_RAM: number = 2 ** 45
+const MAXIMUM_RAM: number = 2 ** 45
 
 /** Address range types. */
 export const E820_TYPE = { RAM: 1, RESERVED: 2, ACPI_RECLAIMABLE: 3, ACPI_NVS: 4, UNUSABLE: 5 } as const

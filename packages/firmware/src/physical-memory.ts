@@ -3,7 +3,7 @@
 import type { GuestMemory } from '@partita/interface'
 import type { ElfSegment } from './elf.ts'
 import { FirmwareError } from './firmware-error.ts'
-import { LEGACY_HOLE_END, LEGACY_HOLE_START, lowRamEnd, ramEnd, TABLES_END, TABLES_START } from './memory-map.ts'
+import { LEGACY_HOLE_END, LEGACY_HOLE_START, lowRamEnd, ramEnd } from './memory-map.ts'
 
 /** A range of guest physical addresses: from `start` to before `end`. */
 export interface PhysicalRange {
@@ -56,9 +56,6 @@ export function loadSegments(memory: GuestMemory, file: Uint8Array, segments: re
     clear(memory, physicalAddress + fileSize, memorySize - fileSize, 'A segment of the kernel')
   }
 }
-
-/** The BIOS area, where the tables stand. */
-export const BIOS_AREA: PhysicalRange = { start: TABLES_START, end: TABLES_END }
 
 /** The error for a range that is not RAM. */
 export function outside(memory: GuestMemory, gpa: number, length: number, what: string): FirmwareError {

@@ -49,7 +49,7 @@ const GENERAL_REGISTERS: readonly RegisterName[] = [
 const DATA_SEGMENTS: readonly SegmentName[] = ['ds', 'es', 'ss', 'fs', 'gs']
 
 /** Pages that {@link writeIdentityMap} needs. */
-export const IDENTITY_MAP_PAGES = 6
+const IDENTITY_MAP_PAGES = 6
 
 /** Map the first 4 GiB to themselves with 2 MiB pages: one PML4, one PDPT, four page directories, from `gpa` on. */
 export function writeIdentityMap(memory: GuestMemory, gpa: number): void {

@@ -19,7 +19,7 @@ import { ENTRY_64_OFFSET, isBzImage, parseSetupHeader, type SetupHeader } from '
 import { buildZeroPage, synthesizeHeader } from './zero-page.ts'
 
 /** Where the loader puts its own things, in conventional memory. The kernel copies what it needs and takes the rest back. */
-export const LINUX_LAYOUT = {
+const LINUX_LAYOUT = {
   GDT: 0x1000,
   STACK_TOP: 0x7000,
   ZERO_PAGE: 0x7000,

@@ -15,7 +15,7 @@ export const ZERO_PAGE = {
 } as const
 
 /** Bytes of the zero page. */
-export const ZERO_PAGE_SIZE = 0x1000
+const ZERO_PAGE_SIZE = 0x1000
 const E820_ENTRY_SIZE = 20
 const E820_MAX_ENTRIES = 128
 /** A loader without a number of its own. */

@@ -8,7 +8,7 @@ export const MULTIBOOT1 = { HEADER: 0x1bad_b002, LOADER: 0x2bad_b002, SEARCH: 81
 export const MULTIBOOT2 = { HEADER: 0xe852_50d6, LOADER: 0x36d7_6289, SEARCH: 32768, ALIGN: 8 } as const
 
 /** Addresses for a file that is not ELF. All physical. */
-export interface LoadAddresses {
+interface LoadAddresses {
   /** Where the header itself comes to lie. */
   readonly header: number
   readonly load: number
