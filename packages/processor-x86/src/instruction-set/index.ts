@@ -1,6 +1,7 @@
 // All instructions.
 
 import type { InstructionDefinition } from '../instruction/definition.ts'
+import { AES } from './aes.ts'
 import { ARITHMETIC } from './arithmetic.ts'
 import { BIT } from './bit.ts'
 import { CONTROL } from './control.ts'
@@ -16,11 +17,13 @@ import { SSE_CONVERT } from './sse-convert.ts'
 import { SSE_INTEGER } from './sse-integer.ts'
 import { SSE_MOVE } from './sse-move.ts'
 import { SSE_SHUFFLE } from './sse-shuffle.ts'
+import { SSE_STRING } from './sse-string.ts'
 import { STACK } from './stack.ts'
 import { STRING } from './string.ts'
 
 /** The rows of all families; decoder, interpreter and translator are made from them. */
 export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
+  ...AES,
   ...ARITHMETIC,
   ...BIT,
   ...CONTROL,
@@ -36,6 +39,7 @@ export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
   ...SSE_INTEGER,
   ...SSE_MOVE,
   ...SSE_SHUFFLE,
+  ...SSE_STRING,
   ...STACK,
   ...STRING,
 ]

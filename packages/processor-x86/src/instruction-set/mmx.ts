@@ -4,6 +4,7 @@ import type { InstructionDefinition, Semantics } from '../instruction/definition
 import { type Expr, i32, i64, select, simd, v128 } from '../instruction/emitter.ts'
 import { STATE } from '../state-layout.ts'
 import { HORIZONTAL_INTEGER, PACKED_INTEGER, PACKED_SHIFT, type PackedShift, shiftLanes } from './sse-integer.ts'
+import { storeMasked } from './sse-move.ts'
 import { alignRight } from './sse-shuffle.ts'
 import { bytesOf, fromLow, fromPair, low, mmx, mmxBinary, splat, type VectorBinary } from './vector.ts'
 
@@ -121,6 +122,12 @@ const signs: Semantics = (e) => {
   e.enterMmx()
   e.write(0, i64.extend_i32_u(simd['i8x16.bitmask'](fromLow(value))))
 }
+/** MASKMOVQ. */
+const moveMasked: Semantics = (e) => {
+  const mask = e.readMmx(1)
+  storeMasked(e, 8, e.let(fromLow(e.readMmx(0))), e.let(fromLow(mask)))
+  e.enterMmx()
+}
 /** EMMS: all x87 registers are free. */
 const empty: Semantics = (e) => e.setStateI32(STATE.X87_TAGS, i32.const(0))
 
@@ -153,5 +160,6 @@ export const MMX: readonly InstructionDefinition[] = [
   mmx('MOVNTQ', 'NP 0F E7 /r', 'Mq Pq', store),
   mmx('MOVQ2DQ', 'F3 0F D6 /r', 'Vdq Nq', toXmm),
   mmx('MOVDQ2Q', 'F2 0F D6 /r', 'Pq Uq', fromXmm),
+  mmx('MASKMOVQ', 'NP 0F F7 /r', 'Pq Nq', moveMasked),
   mmx('EMMS', 'NP 0F 77', '', empty),
 ]

@@ -2,8 +2,9 @@
 // which are ordinary stores here.
 
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { i64, simd } from '../instruction/emitter.ts'
-import { fromLow, shuffle, sse, unary } from './vector.ts'
+import { type Expr, i64, type InstructionEmitter, simd, v128 } from '../instruction/emitter.ts'
+import { GPR } from '../state-layout.ts'
+import { fromLow, shuffle, sse, unary, ZERO_VECTOR } from './vector.ts'
 
 const move: Semantics = (e) => e.writeVector(0, e.readVector(1))
 
@@ -43,6 +44,21 @@ const signs =
 
 /** MOVNTI. */
 const storeGeneral: Semantics = (e) => e.write(0, e.read(1))
+
+/** The bytes of `value` whose byte in `mask` is negative, to DS:rDI (or the overriding segment); `bytes` 8: the low halves. */
+export function storeMasked(e: InstructionEmitter, bytes: 8 | 16, value: Expr, mask: Expr): void {
+  const chosen = e.let(simd['i8x16.lt_s'](mask, ZERO_VECTOR))
+  e.if(simd['v128.any_true'](chosen), () => {
+    const offset = e.let(i64.and(e.gpr(GPR.RDI), e.addressMask()))
+    const address = e.segmentAddress('instruction', offset, bytes, 'write')
+    e.modifyMemory(address, bytes, (host) => {
+      if (bytes === 16) e.do(v128.store(host, v128.bitselect(value, v128.load(host), chosen)))
+      else e.do(i64.store(host, simd['i64x2.extract_lane'](v128.bitselect(value, v128.load64_zero(host), chosen), 0)))
+    })
+  })
+}
+/** MASKMOVDQU. */
+const moveMasked: Semantics = (e) => storeMasked(e, 16, e.readVector(0), e.readVector(1))
 
 const UNALIGNED = { aligned: false } as const
 
@@ -92,4 +108,5 @@ export const SSE_MOVE: readonly InstructionDefinition[] = [
   sse('MOVMSKPS', 'NP 0F 50 /r', 'Gd Ups', signs('i32x4')),
   sse('MOVMSKPD', '66 0F 50 /r', 'Gd Upd', signs('i64x2')),
   sse('PMOVMSKB', '66 0F D7 /r', 'Gd Ux', signs('i8x16')),
+  sse('MASKMOVDQU', '66 0F F7 /r', 'Vdq Udq', moveMasked),
 ]
