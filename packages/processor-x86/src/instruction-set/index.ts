@@ -19,7 +19,12 @@ import { SSE_MOVE } from './sse-move.ts'
 import { SSE_SHUFFLE } from './sse-shuffle.ts'
 import { SSE_STRING } from './sse-string.ts'
 import { STACK } from './stack.ts'
+import { STATE_SAVE } from './state-save.ts'
 import { STRING } from './string.ts'
+import { X87_ARITHMETIC } from './x87-arithmetic.ts'
+import { X87_COMPARE } from './x87-compare.ts'
+import { X87_CONTROL } from './x87-control.ts'
+import { X87_DATA } from './x87-data.ts'
 
 /** The rows of all families; decoder, interpreter and translator are made from them. */
 export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
@@ -41,5 +46,10 @@ export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
   ...SSE_SHUFFLE,
   ...SSE_STRING,
   ...STACK,
+  ...STATE_SAVE,
   ...STRING,
+  ...X87_ARITHMETIC,
+  ...X87_COMPARE,
+  ...X87_CONTROL,
+  ...X87_DATA,
 ]

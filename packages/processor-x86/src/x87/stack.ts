@@ -2,12 +2,12 @@
 
 import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
 import { STATE } from '../state-layout.ts'
-import { type Expr, i32, i64 } from '../wasm/expression.ts'
+import { type Expr, i32, i64, select } from '../wasm/expression.ts'
 import { x87Add, x87Divide, x87Multiply, x87SquareRoot, x87Subtract } from './arithmetic.ts'
 import { x87Compare, x87Examine } from './compare.ts'
 import { X87Code, zero32 } from './emit.ts'
 import { x87Class, x87Raise, x87Underflow } from './exceptions.ts'
-import { CLASS, QUIET_BIT, WAS_DENORMAL, X87 } from './format.ts'
+import { CLASS, CONTROL_FIXED, CONTROL_WRITABLE, QUIET_BIT, WAS_DENORMAL, X87 } from './format.ts'
 import { x87RoundToInteger } from './integer.ts'
 import { x87PartialRemainder } from './remainder.ts'
 import { x87Scale } from './scale.ts'
@@ -291,3 +291,13 @@ export const x87ExamineTop: HelperFunction = helperFunction('x87ExamineTop', [],
   x.store(STATE.X87_STATUS, i32.or(i32.and(x.status(), i32.const(~X87.CONDITION)), code))
 })
 
+
+/** `(control)`: FLDCW. Exceptions that lose their mask become pending, and the other way round. */
+export const x87LoadControl: HelperFunction = helperFunction('x87LoadControl', ['i32'], 'void', (e, [control], context) => {
+  const x = new X87Code(e, context)
+  const value = e.let(i32.or(i32.and(control!, i32.const(CONTROL_WRITABLE)), i32.const(CONTROL_FIXED)))
+  x.store(STATE.X87_CONTROL, value)
+  const status = e.let(i32.and(x.status(), i32.const(~(X87.ES | X87.B))))
+  const pending = i32.and(i32.and(status, i32.xor(value, i32.const(-1))), i32.const(X87.EXCEPTIONS))
+  x.store(STATE.X87_STATUS, i32.or(status, select(pending, i32.const(X87.ES | X87.B), zero32)))
+})
