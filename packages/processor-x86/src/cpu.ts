@@ -297,6 +297,10 @@ export class Cpu {
       this.setFault(VECTOR.GP, 0)
       return true
     }
+    if (this.mmu.checksAlignment && (bytes === 2 || bytes === 4 || bytes === 8) && lo & (bytes - 1)) {
+      this.setFault(VECTOR.AC, 0)
+      return true
+    }
     return false
   }
   /** High half of the address of the next page. */
@@ -305,11 +309,28 @@ export class Cpu {
     return (lo >>> 0) + PAGE > 0xffffffff ? (hi + 1) | 0 : hi
   }
 
+  /** DR6 bits of data breakpoints met by the present instruction. */
+  debugHits = 0
+  /** Note data breakpoints (SDM vol. 3, 17.2.5) that an access touches. */
+  #watch(lo: number, hi: number, bytes: number, write: boolean): void {
+    const dr7 = this.get32(STATE.DR7)
+    const start = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)
+    for (let n = 0; n < 4; n++) {
+      if (!((dr7 >> (n * 2)) & 3)) continue
+      const kind = (dr7 >>> (16 + n * 4)) & 3
+      if (kind === 0 || kind === 2 || (kind === 1 && !write)) continue
+      const length = [1n, 2n, 8n, 4n][(dr7 >>> (18 + n * 4)) & 3] as bigint
+      const at = this.get64(STATE.DR0 + n * 8) & ~(length - 1n)
+      if (start < at + length && start + BigInt(bytes) > at) this.debugHits |= 1 << n
+    }
+  }
+
   // --- memory: slow paths of generated code
 
   /** Bytes to read: an offset in memory, perhaps of a copy in STATE.SCRATCH; 0 after a fault. */
   readSlow(lo: number, hi: number, bytes: number): number {
     if (this.#badAddress(hi, lo, bytes)) return 0
+    if (this.mmu.watching) this.#watch(lo, hi, bytes, false)
     const within = PAGE - (lo & 0xfff)
     if (within >= bytes) {
       const host = this.#host(lo, hi, ACCESS.READ, false)
@@ -350,6 +371,7 @@ export class Cpu {
   /** Store `bytes` from STATE.SCRATCH; not 0 after a fault. */
   writeSlow(lo: number, hi: number, bytes: number): number {
     if (this.#badAddress(hi, lo, bytes)) return 1
+    if (this.mmu.watching) this.#watch(lo, hi, bytes, true)
     const within = PAGE - (lo & 0xfff)
     if (within >= bytes) {
       if (!this.#translate(lo, hi, ACCESS.WRITE, false)) return 1
@@ -371,6 +393,7 @@ export class Cpu {
   /** Offset in memory of bytes that may be read and written, STATE.SCRATCH with a copy (then modifyCommit follows), 0 after a fault. */
   modifyBegin(lo: number, hi: number, bytes: number): number {
     if (this.#badAddress(hi, lo, bytes)) return 0
+    if (this.mmu.watching) this.#watch(lo, hi, bytes, true)
     const within = PAGE - (lo & 0xfff)
     if (within >= bytes) {
       const host = this.#host(lo, hi, ACCESS.WRITE, false)

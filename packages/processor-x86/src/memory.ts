@@ -8,20 +8,20 @@ const PAGE = 4096
 const WASM_PAGE = 65536
 /** Largest number of virtual processors. */
 export const MAXIMUM_VPS = 4
-/** State, and three translation contexts. */
+/** State, and four translation contexts. */
 const VP_STATE_SIZE = roundUp(STATE.END, PAGE)
-const VP_AREA = roundUp(VP_STATE_SIZE + 3 * CONTEXT.SIZE, WASM_PAGE)
+const VP_AREA = roundUp(VP_STATE_SIZE + 4 * CONTEXT.SIZE, WASM_PAGE)
 /** Decoded records of one virtual processor: 512 Ki instructions. */
 const ARENA_SIZE = 16 * 1024 * 1024
 /** Guest physical addresses are below 4 GiB. */
-export const GPA_PAGES = 1 << 20
+export const GPA_PAGES: number = 1 << 20
 const OVERLAY_PAGES = 64
 
 /** Bits of a GPA map entry beside the rights (GPA_ACCESS): the offset in memory is in the bits above the low twelve. */
 export const GPA_CODE = 8
 
 /** RAM is at most 3 GiB: what lies below the window for devices under 4 GiB. */
-export const MAXIMUM_RAM = 0xc0000000 - 64 * 1024 * 1024
+export const MAXIMUM_RAM: number = 0xc0000000 - 64 * 1024 * 1024
 
 function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit

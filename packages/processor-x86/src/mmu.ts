@@ -6,7 +6,7 @@ import { CONTEXT, JUMP_ENTRIES, STATE, TLB_ENTRIES } from './state-layout.ts'
 
 /** Bits of CR0, CR4 and EFER that paging looks at. */
 export const CR0 = {
-  PE: 1, MP: 2, EM: 4, TS: 8, ET: 0x10, NE: 0x20, WP: 0x10000, AM: 0x40000, NW: 0x20000000, CD: 0x40000000, PG: 0x80000000 | 0,
+  PE: 1, MP: 2, EM: 4, TS: 8, ET: 0x10, NE: 0x20, WP: 0x10000, AM: 0x40000, NW: 0x20000000, CD: 0x40000000, PG: -0x80000000,
 } as const
 export const CR4 = {
   VME: 1, PVI: 2, TSD: 4, DE: 8, PSE: 0x10, PAE: 0x20, MCE: 0x40, PGE: 0x80, PCE: 0x100, OSFXSR: 0x200, OSXMMEXCPT: 0x400, UMIP: 0x800,
@@ -22,6 +22,9 @@ export const ACCESS = { READ: 0, WRITE: 1, EXECUTE: 2 } as const
 
 /** Bits of a paging-structure entry. */
 const ENTRY = { P: 1, W: 2, U: 4, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 } as const
+
+/** Supervisor, supervisor with access to user pages, user, user with alignment checks. */
+export const CONTEXTS = 4
 
 /** What a walk finds, in fields to be read at once. */
 export class Mmu {
@@ -56,6 +59,11 @@ export class Mmu {
     return this.#i32[this.#base + (field >> 2)] as number
   }
 
+  /** Whether the present context checks alignment. */
+  get checksAlignment(): boolean {
+    return this.#state(STATE.CONTEXT) === this.context(3)
+  }
+
   /** Offset of a context. */
   context(number: number): number {
     return this.#contexts + number * CONTEXT.SIZE
@@ -63,13 +71,16 @@ export class Mmu {
 
   /** The context for the present CPL, CR4.SMAP and EFLAGS.AC. */
   currentContext(): number {
-    if (this.#state(STATE.CPL) === 3) return this.context(2)
+    if (this.#state(STATE.CPL) === 3) {
+      // with alignment checks every access takes the slow path: that context is never filled
+      return this.context(this.#state(STATE.FLAGS_REST) & 0x40000 && this.#state(STATE.CR0) & CR0.AM ? 3 : 2)
+    }
     return this.context(this.#state(STATE.CR4) & CR4.SMAP && !(this.#state(STATE.FLAGS_REST) & 0x40000) ? 0 : 1)
   }
 
   #clearAll(): void {
     const i32 = this.#i32
-    for (let c = 0; c < 3; c++) {
+    for (let c = 0; c < CONTEXTS; c++) {
       const start = this.context(c)
       for (let i = 0; i < TLB_ENTRIES; i++) {
         this.#invalidate((start + CONTEXT.TLB_READ + i * 16) >> 2, i)
@@ -135,7 +146,7 @@ export class Mmu {
     const index = (lo >>> 12) & (TLB_ENTRIES - 1)
     const page = lo & ~0xfff
     const i32 = this.#i32
-    for (let c = 0; c < 3; c++) {
+    for (let c = 0; c < CONTEXTS; c++) {
       for (const tlb of [CONTEXT.TLB_READ, CONTEXT.TLB_WRITE]) {
         const at = (this.context(c) + tlb + index * 16) >> 2
         if (i32[at] === page && i32[at + 1] === hi) this.#invalidate(at, index)
@@ -175,8 +186,12 @@ export class Mmu {
     if (this.#filledCount > this.#filled.length) this.#clearAll()
   }
 
+  /** Keep every access on the slow path: data breakpoints are enabled. */
+  watching = false
+
   /** Enter a translation of the last walk in a context. */
   fill(lo: number, hi: number, context: number, access: number): void {
+    if (this.watching || context === this.context(3)) return
     const entry = this.#memory.gpaMap[this.page] as number
     const i32 = this.#i32
     const index = (lo >>> 12) & (TLB_ENTRIES - 1)

@@ -111,7 +111,7 @@ export function checkStackSegment(
   cpl: number,
   notPresent: number,
   invalid: number = VECTOR.GP,
-  to64 = cpu.longMode && (cpu.segmentAttributes(SEGMENT.CS) & 0x2000) !== 0,
+  to64: boolean = cpu.longMode && (cpu.segmentAttributes(SEGMENT.CS) & 0x2000) !== 0,
 ): () => void {
   const error = selector & 0xfffc
   if (error === 0) {

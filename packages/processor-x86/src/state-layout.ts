@@ -125,13 +125,12 @@ export const STATE = {
  */
 export const TLB_ENTRIES = 1024
 export const JUMP_ENTRIES = 4096
-export const CONTEXT = {
+export const CONTEXT: { readonly TLB_READ: number; readonly TLB_WRITE: number; readonly JUMP: number; readonly SIZE: number } = {
   TLB_READ: 0,
   TLB_WRITE: TLB_ENTRIES * 16,
   JUMP: TLB_ENTRIES * 32,
   SIZE: TLB_ENTRIES * 32 + JUMP_ENTRIES * 16,
-} as const
-
+}
 /** Fields of a decoded record (32 bytes). */
 export const RECORD = {
   /** u16: number of the handler inside `run` */

@@ -279,24 +279,8 @@ export class Decoder {
     const repeatKind = options.repeat ? (repeat === 0xf3 ? 1 : repeat === 0xf2 ? 2 : 0) : 0
     const mode64 = long || !options.modal
     const sizeKey = row.sized ? operandSize : 4
-    const key = sizeKey | (memory ? 16 : 0) | (mode64 ? 32 : 0) | (repeatKind << 6)
-    let decoded = row.forms.get(key)
-    if (!decoded) {
-      const size = sizeKey as 2 | 4 | 8
-      const form: InstructionForm = {
-        definition,
-        operands: row.operandCodes.map((code) => parseOperand(code, size)),
-        operandSize: size,
-        memory,
-        mode64,
-        repeat: repeatKind === 1 ? 'F3' : repeatKind === 2 ? 'F2' : 'none',
-        key: `${definition.mnemonic} ${definition.opcode} ${definition.operands}/${size}${memory ? 'm' : 'r'}${mode64 ? '' : 'l'}${repeatKind || ''}`,
-      }
-      decoded = { form, row, id: this.forms.length, functionIndex: -1, inlineSimple: -1, inlineFull: -1 }
-      row.forms.set(key, decoded)
-      this.forms.push(decoded)
-      this.#onForm(decoded)
-    }
+    const decoded = this.#form(row, sizeKey as 2 | 4 | 8, memory, mode64, repeatKind)
+    if (decoded.functionIndex < 0) this.#onForm(decoded)
     this.form = decoded
 
     // registers
@@ -416,6 +400,47 @@ export class Decoder {
       else this.addressKind = 2
     }
     return DECODED.OK
+  }
+
+  #form(row: OpcodeRow, size: 2 | 4 | 8, memory: boolean, mode64: boolean, repeatKind: number): DecodedForm {
+    const key = size | (memory ? 16 : 0) | (mode64 ? 32 : 0) | (repeatKind << 6)
+    let decoded = row.forms.get(key)
+    if (decoded) return decoded
+    const { definition } = row
+    const form: InstructionForm = {
+      definition,
+      operands: row.operandCodes.map((code) => parseOperand(code, size)),
+      operandSize: size,
+      memory,
+      mode64,
+      repeat: repeatKind === 1 ? 'F3' : repeatKind === 2 ? 'F2' : 'none',
+      key: `${definition.mnemonic} ${definition.opcode} ${definition.operands}/${size}${memory ? 'm' : 'r'}${mode64 ? '' : 'l'}${repeatKind || ''}`,
+    }
+    decoded = { form, row, id: this.forms.length, functionIndex: -1, inlineSimple: -1, inlineFull: -1 }
+    row.forms.set(key, decoded)
+    this.forms.push(decoded)
+    return decoded
+  }
+
+  /** The forms in 64-bit mode of the rows that `select` names, for making handlers before they are met. */
+  enumerate(select: (definition: InstructionDefinition, size: 2 | 4 | 8, memory: boolean) => boolean): DecodedForm[] {
+    const found: DecodedForm[] = []
+    const seen = new Set<OpcodeRow>()
+    for (const map of Object.values(this.#maps)) {
+      for (const rows of map) {
+        for (const row of rows) {
+          if (seen.has(row)) continue
+          seen.add(row)
+          if (row.definition.options.mode === 'legacy') continue
+          for (const size of row.sized ? ([2, 4, 8] as const) : ([4] as const)) {
+            for (const memory of row.moffs || row.mod === 1 ? [true] : row.mod === 2 || !row.hasModrm ? [false] : [false, true]) {
+              if (select(row.definition, size, memory)) found.push(this.#form(row, size, memory, true, 0))
+            }
+          }
+        }
+      }
+    }
+    return found
   }
 
   #peek(): number {

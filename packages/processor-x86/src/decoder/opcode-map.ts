@@ -160,7 +160,7 @@ export function buildOpcodeMaps(definitions: readonly InstructionDefinition[]): 
     for (const opcode of opcodes) maps[map]?.[opcode]?.push(row)
   })
   for (const map of Object.values(maps)) for (const rows of map) rows.sort((a, b) => specificity(b) - specificity(a))
-  return maps as OpcodeMaps
+  return maps as unknown as OpcodeMaps
 }
 
 const FIXED: Readonly<Record<string, readonly [number, number]>> = {

@@ -39,8 +39,8 @@ export interface RuntimeImports {
 }
 
 export interface InterpreterExports {
-  /** Execute from the record, or from the block at STATE.RIP for 0; returns STATUS.FAULT or STATUS.EXIT. */
-  run(): number
+  /** Execute from the record `start`, or from the block at STATE.RIP for 0; returns STATUS.FAULT or STATUS.EXIT. */
+  run(start: number): number
 }
 
 /** Runtime imports and internal functions shared by `run` and the handlers. */
@@ -171,8 +171,9 @@ export function buildInterpreterModule(options: {
 function runFunction(module: ModuleBuilder, base: number, functions: ReturnType<typeof runtime>, inline: readonly InlineHandler[]): void {
   const handlerType = module.type(['i32'], 'i32')
 
-  const run = module.declare('run', [], 'i32')
-  const e = new InterpreterEmitter(base, functions, [])
+  const run = module.declare('run', ['i32'], 'i32')
+  const e = new InterpreterEmitter(base, functions)
+  const start = e.parameter(0)
   const record = e.local('i32')
   e.record = record
   const context = e.local('i32')
@@ -197,6 +198,12 @@ function runFunction(module: ModuleBuilder, base: number, functions: ReturnType<
       e.loop((outer) => {
         e.block((enter) => {
             e.do(i64.store(i32.const(0), e.get(target), base + STATE.RIP))
+            e.if(e.get(start), () => {
+              e.set(record, e.get(start))
+              e.set(start, i32.const(0))
+              e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
+              e.br(enter)
+            })
             e.brIf(exit, i32.lt_s(field32(STATE.BUDGET), i32.const(0)))
             const low = e.let(i32.wrap_i64(e.get(target)))
             const entry = e.let(

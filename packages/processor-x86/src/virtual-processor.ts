@@ -1,0 +1,664 @@
+// A virtual processor on the software logical processor: its code cache and interpreter, and the loop that runs blocks and delivers events between them.
+
+import {
+  type InterruptMessage,
+  PartitaError,
+  type RegisterName,
+  type RunExit,
+  type SavedState,
+  type SegmentName,
+  type SegmentRegister,
+  type VirtualProcessor,
+  type VirtualProcessorOptions,
+} from '@partita/interface'
+import { BLOCK, CodeCache } from './code-cache.ts'
+import { ACTIVITY, type Activity, canonical, Cpu, FLAG } from './cpu.ts'
+import { Decoder } from './decoder/decoder.ts'
+import { MODE } from './decoder/mode.ts'
+import type { DecodedForm } from './decoder/opcode-map.ts'
+import { VECTOR } from './instruction/emitter.ts'
+import { INSTRUCTION_SET } from './instruction-set/index.ts'
+import { isInline } from './interpreter/inline-forms.ts'
+import {
+  buildInterpreterModule,
+  type InlineHandler,
+  type InterpreterExports,
+  type RuntimeImports,
+} from './interpreter/interpreter-module.ts'
+import { deliver, type EventKind } from './interrupt-delivery.ts'
+import { LocalApic } from './local-apic.ts'
+import type { SoftwareMemory } from './memory.ts'
+import { ACCESS } from './mmu.ts'
+import { ModelSpecificRegisters, TSC_FREQUENCY } from './msr.ts'
+import { ProcessorError } from './processor-error.ts'
+import { GPR, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
+
+const PAGE = 4096
+/** Instructions for each block of a budget, on average. */
+const INSTRUCTIONS_PER_BLOCK = 5
+const TABLE_SIZE = 16384
+
+const REGISTERS: Readonly<Record<RegisterName, number>> = {
+  rax: 0, rcx: 8, rdx: 16, rbx: 24, rsp: 32, rbp: 40, rsi: 48, rdi: 56, r8: 64, r9: 72, r10: 80, r11: 88, r12: 96, r13: 104, r14: 112, r15: 120,
+  rip: STATE.RIP, rflags: -1, cr0: STATE.CR0, cr2: STATE.CR2, cr3: STATE.CR3, cr4: STATE.CR4, cr8: -2, efer: STATE.EFER,
+}
+const SEGMENTS: Readonly<Record<SegmentName, number>> = {
+  es: SEGMENT.ES, cs: SEGMENT.CS, ss: SEGMENT.SS, ds: SEGMENT.DS, fs: SEGMENT.FS, gs: SEGMENT.GS, ldtr: SEGMENT.LDTR, tr: SEGMENT.TR,
+}
+
+/** Exceptions that make a second one of theirs a double fault (SDM vol. 3, table 6-5). */
+const CONTRIBUTORY = new Set<number>([VECTOR.DE, VECTOR.TS, VECTOR.NP, VECTOR.SS, VECTOR.GP])
+
+export class SoftwareVirtualProcessor implements VirtualProcessor {
+  readonly index: number
+  readonly apicId: number
+  readonly cpu: Cpu
+  readonly #memory: SoftwareMemory
+  readonly #code: CodeCache
+  readonly #decoder: Decoder
+  readonly #table: WebAssembly.Table
+  readonly #imports: { env: WebAssembly.ModuleImports }
+  readonly #run: (start: number) => number
+  #tableUsed = 0
+  #generation = 0
+  #exitRequested = false
+  /** Instructions executed before the present slice. */
+  #instructions = 0
+  #sliceBudget = 0
+  #running = false
+  #externalInterrupt = false
+
+  constructor(options: VirtualProcessorOptions & { readonly memory: SoftwareMemory }) {
+    const { memory, index, apicId, intercepts, clock } = options
+    this.index = index
+    this.apicId = apicId
+    this.#memory = memory
+    const area = memory.allocateVp()
+    const cpu = new Cpu(index, memory, area.state, area.contexts, intercepts)
+    this.cpu = cpu
+    cpu.msrs = new ModelSpecificRegisters(cpu, clock)
+    cpu.apic = new LocalApic({
+      apicId,
+      bootProcessor: index === 0,
+      clock,
+      readTsc: () => cpu.msrs.readTsc(),
+      tscFrequency: TSC_FREQUENCY,
+      send: (message) => intercepts.sendInterrupt(index, message),
+      endOfInterrupt: (vector) => intercepts.endOfInterrupt(index, vector),
+      changed: () => this.#interruptsChanged(),
+    })
+    this.#decoder = new Decoder(INSTRUCTION_SET, (form) => this.#generate(form))
+    this.#code = new CodeCache({
+      memory,
+      decoder: this.#decoder,
+      arena: area.arena,
+      arenaEnd: area.arenaEnd,
+      onReset: () => {
+        this.#generation++
+        cpu.mmu.flushJumps()
+      },
+      onCodePage: (page) => cpu.mmu.protectPage(page),
+    })
+    cpu.code = this.#code
+    memory.observe({
+      codeWritten: (page, start, end) => this.#code.invalidate(page, start, end),
+      mapChanged: () => cpu.mmu.flush(true),
+    })
+    cpu.set64(STATE.FILE + 144, 4096n)
+
+    this.#table = new WebAssembly.Table({ initial: TABLE_SIZE, element: 'anyfunc' })
+    const imports: RuntimeImports = {
+      readSlow: (lo, hi, bytes) => cpu.readSlow(lo, hi, bytes),
+      writeSlow: (lo, hi, bytes) => cpu.writeSlow(lo, hi, bytes),
+      modifyBegin: (lo, hi, bytes) => cpu.modifyBegin(lo, hi, bytes),
+      modifyCommit: (lo, hi, bytes) => cpu.modifyCommit(lo, hi, bytes),
+      probe: (lo, hi, bytes) => cpu.probe(lo, hi, bytes),
+      findBlock: () => this.#findBlock(),
+      link: (record) => this.#link(record),
+      system: (form, record) => this.#system(form, record),
+    }
+    this.#imports = { env: { memory: memory.wasm, table: this.#table, ...imports } }
+    const inline: InlineHandler[] = []
+    const forms = this.#decoder.enumerate(
+      (definition, size, _memory) => typeof definition.semantics === 'function' && isInline(definition.opcode, size),
+    )
+    for (const decoded of forms) {
+      if (!decoded.form.memory) inline.push({ decoded, addressKind: 0 })
+      else if (!decoded.form.operands.some((operand) => operand.moffs)) {
+        inline.push({ decoded, addressKind: 1 }, { decoded, addressKind: 2 })
+      }
+    }
+    this.#run = this.#instantiate(forms, inline).run
+    this.reset('power-on')
+  }
+
+  #instantiate(forms: readonly DecodedForm[], inline?: readonly InlineHandler[]): InterpreterExports {
+    const { pages } = this.#memory
+    const bytes = buildInterpreterModule({
+      base: this.cpu.base,
+      memory: { initial: pages, maximum: pages, shared: true },
+      forms,
+      tableBase: this.#tableUsed,
+      ...(inline ? { inline } : {}),
+    })
+    this.#tableUsed += forms.length
+    if (this.#tableUsed > TABLE_SIZE) throw new ProcessorError('ERR_PROCESSOR_STATE', 'More instruction forms than the table holds')
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports as WebAssembly.Imports)
+    return instance.exports as unknown as InterpreterExports
+  }
+  /** A form was met for the first time: give it its function. */
+  #generate(form: DecodedForm): void {
+    this.#instantiate([form])
+  }
+
+  // --- what generated code calls
+
+  /** The record of the block at STATE.RIP, or 0 with a fault pending. */
+  #findBlock(): number {
+    const { cpu } = this
+    const mmu = cpu.mmu
+    const { mode } = cpu
+    const at = (cpu.base + STATE.RIP) >> 2
+    let lo = cpu.i32[at] as number
+    let hi = cpu.i32[at + 1] as number
+    const ripLo = lo
+    const ripHi = hi
+    if (mode === MODE.LONG) {
+      if (!canonical(hi, lo, 1)) {
+        cpu.setFault(VECTOR.GP, 0)
+        return 0
+      }
+    } else {
+      if (lo >>> 0 > cpu.segmentLimit(SEGMENT.CS)) {
+        cpu.setFault(VECTOR.GP, 0)
+        return 0
+      }
+      lo = Number((cpu.segmentBase(SEGMENT.CS) + BigInt(lo >>> 0)) & 0xffffffffn) | 0
+      hi = 0
+    }
+    const user = cpu.cpl === 3
+    if (!mmu.walk(lo, hi, ACCESS.EXECUTE, user, false)) {
+      cpu.setFault(VECTOR.PF, mmu.errorCode, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0))
+      return 0
+    }
+    const { page, global } = mmu
+    if (!((this.#memory.gpaMap[page] ?? 0) & 4)) {
+      // no memory there: the bus would answer with ones, which are no instruction
+      cpu.setFault(VECTOR.UD, 0)
+      return 0
+    }
+    const offset = lo & 0xfff
+    let record = this.#code.find(page, offset, mode)
+    if (record === 0) {
+      record = this.#decode(page, offset, lo, hi, user, undefined)
+      if (record === 0) return 0
+    }
+    mmu.global = global
+    mmu.fillJump(ripLo, ripHi, cpu.get32(STATE.CONTEXT), record)
+    return record
+  }
+
+  /** Decode at a page and offset; 0 with a fault pending. */
+  #decode(page: number, offset: number, lo: number, hi: number, user: boolean, limit: number | undefined): number {
+    const { cpu } = this
+    const mmu = cpu.mmu
+    const nextLo = ((lo & ~0xfff) + PAGE) | 0
+    const nextHi = cpu.mode === MODE.LONG && nextLo === 0 ? (hi + 1) | 0 : hi
+    const nextPage = (): number => {
+      if (cpu.mode === MODE.LONG && !canonical(nextHi, nextLo, 1)) return -1
+      if (!mmu.walk(nextLo, nextHi, ACCESS.EXECUTE, user, false)) return -1
+      return (this.#memory.gpaMap[mmu.page] ?? 0) & 4 ? mmu.page : -1
+    }
+    const record = this.#code.decode(page, offset, cpu.mode, nextPage, limit)
+    if (record > 0) return record
+    if (record === BLOCK.UNDEFINED) cpu.setFault(VECTOR.UD, 0)
+    else if (record === BLOCK.TOO_LONG) cpu.setFault(VECTOR.GP, 0)
+    else if (cpu.mode === MODE.LONG && !canonical(nextHi, nextLo, 1)) cpu.setFault(VECTOR.GP, 0)
+    else if (mmu.walk(nextLo, nextHi, ACCESS.EXECUTE, user, false)) cpu.setFault(VECTOR.UD, 0)
+    else cpu.setFault(VECTOR.PF, mmu.errorCode, (BigInt(nextHi >>> 0) << 32n) | BigInt(nextLo >>> 0))
+    return 0
+  }
+
+  /** The record that a direct jump inside its page goes to, remembered in the jump's record. */
+  #link(record: number): number {
+    const generation = this.#generation
+    const target = this.#findBlock()
+    const view = this.#memory.view
+    if (target !== 0 && generation === this.#generation && view.getUint32(record + RECORD.CHAIN, true) === 0) {
+      view.setUint32(record + RECORD.CHAIN, target, true)
+    }
+    return target
+  }
+
+  #system(formNumber: number, record: number): number {
+    const { cpu } = this
+    const decoded = this.#decoder.forms[formNumber] as DecodedForm
+    const { semantics, options } = decoded.form.definition
+    try {
+      if (typeof semantics === 'function') throw new Error(`${decoded.form.key} is not a system instruction`)
+      if (options.unit) this.#checkUnit(options.unit)
+      const status = semantics.execute(cpu, record, decoded.form)
+      const rest = cpu.get32(STATE.FLAGS_REST)
+      if (
+        rest & FLAG.TF ||
+        cpu.interruptShadow ||
+        (cpu.get32(STATE.DR7) & 0xff) !== 0 ||
+        (rest & FLAG.IF && this.#interruptWaiting()) ||
+        cpu.apic.nmiPending
+      ) {
+        this.#breakOut()
+      }
+      return status
+    } catch (thrown) {
+      cpu.catchFault(thrown)
+      return STATUS.FAULT
+    }
+  }
+  #checkUnit(unit: 'sse' | 'x87' | 'mmx'): void {
+    const { cpu } = this
+    const cr0 = cpu.get32(STATE.CR0)
+    if (unit === 'sse' && (cr0 & 4 || !(cpu.get32(STATE.CR4) & 0x200))) cpu.fault(VECTOR.UD)
+    if (unit === 'mmx' && cr0 & 4) cpu.fault(VECTOR.UD)
+    if (cr0 & (unit === 'x87' ? 12 : 8)) cpu.fault(VECTOR.NM)
+  }
+
+  // --- interrupts
+
+  #interruptWaiting(): boolean {
+    const { apic } = this.cpu
+    return apic.pendingVector() >= 0 || (this.#externalInterrupt && apic.acceptsExternal())
+  }
+  /** Leave generated code at the end of the block, to look at what is pending. */
+  #breakOut(): void {
+    if (this.#running) this.cpu.requestExit()
+  }
+  #interruptsChanged(): void {
+    // called by the APIC's own constructor, too
+    if (this.#running) this.#breakOut()
+  }
+
+  /** Deliver an event; what its delivery meets becomes a double fault, or shutdown. */
+  #deliver(vector: number, kind: EventKind, errorCode: number, address: bigint): void {
+    const { cpu } = this
+    let current = vector
+    let currentKind = kind
+    let error = errorCode
+    let faultAddress = address
+    for (;;) {
+      try {
+        if (currentKind === 'exception') {
+          if (current === VECTOR.PF) cpu.set64(STATE.CR2, faultAddress)
+          if (current === VECTOR.DB) {
+            cpu.set64(STATE.DR6, (cpu.get64(STATE.DR6) & ~0xfn) | 0xffff0ff0n | faultAddress)
+            cpu.set64(STATE.DR7, cpu.get64(STATE.DR7) & ~0x2000n)
+          }
+        }
+        deliver(cpu, current, currentKind, error)
+        return
+      } catch (thrown) {
+        cpu.catchFault(thrown)
+        const next = cpu.get32(STATE.FAULT_VECTOR)
+        if (currentKind === 'exception' && current === VECTOR.DF) {
+          cpu.activity = ACTIVITY.SHUTDOWN
+          return
+        }
+        const double =
+          currentKind === 'exception' &&
+          ((CONTRIBUTORY.has(current) && CONTRIBUTORY.has(next)) ||
+            (current === VECTOR.PF && (CONTRIBUTORY.has(next) || next === VECTOR.PF)))
+        current = double ? VECTOR.DF : next
+        error = double ? 0 : cpu.get32(STATE.FAULT_ERROR)
+        faultAddress = cpu.get64(STATE.FAULT_ADDRESS)
+        currentKind = 'exception'
+      }
+    }
+  }
+  /** The pending fault of STATE.FAULT_…, raised by the instruction at STATE.RECORD, or by the fetch of the next one. */
+  #deliverPending(): void {
+    const { cpu } = this
+    const record = cpu.get32(STATE.RECORD)
+    let vector = cpu.get32(STATE.FAULT_VECTOR)
+    if (record !== 0) {
+      const rip = cpu.ripOf(record)
+      cpu.set64(STATE.RIP, cpu.mode === MODE.LONG ? rip : rip & 0xffffffffn)
+      if (cpu.nonCanonical && vector === VECTOR.GP && cpu.segmentOf(record) === SEGMENT.SS) vector = VECTOR.SS
+    }
+    cpu.nonCanonical = false
+    this.#deliver(vector, 'exception', cpu.get32(STATE.FAULT_ERROR), cpu.get64(STATE.FAULT_ADDRESS))
+  }
+
+  /** Take what is pending before the next instruction. True when something was delivered. */
+  #takeEvents(): boolean {
+    const { cpu } = this
+    const { apic } = cpu
+    if (apic.initPending) {
+      apic.initPending = false
+      this.reset('init')
+      return true
+    }
+    if (cpu.interruptShadow) return false
+    if (apic.nmiPending && !cpu.nmiBlocked) {
+      apic.nmiPending = false
+      cpu.nmiBlocked = true
+      cpu.activity = ACTIVITY.RUNNING
+      this.#deliver(VECTOR.NMI, 'external', 0, 0n)
+      return true
+    }
+    if (!(cpu.get32(STATE.FLAGS_REST) & FLAG.IF)) return false
+    let vector = -1
+    if (this.#externalInterrupt && apic.acceptsExternal()) vector = cpu.intercepts.acknowledgeInterrupt(this.index)
+    else if (apic.pendingVector() >= 0) vector = apic.acknowledge()
+    if (vector < 0) return false
+    cpu.activity = ACTIVITY.RUNNING
+    this.#deliver(vector, 'external', 0, 0n)
+    return true
+  }
+
+  // --- running
+
+  run(budget: number): RunExit {
+    const { cpu } = this
+    this.#exitRequested = false
+    cpu.apic.checkTimer()
+    if (cpu.activity === ACTIVITY.WAIT_FOR_SIPI) {
+      const vector = cpu.apic.startupVector
+      if (vector < 0) return 'wait-for-sipi'
+      cpu.apic.startupVector = -1
+      cpu.activity = ACTIVITY.RUNNING
+      cpu.setSegment(SEGMENT.CS, vector << 8, BigInt(vector << 12), 0xffff, 0x9b)
+      cpu.set64(STATE.RIP, 0n)
+      cpu.updateMode()
+    }
+    let left = Math.max(1, Math.min(budget * INSTRUCTIONS_PER_BLOCK, 0x3fffffff))
+    for (;;) {
+      while (cpu.activity !== ACTIVITY.SHUTDOWN && this.#takeEvents());
+      const activity: Activity = cpu.activity
+      if (activity === ACTIVITY.SHUTDOWN) return 'shutdown'
+      if (activity === ACTIVITY.HALTED) return 'halt'
+      if (activity === ACTIVITY.WAIT_FOR_SIPI) return 'wait-for-sipi'
+      if (left <= 0 || this.#exitRequested) return 'budget'
+      const stepping =
+        cpu.interruptShadow || (cpu.get32(STATE.FLAGS_REST) & FLAG.TF) !== 0 || (cpu.get32(STATE.DR7) & 0xff) !== 0
+      if (stepping) {
+        this.#step()
+        left--
+        continue
+      }
+      this.#slice(left, 0)
+      left -= this.#executed
+    }
+  }
+
+  #executed = 0
+  /** Execute generated code for about `budget` instructions. */
+  #slice(budget: number, start: number): boolean {
+    const { cpu } = this
+    cpu.stolenBudget = 0
+    cpu.set32(STATE.BUDGET, budget)
+    this.#sliceBudget = budget
+    this.#running = true
+    let status: number
+    try {
+      status = this.#run(start)
+    } finally {
+      this.#running = false
+      this.#executed = budget - cpu.get32(STATE.BUDGET) - cpu.stolenBudget
+      this.#instructions += this.#executed
+      this.#sliceBudget = 0
+      cpu.set32(STATE.BUDGET, 0)
+      cpu.stolenBudget = 0
+    }
+    if (status === STATUS.FAULT) {
+      this.#deliverPending()
+      return false
+    }
+    return true
+  }
+
+  /** Execute one instruction, with what hangs on its boundaries: interrupt shadow, single-step and breakpoints. */
+  #step(): void {
+    const { cpu } = this
+    const mmu = cpu.mmu
+    const shadow = cpu.interruptShadow
+    const dr7 = cpu.get32(STATE.DR7)
+    const tf = (cpu.get32(STATE.FLAGS_REST) & FLAG.TF) !== 0
+    const watching = (dr7 & 0xff) !== 0
+    if (watching !== mmu.watching) {
+      mmu.watching = watching
+      mmu.flush(true)
+    }
+    cpu.debugHits = 0
+    const rip = cpu.get64(STATE.RIP)
+    if (watching && !shadow && !(cpu.get32(STATE.FLAGS_REST) & FLAG.RF)) {
+      const hits = this.#instructionBreakpoints(rip, dr7)
+      if (hits) {
+        this.#deliver(VECTOR.DB, 'exception', 0, BigInt(hits))
+        return
+      }
+    }
+    const record = this.#singleRecord()
+    let completed = false
+    if (record === 0) {
+      cpu.set32(STATE.RECORD, 0)
+      this.#deliverPending()
+    } else {
+      completed = this.#slice(0, record)
+    }
+    if (shadow) cpu.interruptShadow = false
+    if (!completed) return
+    cpu.set32(STATE.FLAGS_REST, cpu.get32(STATE.FLAGS_REST) & ~FLAG.RF)
+    // a MOV SS or POP SS holds debug traps back until the next instruction
+    const hits = cpu.debugHits | (tf ? 0x4000 : 0)
+    if (hits && !(cpu.interruptShadow && !tf)) this.#deliver(VECTOR.DB, 'exception', 0, BigInt(hits))
+  }
+  #instructionBreakpoints(rip: bigint, dr7: number): number {
+    const { cpu } = this
+    const linear = cpu.mode === MODE.LONG ? rip : (rip + cpu.segmentBase(SEGMENT.CS)) & 0xffffffffn
+    let hits = 0
+    for (let n = 0; n < 4; n++) {
+      if ((dr7 >> (n * 2)) & 3 && ((dr7 >>> (16 + n * 4)) & 3) === 0 && cpu.get64(STATE.DR0 + n * 8) === linear) hits |= 1 << n
+    }
+    return hits
+  }
+  /** A record of the instruction at RIP alone; 0 with a fault pending. */
+  #singleRecord(): number {
+    const { cpu } = this
+    if (this.#findBlock() === 0) return 0
+    const long = cpu.mode === MODE.LONG
+    const rip = cpu.get64(STATE.RIP)
+    const linear = long ? rip : (rip + cpu.segmentBase(SEGMENT.CS)) & 0xffffffffn
+    const lo = Number(linear & 0xffffffffn) | 0
+    const hi = Number(linear >> 32n) | 0
+    const user = cpu.cpl === 3
+    if (!cpu.mmu.walk(lo, hi, ACCESS.EXECUTE, user, false)) return 0
+    return this.#decode(cpu.mmu.page, lo & 0xfff, lo, hi, user, 1)
+  }
+
+  /** Execute exactly one instruction (or deliver the exception that it raises), for debuggers and tests. */
+  step(): void {
+    this.#step()
+  }
+
+  requestExit(): void {
+    this.#exitRequested = true
+    this.#breakOut()
+  }
+  get instructionCount(): number {
+    const now = this.#running ? this.#sliceBudget - this.cpu.get32(STATE.BUDGET) - this.cpu.stolenBudget : 0
+    return this.#instructions + now
+  }
+  get nextDeadline(): number {
+    return this.cpu.apic.nextDeadline
+  }
+
+  // --- registers
+
+  getRegister(name: RegisterName): bigint {
+    if (name === 'rflags') return BigInt(this.cpu.flags >>> 0)
+    if (name === 'cr8') return BigInt(this.cpu.apic.taskPriority)
+    return this.cpu.get64(this.#field(name))
+  }
+  setRegister(name: RegisterName, value: bigint): void {
+    const { cpu } = this
+    if (name === 'rflags') cpu.flags = Number(value & 0xffffffffn)
+    else if (name === 'cr8') cpu.apic.taskPriority = Number(value & 15n)
+    else cpu.set64(this.#field(name), value)
+    if (name.startsWith('cr') || name === 'efer' || name === 'rflags') {
+      cpu.updateMode()
+      cpu.mmu.flush(true)
+    }
+  }
+  #field(name: RegisterName): number {
+    const field = REGISTERS[name]
+    if (field === undefined) throw new ProcessorError('ERR_PROCESSOR_STATE', `There is no register ${name}`)
+    return field
+  }
+  getSegment(name: SegmentName): SegmentRegister {
+    const n = SEGMENTS[name]
+    const { cpu } = this
+    return { selector: cpu.segmentSelector(n), base: cpu.segmentBase(n), limit: cpu.segmentLimit(n), attributes: cpu.segmentAttributes(n) }
+  }
+  setSegment(name: SegmentName, value: SegmentRegister): void {
+    const { cpu } = this
+    cpu.setSegment(SEGMENTS[name], value.selector, value.base, value.limit, value.attributes)
+    if (name === 'ss') cpu.set32(STATE.CPL, (value.attributes >> 5) & 3)
+    if (name === 'cs' || name === 'ss') cpu.updateMode()
+  }
+  setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void {
+    this.cpu.set64(name === 'gdtr' ? STATE.GDTR_BASE : STATE.IDTR_BASE, base)
+    this.cpu.set32(name === 'gdtr' ? STATE.GDTR_LIMIT : STATE.IDTR_LIMIT, limit)
+  }
+  getXmm(index: number): Uint8Array {
+    const at = this.cpu.base + STATE.XMM + index * 16
+    return this.cpu.u8.slice(at, at + 16)
+  }
+  setXmm(index: number, value: Uint8Array): void {
+    this.cpu.u8.set(value.subarray(0, 16), this.cpu.base + STATE.XMM + index * 16)
+  }
+
+  reset(kind: 'power-on' | 'init'): void {
+    const { cpu } = this
+    for (let r = 0; r < 16; r++) cpu.setGpr(r, 0n)
+    cpu.setGpr(GPR.RDX, 0x00050654n)
+    cpu.set64(STATE.RIP, 0xfff0n)
+    const caching = kind === 'init' ? cpu.get64(STATE.CR0) & 0x60000000n : 0x60000000n
+    cpu.set64(STATE.CR0, caching | 0x10n)
+    for (const field of [STATE.CR2, STATE.CR3, STATE.CR4, STATE.CR8, STATE.EFER]) cpu.set64(field, 0n)
+    for (const s of [SEGMENT.ES, SEGMENT.SS, SEGMENT.DS, SEGMENT.FS, SEGMENT.GS]) cpu.setSegment(s, 0, 0n, 0xffff, 0x93)
+    cpu.setSegment(SEGMENT.CS, 0xf000, 0xffff0000n, 0xffff, 0x9b)
+    cpu.setSegment(SEGMENT.LDTR, 0, 0n, 0xffff, 0x82)
+    cpu.setSegment(SEGMENT.TR, 0, 0n, 0xffff, 0x8b)
+    this.setDescriptorTable('gdtr', 0n, 0xffff)
+    this.setDescriptorTable('idtr', 0n, 0xffff)
+    for (let n = 0; n < 4; n++) cpu.set64(STATE.DR0 + n * 8, 0n)
+    cpu.set64(STATE.DR6, 0xffff0ff0n)
+    cpu.set64(STATE.DR7, 0x400n)
+    cpu.set32(STATE.CPL, 0)
+    cpu.flags = FLAG.FIXED
+    cpu.interruptShadow = false
+    cpu.nmiBlocked = false
+    cpu.activity = kind === 'init' && this.index !== 0 ? ACTIVITY.WAIT_FOR_SIPI : this.index === 0 ? ACTIVITY.RUNNING : ACTIVITY.WAIT_FOR_SIPI
+    if (kind === 'power-on') {
+      cpu.set64(STATE.XCR0, 1n)
+      cpu.set32(STATE.MXCSR, 0x1f80)
+      cpu.set32(STATE.X87_CONTROL, 0x40)
+      cpu.set32(STATE.X87_STATUS, 0)
+      cpu.set32(STATE.X87_TOP, 0)
+      cpu.set32(STATE.X87_TAGS, 0xff)
+      cpu.u8.fill(0, cpu.base + STATE.X87, cpu.base + STATE.SCRATCH)
+      cpu.msrs.reset()
+      this.#externalInterrupt = false
+      this.#instructions = 0
+    }
+    cpu.apic.reset(kind)
+    cpu.mmu.watching = false
+    cpu.mmu.flush(true)
+    cpu.updateMode()
+  }
+
+  receiveInterrupt(message: InterruptMessage): boolean {
+    return this.cpu.apic.receive(message)
+  }
+  setExternalInterrupt(asserted: boolean): void {
+    this.#externalInterrupt = asserted
+    this.cpu.apic.setLint0(asserted)
+    if (asserted) this.#breakOut()
+  }
+
+  translateLinear(linear: bigint): number {
+    const { cpu } = this
+    const lo = Number(linear & 0xffffffffn) | 0
+    const hi = Number((linear >> 32n) & 0xffffffffn) | 0
+    return cpu.mmu.walk(lo, hi, ACCESS.READ, false, true) ? cpu.mmu.page * PAGE + (lo & 0xfff) : -1
+  }
+
+  // --- saved state
+
+  save(): SavedState {
+    const { cpu } = this
+    const { msrs } = cpu
+    return {
+      version: 1,
+      data: {
+        registers: cpu.u8.slice(cpu.base, cpu.base + STATE.END),
+        apic: { ...cpu.apic.save() },
+        activity: cpu.activity,
+        interruptShadow: cpu.interruptShadow,
+        nmiBlocked: cpu.nmiBlocked,
+        externalInterrupt: this.#externalInterrupt,
+        instructions: this.#instructions,
+        tsc: msrs.readTsc(),
+        tscAdjust: msrs.tscAdjust,
+        msrs: [
+          msrs.star, msrs.lstar, msrs.cstar, msrs.fmask, msrs.kernelGsBase, msrs.tscAux, msrs.sysenterCs, msrs.sysenterEsp, msrs.sysenterEip,
+          msrs.pat, msrs.miscEnable, msrs.specCtrl, msrs.mtrrDefType, ...msrs.mtrr,
+        ],
+      },
+    }
+  }
+
+  restore(state: SavedState): void {
+    const { cpu } = this
+    const { msrs } = cpu
+    const { registers, apic, activity, interruptShadow, nmiBlocked, externalInterrupt, instructions, tsc, tscAdjust, msrs: values } = state.data
+    if (
+      state.version !== 1 ||
+      !(registers instanceof Uint8Array) ||
+      registers.length !== STATE.END ||
+      typeof activity !== 'number' ||
+      !(activity in [0, 1, 2, 3]) ||
+      typeof interruptShadow !== 'boolean' ||
+      typeof nmiBlocked !== 'boolean' ||
+      typeof externalInterrupt !== 'boolean' ||
+      typeof instructions !== 'number' ||
+      typeof tsc !== 'bigint' ||
+      typeof tscAdjust !== 'bigint' ||
+      !Array.isArray(values) ||
+      values.length !== 13 + msrs.mtrr.length ||
+      !values.every((v) => typeof v === 'bigint')
+    ) {
+      throw new PartitaError('ERR_STATE_INVALID', 'The saved state is not one of this processor')
+    }
+    cpu.apic.restore(apic as unknown as SavedState)
+    cpu.u8.set(registers, cpu.base)
+    cpu.activity = activity as typeof cpu.activity
+    cpu.interruptShadow = interruptShadow
+    cpu.nmiBlocked = nmiBlocked
+    this.#externalInterrupt = externalInterrupt
+    this.#instructions = instructions
+    const [star, lstar, cstar, fmask, kernelGsBase, tscAux, sysenterCs, sysenterEsp, sysenterEip, pat, miscEnable, specCtrl, mtrrDefType, ...mtrr] =
+      values as bigint[]
+    Object.assign(msrs, { star, lstar, cstar, fmask, kernelGsBase, tscAux, sysenterCs, sysenterEsp, sysenterEip, pat, miscEnable, specCtrl, mtrrDefType })
+    msrs.mtrr.set(mtrr)
+    msrs.tscOffset = BigInt.asUintN(64, msrs.tscOffset + tsc - msrs.readTsc())
+    msrs.tscAdjust = tscAdjust
+    this.#code.reset()
+    cpu.mmu.flush(true)
+    cpu.updateMode()
+  }
+
+  [Symbol.dispose](): void {
+    this.#code.reset()
+  }
+}
+
