@@ -33,7 +33,8 @@ export function describeMachine(
   }
 }
 
+/** From the options of the serial port's plug-in, after its schema. */
 function serialPort(options: unknown): { port: number; interrupt: number } | undefined {
-  const { port, interrupt } = (options ?? {}) as { port?: unknown; interrupt?: unknown }
-  return typeof port === 'number' && typeof interrupt === 'number' ? { port, interrupt } : undefined
+  const { base, irq } = (options ?? {}) as { base?: unknown; irq?: unknown }
+  return typeof base === 'number' && typeof irq === 'number' ? { port: base, interrupt: irq } : undefined
 }

@@ -157,11 +157,13 @@ export class PluginRegistry {
   }
 
   async #locate(reference: string): Promise<KnownPlugin> {
-    for (const name of this.#packages) {
-      const known = await this.#known(name)
-      const match = known?.find((plugin) => plugin.name === reference || plugin.name === `@partita/${reference}`)
-      if (match !== undefined) return match
-    }
+    const builtIn = await this.#builtIn()
+    const match = builtIn.find(({ name }) => name === reference || name === `@partita/${reference}`)
+    if (match !== undefined) return match
+    return this.#locateStranger(reference)
+  }
+
+  async #locateStranger(reference: string): Promise<KnownPlugin> {
     const isPath = /^(\.{0,2}[\\/]|\.{1,2}$|[A-Za-z]:[\\/])/.test(reference)
     const packageName = isPath ? reference : /^(@[^/]+\/)?[^/]+/.exec(reference)?.[0]
     const known = packageName === undefined ? undefined : await this.#known(packageName)
@@ -171,6 +173,12 @@ export class PluginRegistry {
       (packageName === reference && known.length === 1 ? known[0] : undefined)
     if (match === undefined) throw await this.#unknown(reference, known)
     return match
+  }
+
+  /** What the built-in packages have; one that cannot be read must not be in the way of the others. */
+  async #builtIn(): Promise<KnownPlugin[]> {
+    const known = await Promise.all(this.#packages.map((name) => this.#known(name).catch(() => undefined)))
+    return known.flatMap((plugins) => plugins ?? [])
   }
 
   /** The plug-ins of a package by its manifest; `undefined` when there is no such package. */
@@ -206,7 +214,7 @@ export class PluginRegistry {
   }
 
   async #unknown(reference: string, siblings: readonly KnownPlugin[] = []): Promise<RootPartitionError> {
-    const names = [...(await this.list()), ...siblings].map(({ name }) => name)
+    const names = [...this.#given.keys(), ...[...(await this.#builtIn()), ...siblings].map(({ name }) => name)]
     const hint =
       didYouMean(reference, names) ??
       (siblings.length > 0

@@ -174,6 +174,21 @@ describe('PluginRegistry', () => {
   })
 })
 
+describe('PluginRegistry with a broken built-in package', () => {
+  it('still finds the others', async () => {
+    const good = fakePlugin([], { name: 'good' })
+    const packages = {
+      broken: { json: { name: 'broken', partita: 7 } },
+      good: { json: { name: 'good', partita: { plugins: [entry('good')] } }, modules: { '.': good } },
+    }
+    const registry = new PluginRegistry({ source: sourceOf(packages), packages: ['broken', 'good'] })
+    expect(await registry.load('good')).toBe(good)
+    await expect(registry.load('goof')).rejects.toThrow(code('ERR_PLUGIN_UNKNOWN', { hint: 'Did you mean good?' }))
+    await expect(registry.load('broken')).rejects.toThrow(code('ERR_PLUGIN_INVALID'))
+    await expect(registry.list()).rejects.toThrow(code('ERR_PLUGIN_INVALID'))
+  })
+})
+
 describe('NodePackageSource', () => {
   let directory: string
   let registry: PluginRegistry

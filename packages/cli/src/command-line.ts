@@ -1,0 +1,189 @@
+// The command line: commands, options, help, and the way from errors to exit statuses.
+
+import { readFileSync } from 'node:fs'
+import { PluginRegistry } from '@partita/root-partition'
+import { NodePackageSource } from '@partita/root-partition/node'
+import { Command, CommanderError } from 'commander'
+import { CliError, formatError, statusOfError } from './cli-error.ts'
+import { EXIT_STATUS } from './exit-status.ts'
+import { createLogger } from './logger.ts'
+import {
+  type DeviceOption,
+  parseDevice,
+  parseMemory,
+  parseSerial,
+  parseTimeout,
+  type SerialOption,
+} from './option-values.ts'
+
+/** Values of the options of `run` as commander gives them. */
+interface RunValues {
+  readonly kernel?: string
+  readonly initrd?: string
+  readonly append?: string
+  readonly memory: number
+  readonly disk: readonly string[]
+  readonly serial: SerialOption
+  readonly timeout?: number
+  readonly device: readonly DeviceOption[]
+}
+
+/** What may be put in another's place, by tests. */
+export interface CommandLineHost {
+  readonly registry?: PluginRegistry
+}
+
+const RUN_HELP = `
+Without --kernel the default guest is booted: Debian's current kernel with busybox, fetched through apt once.
+
+The console is the guest's first serial port. On a terminal, Ctrl-] quits, and every other key goes to the guest. In a pipe,
+standard input feeds the console, and standard output is the guest's alone; at the end of the input the default guest's shell
+ends and the guest is switched off, while a kernel of your own gets nothing and goes on.
+
+A Linux kernel is told "console=ttyS0,115200 panic=-1" before the words of --append.
+
+Exit status:
+  0             the guest switched itself off
+  1, 3, … 255   the guest wrote to the debug-exit port: (value << 1 | 1) & 255
+  ${EXIT_STATUS.MISUSE}             a wrong option, file, disk, plug-in or amount of memory
+  ${EXIT_STATUS.HOST_ERROR}            a fault of Partita or of the host
+  ${EXIT_STATUS.GUEST_PANIC}           the guest's kernel panicked; its last lines are on standard error
+  ${EXIT_STATUS.TRIPLE_FAULT}           triple fault
+  ${EXIT_STATUS.TIMEOUT}           the time of --timeout was up
+  ${EXIT_STATUS.HANGUP}           the terminal or standard output was closed
+  ${EXIT_STATUS.INTERRUPTED}           Ctrl-], or SIGINT
+  ${EXIT_STATUS.TERMINATED}           SIGTERM`
+
+/**
+ * Run `partita` with `args`, without the program's name. Nothing is thrown: errors are on standard error.
+ * @returns the exit status
+ */
+export async function runCommandLine(args: readonly string[], host: CommandLineHost = {}): Promise<number> {
+  // A reader that has gone (`partita plugins | head -1`) is no error; a run sees it by itself.
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
+  let status: number = EXIT_STATUS.POWER_OFF
+  const program = createProgram(host, (value) => {
+    status = value
+  })
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+    return status
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return EXIT_STATUS.POWER_OFF
+      return complain(usageError(error))
+    }
+    return complain(error)
+  }
+}
+
+function complain(error: unknown): number {
+  process.stderr.write(formatError(error))
+  return statusOfError(error)
+}
+
+/** Commander's message: `error: unknown option '--foo'`, with its suggestion in parentheses on the next line. */
+function usageError(error: CommanderError): CliError {
+  const [message = '', suggestion] = error.message.replace(/^error: /, '').split('\n')
+  return new CliError('ERR_USAGE', message, {
+    hint: suggestion?.replace(/[()]/g, '') ?? 'partita --help shows the commands and options.',
+  })
+}
+
+function createProgram(host: CommandLineHost, setStatus: (status: number) => void): Command {
+  const registry = (): PluginRegistry =>
+    host.registry ?? new PluginRegistry({ source: new NodePackageSource({ directory: process.cwd() }) })
+  const program = new Command('partita')
+    .description('Runs unmodified operating systems in a virtual machine written in TypeScript.')
+    .version(version(), '-V, --version')
+    .showSuggestionAfterError(true)
+    .configureOutput({ outputError: () => {} })
+    .exitOverride()
+
+  const run = program
+    .command('run', { isDefault: true })
+    .summary('boot a kernel (the default command)')
+    .description('Boots a kernel in a virtual machine with a console on this terminal.')
+    .option('--kernel <file>', 'a bzImage, an ELF vmlinux or a multiboot image')
+    .option('--initrd <file>', 'an initial ramdisk, or the first module of a multiboot kernel')
+    .option('--append <words>', "words for the kernel's command line")
+    .option('--memory <size>', 'RAM: 512M, 2G', parsed(parseMemory), parseMemory('512M'))
+    .option(
+      '--disk <file...>',
+      'disk images (raw), up to four',
+      collect((text) => text),
+      [],
+    )
+    .option(
+      '--serial <where>',
+      'the console: stdio, file:F, or unix:F, a socket to listen on',
+      parsed(parseSerial),
+      parseSerial('stdio'),
+    )
+    .option('--timeout <seconds>', 'end the guest after this time', parsed(parseTimeout))
+    .option(
+      '--device <plugin[,key=value…]>',
+      'add a device by plug-in name, npm package or path; may be repeated',
+      collect(parseDevice),
+      [],
+    )
+    .addHelpText('after', RUN_HELP)
+    .action(async (values: RunValues) => {
+      setStatus(await run_(values))
+    })
+  for (const option of run.options)
+    if (option.long === '--memory' || option.long === '--serial')
+      option.defaultValueDescription = option.long === '--memory' ? '512M' : 'stdio'
+  for (const option of run.options) if (Array.isArray(option.defaultValue)) option.default(option.defaultValue, 'none')
+
+  const run_ = async ({ disk, device, ...values }: RunValues): Promise<number> => {
+    // Loaded here, so that --help and --version do not wait for the machine.
+    const { runVirtualMachine } = await import('./run-command.ts')
+    const { ensureDefaultGuest } = await import('./default-guest/index.ts')
+    const { stdin, stdout, stderr } = process
+    const end = await runVirtualMachine(
+      { ...values, disks: disk, devices: device },
+      {
+        stdin,
+        stdout,
+        stderr,
+        registry: registry(),
+        logger: await createLogger(process.env['PARTITA_LOG']),
+        ensureDefaultGuest,
+      },
+    )
+    if (end.lastLines !== undefined && end.lastLines.length > 0) {
+      stderr.write(`partita: the last lines of the console:\n${end.lastLines.map((line) => `  ${line}\n`).join('')}`)
+    }
+    if (end.code !== undefined) stderr.write(`partita: ${end.code}: ${end.message}\n`)
+    return end.status
+  }
+
+  program
+    .command('plugins')
+    .summary('list plug-ins')
+    .description('Lists the built-in plug-ins, and those of the packages that are named. None of them runs.')
+    .argument('[packages...]', 'npm packages, or paths of packages')
+    .option('--json', 'as JSON', false)
+    .action(async (packages: string[], { json }: { json: boolean }) => {
+      const { listPlugins } = await import('./plugins-command.ts')
+      process.stdout.write(await listPlugins(registry(), packages, json))
+    })
+  return program
+}
+
+/** For commander: a parser of one value. */
+function parsed<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => parse(text)
+}
+
+/** For commander: a parser of an option that may be repeated. */
+function collect<T>(parse: (text: string) => T): (text: string, previous: readonly T[]) => readonly T[] {
+  return (text, previous) => [...previous, parse(text)]
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  return (manifest as { version: string }).version
+}

@@ -1,0 +1,103 @@
+// The console on standard input and output: a terminal in raw mode with an escape key, or a pipe.
+
+import type { Readable, Writable } from 'node:stream'
+import type { ConsoleBackend } from './backend.ts'
+import { InputQueue } from './input-queue.ts'
+
+/** Ctrl-]. */
+export const ESCAPE_KEY = 0x1d
+
+/** Time in milliseconds that unread output may take at the end. */
+const FLUSH_LIMIT = 2000
+
+/** Options of {@link StdioBackend}. */
+export interface StdioBackendOptions {
+  readonly input: Readable
+  readonly output: Writable
+  /** Input is a terminal: watch for the escape key. */
+  readonly interactive: boolean
+  readonly onEscape: () => void
+  /** Given to the guest when a pipe's end is reached. */
+  readonly endOfInput?: ((lastByte: number | undefined) => Uint8Array) | undefined
+}
+
+/** Guest output goes to `output` as it is, and nothing else does. */
+export class StdioBackend implements ConsoleBackend {
+  onReady: (() => void) | undefined
+  onClosed: (() => void) | undefined
+  readonly #options: StdioBackendOptions
+  readonly #queue = new InputQueue()
+  #lastByte: number | undefined
+  #closed = false
+
+  constructor(options: StdioBackendOptions) {
+    this.#options = options
+    const { input, output } = options
+    this.#queue.source = input
+    output.on('drain', this.#onDrain)
+    output.on('error', this.#onOutputError)
+    output.on('close', this.#onOutputError)
+    input.on('error', this.#onEnd)
+    input.on('end', this.#onEnd)
+    input.on('data', this.#onData)
+  }
+
+  write(data: Uint8Array): boolean {
+    if (this.#closed) return true
+    // The device uses its buffer again.
+    return this.#options.output.write(data.slice())
+  }
+
+  read(target: Uint8Array): number {
+    return this.#queue.read(target)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { input, output } = this.#options
+    input.off('data', this.#onData)
+    input.off('end', this.#onEnd)
+    input.pause()
+    if (!this.#closed && output.writableLength > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const timer = setTimeout(resolve, FLUSH_LIMIT)
+      output.once('drain', resolve)
+      output.once('error', () => resolve())
+      await promise
+      clearTimeout(timer)
+    }
+    output.off('drain', this.#onDrain)
+  }
+
+  readonly #onData = (chunk: Uint8Array): void => {
+    if (this.#options.interactive && chunk.includes(ESCAPE_KEY)) {
+      this.#options.onEscape()
+      return
+    }
+    this.#lastByte = chunk.at(-1) ?? this.#lastByte
+    this.#queue.push(chunk)
+    this.onReady?.()
+  }
+
+  readonly #onEnd = (): void => {
+    // A terminal that ends has been closed.
+    if (this.#options.interactive) {
+      this.#onOutputError()
+      return
+    }
+    const rest = this.#options.endOfInput?.(this.#lastByte)
+    if (rest === undefined) return
+    this.#queue.push(rest)
+    this.onReady?.()
+  }
+
+  readonly #onDrain = (): void => {
+    this.onReady?.()
+  }
+
+  readonly #onOutputError = (): void => {
+    if (this.#closed) return
+    this.#closed = true
+    this.onReady?.()
+    this.onClosed?.()
+  }
+}

@@ -1,0 +1,286 @@
+// `partita run`: makes a VM of the options, connects its console, and runs it to its end.
+
+import { totalmem } from 'node:os'
+import type { ReadStream } from 'node:tty'
+import { detectKernel } from '@partita/firmware'
+import type { CharacterBackend, Logger } from '@partita/interface'
+import {
+  DEFAULT_DEVICES,
+  MemoryManager,
+  type PluginConfiguration,
+  type PluginRegistry,
+  VirtualMachine,
+  type VmOutcome,
+} from '@partita/root-partition'
+import { CliError } from './cli-error.ts'
+import type { ConsoleBackend } from './console/backend.ts'
+import { FileBackend } from './console/file-backend.ts'
+import { PanicWatcher } from './console/panic-watcher.ts'
+import { SocketBackend } from './console/socket-backend.ts'
+import { StdioBackend } from './console/stdio-backend.ts'
+import { watched } from './console/watched-backend.ts'
+import type { DefaultGuest, DefaultGuestOptions } from './default-guest/index.ts'
+import { createProgressReporter } from './default-guest/progress.ts'
+import { openDisks } from './disks.ts'
+import { watchSignals } from './end-signals.ts'
+import { EXIT_STATUS, statusOf } from './exit-status.ts'
+import { readInputFile } from './input-file.ts'
+import type { DeviceOption, SerialOption } from './option-values.ts'
+import { RawTerminal } from './terminal.ts'
+
+/** Options of `partita run`, parsed. */
+export interface RunOptions {
+  readonly kernel?: string | undefined
+  readonly initrd?: string | undefined
+  readonly append?: string | undefined
+  /** Bytes. */
+  readonly memory: number
+  readonly disks: readonly string[]
+  readonly serial: SerialOption
+  /** Seconds. */
+  readonly timeout?: number | undefined
+  readonly devices: readonly DeviceOption[]
+}
+
+/** The world around the command. */
+export interface RunHost {
+  readonly stdin: NodeJS.ReadStream
+  readonly stdout: NodeJS.WriteStream
+  readonly stderr: NodeJS.WriteStream
+  readonly registry: PluginRegistry
+  readonly logger: Logger
+  readonly ensureDefaultGuest: (options: DefaultGuestOptions) => Promise<DefaultGuest>
+}
+
+/** The end of a run: the exit status, and what standard error gets to see. */
+export interface RunEnd {
+  readonly status: number
+  readonly code?: string
+  readonly message?: string
+  /** The console's last lines, where they tell why. */
+  readonly lastLines?: readonly string[]
+}
+
+/** A Linux kernel without further words speaks on the first serial port, and a panic resets the machine, which ends the run. */
+const LINUX_DEFAULTS = 'console=ttyS0,115200 panic=-1'
+/** Words for the default guest in addition to its own. */
+const PANIC_RESETS = 'panic=-1'
+/** Milliseconds of silence after a panic message after which a kernel that does not reset is taken for dead, where nobody is at a terminal. */
+const PANIC_SILENCE = 10_000
+const END_OF_TRANSMISSION = 0x04
+const NEWLINE = 0x0a
+
+interface BootPlan {
+  readonly kernel: string
+  readonly initrd?: string | undefined
+  readonly commandLine: string
+  /** For the notice at the start. */
+  readonly name: string
+  /** Bytes for the guest at the end of piped input. */
+  readonly endOfInput?: ((lastByte: number | undefined) => Uint8Array) | undefined
+}
+
+/**
+ * Run a VM.
+ * @throws PartitaError for what the user gave or the host lacks; anything else is a fault of Partita
+ */
+export async function runVirtualMachine(options: RunOptions, host: RunHost): Promise<RunEnd> {
+  const abort = new AbortController()
+  let vm: VirtualMachine | undefined
+  let end: RunEnd | undefined
+  const finish = (reason: RunEnd): void => {
+    end ??= reason
+    abort.abort()
+    void vm?.stop()
+  }
+  await using stack = new AsyncDisposableStack()
+  stack.use(
+    watchSignals((status, signal) =>
+      finish({
+        status,
+        ...(status !== EXIT_STATUS.HANGUP && { code: 'ERR_INTERRUPTED', message: `ended by ${signal}` }),
+      }),
+    ),
+  )
+
+  const interactive = options.serial.type === 'stdio' && host.stdin.isTTY === true
+  let plan: BootPlan
+  try {
+    plan = await planBoot(options, host, interactive, abort.signal)
+  } catch (error) {
+    if (end !== undefined) return end
+    throw error
+  }
+
+  const watcher = new PanicWatcher()
+  const backend = stack.use(
+    await openConsole(options.serial, host, interactive, plan, () => finish({ status: EXIT_STATUS.INTERRUPTED })),
+  )
+  backend.onClosed = () => finish({ status: EXIT_STATUS.HANGUP })
+  const silence = stack.use(new SilenceTimer(() => finish({ status: EXIT_STATUS.GUEST_PANIC })))
+  watcher.onPanic = () => {
+    if (!interactive) silence.start()
+  }
+  const console = watched(backend, watcher, () => silence.touch(watcher.panicked))
+
+  const disks = stack.use(await openDisks(options.disks))
+  vm = stack.use(await createMachine(options, host, plan, console, disks, watcher))
+  if (end !== undefined) return end
+  if (interactive) {
+    host.stderr.write(`partita: booting ${plan.name}; Ctrl-] quits\n`)
+    stack.use(new RawTerminal(host.stdin as ReadStream, (text) => void host.stdout.write(text)))
+  }
+  if (options.timeout !== undefined) {
+    const { timeout } = options
+    const timer = setTimeout(
+      () =>
+        finish({
+          status: EXIT_STATUS.TIMEOUT,
+          code: 'ERR_TIMEOUT',
+          message: `the guest did not end within ${timeout} s`,
+        }),
+      timeout * 1000,
+    )
+    stack.defer(() => clearTimeout(timer))
+  }
+  const outcome = await vm.run()
+  return conclude(outcome, end, watcher)
+}
+
+/** What ended the run, with the last lines where they explain it. */
+function conclude(outcome: VmOutcome, end: RunEnd | undefined, watcher: PanicWatcher): RunEnd {
+  const panicked = watcher.panicked
+  const own = outcome.type === 'stopped' ? end : undefined
+  // A guest that hangs in a panic until its time is up has panicked.
+  if (
+    own !== undefined &&
+    !(panicked && (own.status === EXIT_STATUS.TIMEOUT || own.status === EXIT_STATUS.GUEST_PANIC))
+  ) {
+    return own.status === EXIT_STATUS.TIMEOUT ? { ...own, lastLines: watcher.lastLines() } : own
+  }
+  const result = statusOf(outcome.type === 'stopped' ? { type: 'reset' } : outcome, panicked)
+  return result.status === EXIT_STATUS.GUEST_PANIC || result.status === EXIT_STATUS.TRIPLE_FAULT
+    ? { ...result, lastLines: watcher.lastLines() }
+    : result
+}
+
+async function planBoot(
+  options: RunOptions,
+  host: RunHost,
+  interactive: boolean,
+  signal: AbortSignal,
+): Promise<BootPlan> {
+  if (options.kernel !== undefined) {
+    // Looked at before anything else is set up, so that a wrong name is said at once.
+    const kernel = await readInputFile(options.kernel, 'kernel')
+    if (options.initrd !== undefined) await readInputFile(options.initrd, 'initial ramdisk')
+    const kind = detectKernel(kernel)
+    const linux = kind === 'linux-bzimage' || kind === 'linux-elf'
+    return {
+      kernel: options.kernel,
+      initrd: options.initrd,
+      commandLine: words(linux ? LINUX_DEFAULTS : '', options.append),
+      name: options.kernel,
+    }
+  }
+  if (options.initrd !== undefined) {
+    throw new CliError('ERR_USAGE', '--initrd needs a --kernel', {
+      hint: 'Name the kernel that goes with the initial ramdisk.',
+    })
+  }
+  const reporter = createProgressReporter(host.stderr)
+  const guest = await host.ensureDefaultGuest({ progress: reporter.report, signal }).finally(() => reporter.clear())
+  const { columns, rows } = host.stdout
+  const terminal = interactive && columns > 0 ? `partita_rows=${rows} partita_columns=${columns}` : ''
+  return {
+    kernel: guest.kernel,
+    initrd: guest.initrd,
+    commandLine: words(guest.commandLine, PANIC_RESETS, interactive ? terminal : guest.pipedInputWord, options.append),
+    name: `Linux ${guest.version}`,
+    endOfInput: (lastByte) =>
+      lastByte === undefined || lastByte === NEWLINE
+        ? Uint8Array.of(END_OF_TRANSMISSION)
+        : Uint8Array.of(NEWLINE, END_OF_TRANSMISSION),
+  }
+}
+
+function words(...parts: (string | undefined)[]): string {
+  return parts.filter((part) => part !== undefined && part !== '').join(' ')
+}
+
+async function openConsole(
+  serial: SerialOption,
+  host: RunHost,
+  interactive: boolean,
+  plan: BootPlan,
+  onEscape: () => void,
+): Promise<ConsoleBackend> {
+  if (serial.type === 'file') return FileBackend.open(serial.path)
+  if (serial.type === 'unix') return SocketBackend.open(serial.path)
+  return new StdioBackend({
+    input: host.stdin,
+    output: host.stdout,
+    interactive,
+    onEscape,
+    endOfInput: plan.endOfInput,
+  })
+}
+
+async function createMachine(
+  options: RunOptions,
+  host: RunHost,
+  plan: BootPlan,
+  console: CharacterBackend,
+  disks: { readonly devices: readonly PluginConfiguration[]; readonly services: ReadonlyMap<string, unknown> },
+  watcher: PanicWatcher,
+): Promise<VirtualMachine> {
+  const { kernel, initrd, commandLine } = plan
+  return VirtualMachine.create(
+    {
+      memory: options.memory,
+      devices: [...DEFAULT_DEVICES, ...disks.devices, ...options.devices],
+      boot: { kernel, commandLine, ...(initrd !== undefined && { initrd }) },
+    },
+    {
+      registry: host.registry,
+      logger: host.logger,
+      memoryManager: new MemoryManager(hostMemory()),
+      readFile: (path) => readInputFile(path, path === initrd ? 'initial ramdisk' : 'kernel'),
+      characterBackends: new Map([['console', console]]),
+      services: disks.services,
+      beforeRestart: () => !watcher.panicked,
+    },
+  )
+}
+
+/** Bytes of the host's memory, or of what this process may have of it. */
+function hostMemory(): number {
+  const constrained = process.constrainedMemory()
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
+}
+
+/** Ends a guest that has panicked and says nothing more. */
+class SilenceTimer implements Disposable {
+  readonly #onSilence: () => void
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(onSilence: () => void) {
+    this.#onSilence = onSilence
+  }
+
+  start(): void {
+    this.#timer ??= setTimeout(this.#onSilence, PANIC_SILENCE)
+  }
+
+  /** Something came or went on the console; `panicked`: and it still looks like a panic. */
+  touch(panicked: boolean): void {
+    if (this.#timer === undefined) return
+    if (panicked) this.#timer.refresh()
+    else this[Symbol.dispose]()
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+}
