@@ -105,10 +105,12 @@ function run(
       return e.let(select(s.backward, down, i32.sub(i32.const(PAGE), inPage)))
     })
     const room = e.let(rooms.length === 1 ? (rooms[0] as Expr) : select(i32.lt_u(rooms[0] as Expr, rooms[1] as Expr), rooms[0] as Expr, rooms[1] as Expr))
-    const fitting = e.let(i32.shr_u(room, i32.const(Math.log2(size))))
+    // comparisons leave the page's last element, see compareRepeated
+    const whole = i32.shr_u(room, i32.const(Math.log2(size)))
+    const fitting = e.let(operands.at(-1) === COMPARED ? i32.sub(whole, i32.const(1)) : whole)
     const wanted = e.let(select(i64.gt_u(limit, i64.const(PAGE)), i32.const(PAGE), i32.wrap_i64(limit)))
-    const count = e.let(select(i32.lt_u(wanted, fitting), wanted, fitting))
-    e.if(i32.gt_u(count, i32.const(1)), () => {
+    const count = e.let(select(i32.lt_s(wanted, fitting), wanted, fitting))
+    e.if(i32.gt_s(count, i32.const(1)), () => {
       const bytes = e.let(i32.shl(count, i32.const(Math.log2(size))))
       const span = e.let(i32.sub(bytes, i32.const(size)))
       const good = e.local('i32')
@@ -234,9 +236,13 @@ const lods =
 function stops(e: InstructionEmitter, a: Expr, b: Expr): Expr {
   return e.let(e.form.repeat === 'F3' ? i64.ne(a, b) : i64.eq(a, b))
 }
+/** Flags of the comparison a - b, both sign-extended. */
+function compareFlags(e: InstructionEmitter, a: Expr, b: Expr, size: number): void {
+  e.flagsDifference(a, b, e.let(signExtend(i64.sub(a, b), size)))
+}
 /**
- * A repeated comparison. Its flags are those of the last element compared; they are set when it ends, as a fault shall find them unchanged. Runs leave the last element
- * of the count to the element loop.
+ * A repeated comparison. After a fault the flags are those of the last completed comparison, as on AMD's processors (Intel's would have the ones from before): so runs
+ * leave the last element of the count and of the page to the element loop, which sets flags.
  */
 function compareRepeated(
   s: StringOperation,
@@ -245,27 +251,16 @@ function compareRepeated(
   advance: () => void,
 ): void {
   const { e, size } = s
-  const keptA = e.local('i64')
-  const keptB = e.local('i64')
-  const compared = e.local('i32')
-  e.set(compared, i32.const(0))
   repeated(
     s,
     bulk && ((count, work, again) => bulk(e.let(i64.sub(count, i64.const(1))), work, again)),
     () => {
       const [a, b] = operands()
-      e.set(keptA, a)
-      e.set(keptB, b)
-      e.set(compared, i32.const(1))
+      compareFlags(e, a, b, size)
       advance()
       return stops(e, a, b)
     },
   )
-  e.if(e.get(compared), () => {
-    const a = e.let(e.get(keptA))
-    const b = e.let(e.get(keptB))
-    e.flagsDifference(a, b, e.let(signExtend(i64.sub(a, b), size)))
-  })
 }
 
 const cmps =
@@ -283,7 +278,7 @@ const cmps =
     if (e.form.repeat === 'none') {
       const [a, b] = operands()
       advance()
-      e.flagsDifference(a, b, e.let(signExtend(i64.sub(a, b), s.size)))
+      compareFlags(e, a, b, s.size)
       return
     }
     // upwards, REPE skips what is equal; REPNE is rare
@@ -309,7 +304,7 @@ const scas =
     if (e.form.repeat === 'none') {
       const [a, b] = operands()
       advance()
-      e.flagsDifference(a, b, e.let(signExtend(i64.sub(a, b), s.size)))
+      compareFlags(e, a, b, s.size)
       return
     }
     const scan = SCAN_RUN[s.size]
