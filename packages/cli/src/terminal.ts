@@ -1,5 +1,6 @@
 // The terminal in raw mode, and back again whatever happens.
 
+import { spawnSync } from 'node:child_process'
 import type { ReadStream } from 'node:tty'
 
 /** Plain colours and a visible cursor: a guest that is cut off may have left both otherwise. */
@@ -15,6 +16,9 @@ export class RawTerminal implements Disposable {
     this.#input = input
     this.#tidy = () => tidy(TIDY)
     input.setRawMode(true)
+    // Node leaves the translation of line feeds on, which a guest that positions its cursor with them does not expect. Leaving raw mode
+    // brings all settings back.
+    spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] })
     process.once('exit', this.#restore)
   }
 

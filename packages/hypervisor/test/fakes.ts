@@ -152,14 +152,15 @@ export class FakeProcessorVp implements VirtualProcessor {
 
 export class FakeProcessor implements Processor {
   readonly name: string = 'fake'
-  readonly maximumRam: number = 64 * 2 ** 20
+  readonly maximumRam: number
   readonly processors: FakeProcessorVp[] = []
   memory: FakeMemory | undefined
   readonly #script: Script
 
   /** Every processor halts where no script is given. */
-  constructor(script: Script = () => 'halt') {
+  constructor(script: Script = () => 'halt', maximumRam: number = 64 * 2 ** 20) {
     this.#script = script
+    this.maximumRam = maximumRam
   }
 
   createMemory(ramSize: number): FakeMemory {

@@ -1,0 +1,163 @@
+import { PassThrough, Writable } from 'node:stream'
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { InputQueue } from '../src/console/input-queue.ts'
+import { PanicWatcher } from '../src/console/panic-watcher.ts'
+import { StdioBackend } from '../src/console/stdio-backend.ts'
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+
+describe('InputQueue', () => {
+  it('keeps bytes in order, whatever the sizes are', () => {
+    void fc.assert(
+      fc.property(fc.array(fc.oneof(fc.uint8Array({ maxLength: 50 }), fc.nat(60))), (steps) => {
+        const queue = new InputQueue()
+        const model: number[] = []
+        for (const step of steps) {
+          if (typeof step === 'number') {
+            const target = new Uint8Array(step)
+            const count = queue.read(target)
+            expect([...target.subarray(0, count)]).toEqual(model.splice(0, step))
+          } else {
+            queue.push(step)
+            model.push(...step)
+          }
+          expect(queue.length).toBe(model.length)
+        }
+      }),
+    )
+  })
+
+  it('makes its source wait while the guest does not read', () => {
+    const queue = new InputQueue()
+    const calls: string[] = []
+    queue.source = { pause: () => calls.push('pause'), resume: () => calls.push('resume') }
+    queue.push(new Uint8Array(0x10000))
+    expect(calls).toEqual([])
+    queue.push(new Uint8Array(1))
+    queue.push(new Uint8Array(1))
+    expect(calls).toEqual(['pause'])
+    queue.read(new Uint8Array(0x7000))
+    expect(calls).toEqual(['pause'])
+    queue.read(new Uint8Array(0x2000))
+    expect(calls).toEqual(['pause', 'resume'])
+  })
+})
+
+describe('PanicWatcher', () => {
+  it('finds a panic across pieces, with and without time stamps', () => {
+    for (const text of [
+      'Kernel panic - not syncing: Attempted to kill init!\n',
+      '[    1.234567] Kernel panic - not syncing: VFS\r\n',
+      '\x1b[0m[    1.234567][    T1] Kernel panic - not syncing: VFS\r\n',
+    ]) {
+      const watcher = new PanicWatcher()
+      const data = bytes(`noise\r\n${text}`)
+      for (let index = 0; index < data.length; index++) {
+        expect(watcher.panicked).toBe(false)
+        watcher.output(data.subarray(index, index + 1))
+      }
+      expect(watcher.panicked).toBe(true)
+      watcher.input()
+      expect(watcher.panicked).toBe(false)
+    }
+  })
+
+  it('is not taken in by the words elsewhere', () => {
+    const watcher = new PanicWatcher()
+    watcher.output(bytes('echo Kernel panic - not syncing\r\nlog: "Kernel panic - not syncing"\r\nKernel panics\r\n'))
+    expect(watcher.panicked).toBe(false)
+  })
+
+  it('keeps the last lines, bounded and without control characters', () => {
+    const watcher = new PanicWatcher()
+    for (let line = 0; line < 1000; line++) watcher.output(bytes(`line ${line} ${'x'.repeat(line)}\r\n\r\n`))
+    watcher.output(bytes('\x1b[31mred\x07\x1b[0m and a rest'))
+    const lines = watcher.lastLines()
+    expect(lines).toHaveLength(31)
+    expect(lines[0]).toMatch(/^line 970 x+$/)
+    expect(Math.max(...lines.map(({ length }) => length))).toBe(240)
+    expect(lines.at(-1)).toBe('red and a rest')
+    watcher.output(new Uint8Array(1e6))
+    expect(watcher.lastLines().at(-1)).toBe('red and a rest')
+  })
+})
+
+describe('StdioBackend', () => {
+  function backend(interactive: boolean, output: Writable = new PassThrough()) {
+    const input = new PassThrough()
+    let escapes = 0
+    const made = new StdioBackend({
+      input,
+      output,
+      interactive,
+      onEscape: () => void escapes++,
+      endOfInput: (last) => Uint8Array.of(last ?? 0, 4),
+    })
+    const read = () => {
+      const target = new Uint8Array(100)
+      return new TextDecoder().decode(target.subarray(0, made.read(target)))
+    }
+    return { input, made, read, escapes: () => escapes }
+  }
+
+  it('holds the guest back while nobody reads, and copies what it is given', async () => {
+    const written: Uint8Array[] = []
+    const waiting: (() => void)[] = []
+    const output = new Writable({
+      highWaterMark: 4,
+      write(chunk: Uint8Array, _encoding, callback) {
+        written.push(chunk)
+        waiting.push(callback)
+      },
+    })
+    const { made } = backend(false, output)
+    const ready = new Promise<void>((resolve) => {
+      made.onReady = resolve
+    })
+    const data = bytes('abcd')
+    expect(made.write(data)).toBe(false)
+    data.fill(0)
+    waiting.shift()?.()
+    await ready
+    expect(new TextDecoder().decode(written[0])).toBe('abcd')
+  })
+
+  it('knows the escape key on a terminal, and nothing special in a pipe', async () => {
+    const terminal = backend(true)
+    terminal.input.write('ab')
+    terminal.input.write('c\x1dd')
+    const pipe = backend(false)
+    pipe.input.end('c\x1d')
+    await new Promise((resolve) => pipe.input.on('end', resolve))
+    expect(terminal.read()).toBe('ab')
+    expect(terminal.escapes()).toBe(1)
+    expect(pipe.read()).toBe('c\x1d\x1d\x04')
+    expect(pipe.escapes()).toBe(0)
+  })
+
+  it('tells once that the other side has gone, and swallows output from then on', async () => {
+    const output = new Writable({ write: (_chunk, _encoding, callback) => callback(new Error('EPIPE')) })
+    const { made } = backend(false, output)
+    let closed = 0
+    await new Promise<void>((resolve) => {
+      made.onClosed = () => {
+        closed++
+        resolve()
+      }
+      made.write(bytes('x'))
+    })
+    expect(made.write(bytes('y'))).toBe(true)
+    await made[Symbol.asyncDispose]()
+    expect(closed).toBe(1)
+  })
+
+  it('takes the end of a terminal for its closing', async () => {
+    const { input, made } = backend(true)
+    const closed = new Promise<void>((resolve) => {
+      made.onClosed = resolve
+    })
+    input.end()
+    await closed
+  })
+})

@@ -1,0 +1,72 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { parseDevice, parseMemory, parseSerial, parseTimeout } from '../src/option-values.ts'
+
+const MIB = 2 ** 20
+const usage = expect.objectContaining({ code: 'ERR_USAGE' })
+
+describe('parseMemory', () => {
+  it.each([
+    ['512M', 512 * MIB],
+    ['512', 512 * MIB],
+    ['1G', 1024 * MIB],
+    ['1.5G', 1536 * MIB],
+    ['2GiB', 2048 * MIB],
+    ['64mb', 64 * MIB],
+    ['65536k', 64 * MIB],
+  ])('%s', (text, bytes) => expect(parseMemory(text)).toBe(bytes))
+
+  it.each(['', 'M', '-1M', '1T', '1e3', '0x10', '1 000', 'NaN', '1.3K3', '0.0001K', '99999999999999999G'])(
+    'refuses %j',
+    (text) => {
+      expect(() => parseMemory(text)).toThrow(usage)
+    },
+  )
+})
+
+describe('parseTimeout', () => {
+  it.each([
+    ['30', 30],
+    ['2.5', 2.5],
+    ['10s', 10],
+  ])('%s', (text, seconds) => expect(parseTimeout(text)).toBe(seconds))
+  it.each(['', '0', '-1', '1m', 'soon', '1e9', '99999999'])('refuses %j', (text) =>
+    expect(() => parseTimeout(text)).toThrow(usage),
+  )
+})
+
+describe('parseDevice', () => {
+  it('takes plug-in and options apart', () => {
+    expect(parseDevice('@a/b')).toEqual({ plugin: '@a/b', options: {} })
+    expect(parseDevice('./x.ts,base=0x3f8,irq=-4,rate=1.5,on,off=false,name=a=b,empty=')).toEqual({
+      plugin: './x.ts',
+      options: { base: 0x3f8, irq: -4, rate: 1.5, on: true, off: false, name: 'a=b', empty: '' },
+    })
+  })
+  it.each(['', ',a=1', 'x,', 'x,=1', 'x,a=1,a=2'])('refuses %j', (text) =>
+    expect(() => parseDevice(text)).toThrow(usage),
+  )
+
+  it('never throws anything else', () => {
+    void fc.assert(
+      fc.property(fc.string(), (text) => {
+        try {
+          expect(parseDevice(text).plugin).not.toBe('')
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'ERR_USAGE' })
+        }
+      }),
+    )
+  })
+})
+
+describe('parseSerial', () => {
+  it('knows three kinds', () => {
+    expect(parseSerial('stdio')).toEqual({ type: 'stdio' })
+    expect(parseSerial('file:a:b')).toEqual({ type: 'file', path: 'a:b' })
+    expect(parseSerial('unix:/run/x')).toEqual({ type: 'unix', path: '/run/x' })
+  })
+  it.each(['', 'file:', 'unix:', 'tty', 'stdio:'])('refuses %j', (text) =>
+    expect(() => parseSerial(text)).toThrow(usage),
+  )
+})
