@@ -1,0 +1,235 @@
+/**
+ * Raw disk images in files: byte n of the disk is byte n of the file. Holes of a sparse file read as zeros and stay holes until they are written.
+ *
+ * @example
+ * ```ts
+ * import { createRawImage, openRawDisk } from '@partita/disk-images/node'
+ *
+ * await createRawImage('disk.img', 8 * 2 ** 30)
+ * await using disk = await openRawDisk('disk.img')
+ * ```
+ * @packageDocumentation
+ */
+
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { DISK_ERROR, type Disk } from '@partita/interface'
+import { DiskError, transferLength } from './disk-error.ts'
+import { lockImage } from './image-lock.node.ts'
+
+export { DiskError } from './disk-error.ts'
+
+const SECTOR = 512
+/** Segments of one system call (IOV_MAX). */
+const MAXIMUM_SEGMENTS = 1024
+const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
+
+/** Options of {@link openRawDisk}. */
+export interface RawDiskOptions {
+  /** Open without a lock and refuse writes. Default: false. */
+  readonly readOnly?: boolean
+}
+
+/**
+ * Make a sparse image of `size` bytes, a multiple of 512.
+ * @throws DiskError `ERR_DISK_EXISTS` when there is such a file, `ERR_DISK_FORMAT` for an impossible size, `ERR_DISK_OPEN`
+ */
+export async function createRawImage(path: string, size: number): Promise<void> {
+  if (!(Number.isSafeInteger(size) && size > 0 && size % SECTOR === 0)) {
+    throw new DiskError('ERR_DISK_FORMAT', `a disk cannot have ${size} bytes`, {
+      hint: 'Choose a multiple of 512.',
+      data: { size },
+    })
+  }
+  let file: FileHandle
+  try {
+    file = await open(path, 'wx')
+  } catch (cause) {
+    const exists = (cause as NodeJS.ErrnoException).code === 'EEXIST'
+    throw new DiskError(
+      exists ? 'ERR_DISK_EXISTS' : 'ERR_DISK_OPEN',
+      `${path} cannot be made: ${(cause as Error).message}`,
+      {
+        data: { path },
+        cause,
+      },
+    )
+  }
+  try {
+    await file.truncate(size)
+  } catch (cause) {
+    throw failure(cause, 'could not be made')
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * Open a raw image. A file whose length is not whole sectors ends with zeros.
+ * @throws DiskError `ERR_DISK_OPEN` (no such file, no permission), `ERR_DISK_FORMAT` (not a file, or empty), `ERR_DISK_LOCKED` (another VM writes to it)
+ */
+export async function openRawDisk(path: string, options: RawDiskOptions = {}): Promise<Disk> {
+  const readOnly = options.readOnly ?? false
+  await using owned = new AsyncDisposableStack()
+  let file: FileHandle
+  let size: number
+  try {
+    // Not blocked by a pipe that nobody writes to; it is refused below.
+    file = await open(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | (constants.O_NONBLOCK ?? 0))
+    owned.defer(() => file.close())
+    const status = await file.stat()
+    if (!status.isFile()) throw new DiskError('ERR_DISK_FORMAT', `${path} is not a regular file`, { data: { path } })
+    size = status.size
+  } catch (cause) {
+    if (cause instanceof DiskError) throw cause
+    throw new DiskError('ERR_DISK_OPEN', `${path} cannot be opened: ${(cause as Error).message}`, {
+      hint:
+        (cause as NodeJS.ErrnoException).code === 'EACCES' && !readOnly
+          ? 'Open it read-only, or change its permissions.'
+          : 'Check the path.',
+      data: { path },
+      cause,
+    })
+  }
+  if (size === 0)
+    throw new DiskError('ERR_DISK_FORMAT', `${path} is empty`, {
+      hint: 'Make an image of the size of the disk.',
+      data: { path },
+    })
+  let lock: AsyncDisposable | undefined
+  if (!readOnly) {
+    try {
+      lock = owned.use(await lockImage(path))
+    } catch (cause) {
+      if (cause instanceof DiskError) throw cause
+      throw new DiskError('ERR_DISK_OPEN', `${path} cannot be locked: ${(cause as Error).message}`, {
+        hint: 'The lock is a file in the same directory.',
+        data: { path },
+        cause,
+      })
+    }
+  }
+  owned.move()
+  return new RawDisk(file, Math.ceil(size / SECTOR), readOnly, lock)
+}
+
+function failure(cause: unknown, what: string): DiskError {
+  if (cause instanceof DiskError) return cause
+  const code = (cause as NodeJS.ErrnoException).code ?? ''
+  return new DiskError(
+    NO_ROOM.has(code) ? DISK_ERROR.FULL : DISK_ERROR.IO,
+    `the image ${what}: ${(cause as Error).message}`,
+    { data: { code }, cause },
+  )
+}
+
+class RawDisk implements Disk {
+  readonly sectorSize: number = SECTOR
+  readonly physicalSectorSize: number = 4096
+  readonly sectorCount: number
+  readonly readOnly: boolean
+  readonly #file: FileHandle
+  readonly #lock: AsyncDisposable | undefined
+  readonly #running: Set<Promise<void>> = new Set()
+  #closing: Promise<void> | undefined
+
+  constructor(file: FileHandle, sectorCount: number, readOnly: boolean, lock: AsyncDisposable | undefined) {
+    this.#file = file
+    this.sectorCount = sectorCount
+    this.readOnly = readOnly
+    this.#lock = lock
+  }
+
+  read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
+    return this.#run('could not be read', async () => {
+      transferLength(this, sector, segments)
+      await this.#transfer(sector, segments, async (part, position) => {
+        const { bytesRead } = await this.#file.readv(part, position)
+        if (bytesRead > 0) return bytesRead
+        // Past the end of a file that is shorter than its last sector, or than when it was opened.
+        let zeros = 0
+        for (const segment of part) {
+          segment.fill(0)
+          zeros += segment.length
+        }
+        return zeros
+      })
+    })
+  }
+
+  write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
+    return this.#run('could not be written', async () => {
+      transferLength(this, sector, segments)
+      if (this.readOnly) throw new DiskError(DISK_ERROR.READ_ONLY, 'the disk is read-only')
+      await this.#transfer(
+        sector,
+        segments,
+        async (part, position) => (await this.#file.writev(part, position)).bytesWritten,
+      )
+    })
+  }
+
+  flush(): Promise<void> {
+    return this.#run('could not be flushed', async () => {
+      if (!this.readOnly) await this.#file.datasync()
+    })
+  }
+
+  /** Repeat a scatter-gather call, which may do less than it was asked for, until all segments are done. */
+  async #transfer(
+    sector: number,
+    segments: readonly Uint8Array[],
+    call: (part: Uint8Array[], position: number) => Promise<number>,
+  ): Promise<void> {
+    let position = sector * SECTOR
+    let index = 0
+    let within = 0
+    while (index < segments.length) {
+      const part: Uint8Array[] = []
+      for (let i = index; i < segments.length && part.length < MAXIMUM_SEGMENTS; i++) {
+        const segment = segments[i] as Uint8Array
+        part.push(i === index && within > 0 ? segment.subarray(within) : segment)
+      }
+      let done = await call(part, position)
+      position += done
+      for (const segment of part) {
+        if (done < segment.length) {
+          within = (segment === part[0] ? within : 0) + done
+          break
+        }
+        done -= segment.length
+        index++
+        within = 0
+      }
+    }
+  }
+
+  #run(what: string, operation: () => Promise<void>): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(new DiskError(DISK_ERROR.CLOSED, 'the disk is closed'))
+    const running = operation().catch((cause: unknown) => {
+      throw failure(cause, what)
+    })
+    this.#running.add(running)
+    const forget = (): void => void this.#running.delete(running)
+    running.then(forget, forget)
+    return running
+  }
+
+  /** Waits for what is under way, writes everything to the medium and gives the lock back. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#running)
+    try {
+      if (!this.readOnly) await this.#file.datasync()
+    } catch (cause) {
+      throw failure(cause, 'could not be flushed')
+    } finally {
+      await this.#file.close()
+      await this.#lock?.[Symbol.asyncDispose]()
+    }
+  }
+}

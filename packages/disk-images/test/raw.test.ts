@@ -1,0 +1,147 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
+import { hostname, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createRawImage, openRawDisk } from '../src/raw.node.ts'
+
+let directory: string
+let image: string
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'partita-disk-'))
+  image = join(directory, 'disk.img')
+})
+afterEach(() => rm(directory, { recursive: true, force: true }))
+
+describe('raw image', () => {
+  it('is the file, byte for byte, scattered and gathered', async () => {
+    await createRawImage(image, 64 * 1024)
+    await using disk = await openRawDisk(image)
+    expect([disk.sectorSize, disk.sectorCount, disk.readOnly]).toEqual([512, 128, false])
+    const data = Uint8Array.from({ length: 2048 }, (_, i) => (i * 11) & 0xff)
+    await disk.write(7, [data.subarray(0, 5), data.subarray(5, 5), data.subarray(5, 1029), data.subarray(1029)])
+    await disk.flush()
+    expect(new Uint8Array(await readFile(image)).slice(7 * 512, 7 * 512 + 2048)).toEqual(data)
+    const [a, b] = [new Uint8Array(1000), new Uint8Array(1048)]
+    await disk.read(7, [a, b])
+    expect(Uint8Array.from([...a, ...b])).toEqual(data)
+  })
+
+  it('works in more segments than one system call takes', async () => {
+    await createRawImage(image, 4096 * 512)
+    await using disk = await openRawDisk(image)
+    const segments = Array.from({ length: 3000 }, (_, i) => new Uint8Array(512).fill(i & 0xff))
+    await disk.write(10, segments)
+    const back = new Uint8Array(3000 * 512)
+    await disk.read(10, [back])
+    for (let i = 0; i < 3000; i++) expect(back[i * 512 + 100]).toBe(i & 0xff)
+  })
+
+  it('works on shared memory, as guests have it', async () => {
+    await createRawImage(image, 4096)
+    await using disk = await openRawDisk(image)
+    const memory = new Uint8Array(new SharedArrayBuffer(2048))
+    memory.fill(0x3c, 512, 1024)
+    await disk.write(1, [memory.subarray(512, 1024)])
+    await disk.read(1, [memory.subarray(1024, 1536)])
+    expect(memory[1500]).toBe(0x3c)
+  })
+
+  it('stays sparse', async () => {
+    await createRawImage(image, 1024 * 1024 * 1024)
+    await using disk = await openRawDisk(image)
+    await disk.write(1_000_000, [new Uint8Array(512).fill(1)])
+    await disk.flush()
+    const status = await stat(image)
+    expect(status.size).toBe(1024 * 1024 * 1024)
+    expect(status.blocks * 512).toBeLessThan(1024 * 1024)
+  })
+
+  it('ends with zeros where the file ends early', async () => {
+    await writeFile(image, new Uint8Array(700).fill(9))
+    await using disk = await openRawDisk(image)
+    expect(disk.sectorCount).toBe(2)
+    const data = new Uint8Array(1024).fill(1)
+    await disk.read(0, [data])
+    expect([data[699], data[700], data[1023]]).toEqual([9, 0, 0])
+    await truncate(image, 0)
+    await disk.read(0, [data])
+    expect(data.every((byte) => byte === 0)).toBe(true)
+  })
+
+  it('refuses what is no image', async () => {
+    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_OPEN' })
+    await writeFile(image, '')
+    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_FORMAT' })
+    await expect(openRawDisk(directory, { readOnly: true })).rejects.toMatchObject({ code: 'ERR_DISK_FORMAT' })
+    await expect(createRawImage(image, 512)).rejects.toMatchObject({ code: 'ERR_DISK_EXISTS' })
+    await expect(createRawImage(join(directory, 'new'), 513)).rejects.toMatchObject({ code: 'ERR_DISK_FORMAT' })
+    expect(await readdir(directory)).toEqual(['disk.img'])
+  })
+
+  it('refuses operations by code', async () => {
+    await createRawImage(image, 5120)
+    const disk = await openRawDisk(image, { readOnly: true })
+    await expect(disk.write(0, [new Uint8Array(512)])).rejects.toMatchObject({ code: 'ERR_DISK_READ_ONLY' })
+    await expect(disk.read(10, [new Uint8Array(512)])).rejects.toMatchObject({ code: 'ERR_DISK_RANGE' })
+    await disk[Symbol.asyncDispose]()
+    await disk[Symbol.asyncDispose]()
+    await expect(disk.read(0, [new Uint8Array(512)])).rejects.toMatchObject({ code: 'ERR_DISK_CLOSED' })
+  })
+})
+
+describe('lock', () => {
+  it('keeps a second writer out, by any name of the image, until the first is gone', async () => {
+    await createRawImage(image, 5120)
+    const link = join(directory, 'link.img')
+    await symlink(image, link)
+    const disk = await openRawDisk(image)
+    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED', data: { pid: process.pid } })
+    await expect(openRawDisk(link)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED' })
+    await using reader = await openRawDisk(image, { readOnly: true })
+    expect(reader.readOnly).toBe(true)
+    await disk[Symbol.asyncDispose]()
+    await using again = await openRawDisk(link)
+    expect(again.readOnly).toBe(false)
+  })
+
+  it('leaves nothing behind', async () => {
+    await createRawImage(image, 5120)
+    await (await openRawDisk(image))[Symbol.asyncDispose]()
+    expect(await readdir(directory)).toEqual(['disk.img'])
+  })
+
+  it('lets one of many in', async () => {
+    await createRawImage(image, 5120)
+    const results = await Promise.allSettled(Array.from({ length: 8 }, () => openRawDisk(image)))
+    const open = results.filter((result) => result.status === 'fulfilled')
+    expect(open.length).toBe(1)
+    for (const result of open) await result.value[Symbol.asyncDispose]()
+  })
+
+  it('is taken over from a process that was killed, and respected while it lives', async () => {
+    await createRawImage(image, 5120)
+    const module = JSON.stringify(new URL('../src/raw.node.ts', import.meta.url).href)
+    const script = `const { openRawDisk } = await import(${module}); await openRawDisk(${JSON.stringify(image)}); console.log('open'); setInterval(() => {}, 1000)`
+    const child = spawn(process.execPath, ['--conditions=@partita/source', '--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    await once(child.stdout, 'data')
+    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED', data: { pid: child.pid } })
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    await using disk = await openRawDisk(image)
+    expect(disk.sectorCount).toBe(10)
+  })
+
+  it('is respected when nobody here can tell whether its owner lives', async () => {
+    await createRawImage(image, 5120)
+    const lock = `${image}.lock`
+    await writeFile(lock, JSON.stringify({ pid: 1, host: `not-${hostname()}`, started: '1', token: 'x' }))
+    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED' })
+    await writeFile(lock, 'something else')
+    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED' })
+  })
+})

@@ -1,0 +1,218 @@
+// A parallel ATA channel: two drives on one cable, the command block and control block ports, and the bus master that moves their data.
+
+import type { AccessSize, GuestMemory, InterruptLine, PortHandler } from '@partita/interface'
+import { CONTROL, DEVICE, REGISTER, SECTOR_SIZE } from './ata.ts'
+import type { AtaDrive, DriveChannel } from './ata-drive.ts'
+import { BusMaster } from './bus-master.ts'
+
+const EXECUTE_DEVICE_DIAGNOSTIC = 0x90
+/** Bytes that the bus master moves in one operation at the disk. */
+const PIECE = 1024 * 1024
+/** What a status register reads as when no drive is there to drive it: DD7 has a pull-down (ATA/ATAPI-7 volume 2). */
+const FLOATING = 0x7f
+
+/** A channel. The handler of its eight command block ports; {@link IdeChannel.control} is the control block's. */
+export class IdeChannel implements PortHandler, DriveChannel {
+  readonly #line: InterruptLine
+  readonly busMaster: BusMaster
+  #drives: readonly [AtaDrive | undefined, AtaDrive | undefined] = [undefined, undefined]
+  /** Index of the drive that the device register selects. */
+  #selected: 0 | 1 = 0
+  #deviceControl = 0
+  #intrq = false
+  /** Alternate status and device control, at 0x3F6 or 0x376. */
+  readonly control: PortHandler
+
+  constructor(memory: GuestMemory, line: InterruptLine) {
+    this.#line = line
+    this.busMaster = new BusMaster(memory, () => this.dmaRequested())
+    this.control = {
+      read: (_offset, size) =>
+        (size === 1 ? this.#status() : this.#status() | (size === 2 ? 0xff00 : 0xffff_ff00)) >>> 0,
+      write: (_offset, _size, value) => this.#writeControl(value & 0xff),
+    }
+  }
+
+  /** Plug the drives in; once. */
+  connect(first: AtaDrive | undefined, second: AtaDrive | undefined): void {
+    this.#drives = [first, second]
+    this.interruptChanged()
+  }
+
+  get drives(): readonly [AtaDrive | undefined, AtaDrive | undefined] {
+    return this.#drives
+  }
+
+  get #drive(): AtaDrive | undefined {
+    return this.#drives[this.#selected]
+  }
+
+  get #empty(): boolean {
+    return this.#drives[0] === undefined && this.#drives[1] === undefined
+  }
+
+  // ── ports ──
+
+  read(offset: number, size: AccessSize): number {
+    if (offset === REGISTER.DATA) {
+      const drive = this.#drive
+      if (drive === undefined) return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff
+      if (size === 2) return drive.readData()
+      if (size === 1) return drive.readData() & 0xff
+      const low = drive.readData()
+      return (low | (drive.readData() << 16)) >>> 0
+    }
+    let value = 0
+    for (let i = 0; i < size; i++) value |= this.#readRegister(offset + i) << (8 * i)
+    return value >>> 0
+  }
+
+  write(offset: number, size: AccessSize, value: number): void {
+    if (offset === REGISTER.DATA) {
+      this.#drive?.writeData(value & 0xffff)
+      if (size === 4) this.#drive?.writeData(value >>> 16)
+      return
+    }
+    for (let i = 0; i < size; i++) this.#writeRegister(offset + i, (value >>> (8 * i)) & 0xff)
+  }
+
+  #readRegister(offset: number): number {
+    if (this.#empty) return 0xff
+    if (offset === REGISTER.STATUS) {
+      const status = this.#status()
+      this.#drive?.acknowledge()
+      return status
+    }
+    // Drive 0 answers for a drive 1 that is not there (ATA/ATAPI-7 volume 2, single drive configurations).
+    const drive = this.#drive ?? this.#drives[0]
+    if (drive === undefined) return FLOATING
+    if (offset === REGISTER.DEVICE)
+      return (drive.device & ~DEVICE.SECOND) | DEVICE.FIXED | (this.#selected === 1 ? DEVICE.SECOND : 0)
+    return drive.readRegister(offset, (this.#deviceControl & CONTROL.HOB) !== 0)
+  }
+
+  #status(): number {
+    if (this.#empty) return 0xff
+    const drive = this.#drive
+    if (drive !== undefined) return drive.status
+    return this.#selected === 1 ? 0 : FLOATING
+  }
+
+  #writeRegister(offset: number, value: number): void {
+    // A write to the command block ends the look at the previous contents.
+    this.#deviceControl &= ~CONTROL.HOB
+    if (offset === REGISTER.COMMAND) {
+      this.#command(value)
+      return
+    }
+    // Both drives take what is written; the device register says to which of them it is meant.
+    const [first, second] = this.#drives
+    if (offset === REGISTER.DEVICE) {
+      if (first !== undefined) first.device = value
+      if (second !== undefined) second.device = value
+      this.#selected = (value & DEVICE.SECOND) !== 0 ? 1 : 0
+      this.interruptChanged()
+    } else {
+      first?.writeRegister(offset, value)
+      second?.writeRegister(offset, value)
+    }
+  }
+
+  #command(code: number): void {
+    if (code !== EXECUTE_DEVICE_DIAGNOSTIC) {
+      this.#drive?.command(code)
+      return
+    }
+    // Both drives execute it, and drive 0 reports.
+    const [first, second] = this.#drives
+    this.#selected = 0
+    second?.command(code)
+    if (first !== undefined) second?.acknowledge()
+    first?.command(code)
+  }
+
+  #writeControl(value: number): void {
+    const before = this.#deviceControl
+    this.#deviceControl = value & (CONTROL.NIEN | CONTROL.SRST | CONTROL.HOB)
+    if ((value & ~before & CONTROL.SRST) !== 0) {
+      this.#selected = 0
+      for (const drive of this.#drives) drive?.softReset()
+    }
+    this.interruptChanged()
+  }
+
+  // ── the drives' side ──
+
+  interruptChanged(): void {
+    const intrq = (this.#drive?.interrupt ?? false) && (this.#deviceControl & CONTROL.NIEN) === 0
+    if (intrq && !this.#intrq) this.busMaster.interrupt()
+    this.#intrq = intrq
+    this.#line.set(intrq)
+  }
+
+  /** Moves data when both sides are ready: the drive has a DMA command, and the guest has started the bus master. */
+  dmaRequested(): void {
+    const drive = this.#drive
+    const direction = drive?.waitingDma
+    if (drive === undefined || direction === undefined || !this.busMaster.started) return
+    drive.beginDmaPiece()
+    drive.track(this.#transfer(drive, direction === 'in'))
+  }
+
+  async #transfer(drive: AtaDrive, toMemory: boolean): Promise<void> {
+    while (drive.dmaRemaining > 0) {
+      const piece = this.busMaster.take(Math.min(drive.dmaRemaining * SECTOR_SIZE, PIECE), toMemory)
+      // A table that is too short, or ends inside a sector, is the guest's mistake; the drive must not wait for ever.
+      if (piece === undefined || piece.bytes === 0 || piece.bytes % SECTOR_SIZE !== 0) {
+        this.busMaster.fail()
+        drive.failDma()
+        return
+      }
+      if (toMemory) await drive.disk.read(drive.dmaSector, piece.segments)
+      else await drive.disk.write(drive.dmaSector, piece.segments)
+      if (toMemory && !this.busMaster.commit(piece)) this.busMaster.fail()
+      if (drive.aborted) return
+      drive.endDmaPiece(piece.bytes / SECTOR_SIZE)
+      if (drive.dmaRemaining === 0) break
+      // The guest may have stopped the bus master meanwhile; the drive waits until it is started again.
+      if (!this.busMaster.started) return
+      drive.beginDmaPiece()
+    }
+    if (!toMemory) await drive.settleWrites()
+    if (drive.aborted) return
+    this.busMaster.finish()
+    drive.complete()
+  }
+
+  // ── the partition's side ──
+
+  /** Resolves when nothing is under way at a disk. */
+  async settle(): Promise<void> {
+    for (const drive of this.#drives) while (drive?.job !== undefined) await drive.job
+  }
+
+  get settled(): boolean {
+    return this.#drives.every((drive) => drive?.job === undefined)
+  }
+
+  reset(): void {
+    this.#selected = 0
+    this.#deviceControl = 0
+    this.busMaster.reset()
+    for (const drive of this.#drives) drive?.reset()
+    this.interruptChanged()
+  }
+
+  /** The selected drive and the device control register, for a saved state. */
+  save(): { selected: number; deviceControl: number } {
+    return { selected: this.#selected, deviceControl: this.#deviceControl }
+  }
+
+  /** After the drives and the bus master have been restored. */
+  restore(state: { readonly selected: number; readonly deviceControl: number }): void {
+    this.#selected = state.selected === 1 ? 1 : 0
+    this.#deviceControl = state.deviceControl & (CONTROL.NIEN | CONTROL.SRST | CONTROL.HOB)
+    this.#intrq = (this.#drive?.interrupt ?? false) && (this.#deviceControl & CONTROL.NIEN) === 0
+    this.#line.set(this.#intrq)
+  }
+}
