@@ -525,7 +525,6 @@ const extreme = (less: boolean): Readonly<Record<FormatName, HelperFunction>> =>
     helperFunction(`sse.${less ? 'min' : 'max'}.${f.name}`, ['i64', 'i64'], 'i64', (e, [a0, b0], context) => {
       const mx = mxcsr(e, context)
       const relation = e.let(e.call(context.helper(relate[f.name]), a0, b0, c32(1)))
-      e.if(i32.eq(relation, c32(4)), () => e.return(b0))
       const { values } = denormals(e, context, f, mx, [a0, b0])
       e.return(select(i32.eq(relation, c32(less ? 1 : 0)), values[0] as Expr, values[1] as Expr))
     }),
@@ -648,6 +647,12 @@ export const widen: HelperFunction = helperFunction('sse.widen', ['i64'], 'i64',
 /** Start to gather exceptions. */
 export function begin(e: FunctionEmitter, context: HelperContext): void {
   e.do(i32.store(c32(0), c32(0), context.state(PENDING)))
+}
+/** Between two steps of an instruction that computes with intermediate results: an exception of the first ends it there. `nothing` is returned then. */
+export function between(e: FunctionEmitter, context: HelperContext, nothing: Expr): void {
+  end(e, context)
+  e.if(i32.load(c32(0), context.state(RAISED)), () => e.return(nothing))
+  begin(e, context)
 }
 /** Put what was gathered into MXCSR; RAISED becomes 1 if one of them is not masked: an exception is then pending. */
 export function end(e: FunctionEmitter, context: HelperContext): void {

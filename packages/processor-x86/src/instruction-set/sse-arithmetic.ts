@@ -7,7 +7,7 @@ import {
   all, any, anyLane, BYTES, eachLane, exact, FLOAT, frame, guarded, inexactCounts, lane, laneDenormal, laneNotFinite, laneNotNormal, SHAPE, scalarDenormal,
   toBits, toFloat,
 } from './float-frame.ts'
-import { FORMAT, type FormatName, SOFT_BINARY, SOFT_SQRT } from './soft-float.ts'
+import { between, FORMAT, type FormatName, SOFT_BINARY, SOFT_SQRT } from './soft-float.ts'
 import { binary, immediateMask, shuffle, sse, ZERO_VECTOR } from './vector.ts'
 
 type Operation = keyof typeof SOFT_BINARY
@@ -193,19 +193,25 @@ const addSub =
 
 /** DPPS, DPPD: products of the lanes chosen by the immediate's upper half, summed pairwise, to the lanes chosen by its lower half. */
 const EXACT_DOT = perFormat((format) =>
-  frame(`sse.dp.${format}`, ['v128', 'v128', 'i32'], 'v128', (e, [a, b, imm], { helper }) => {
+  frame(`sse.dp.${format}`, ['v128', 'v128', 'i32'], 'v128', (e, [a, b, imm], context) => {
     const count = 16 / BYTES[format]
-    const add = (x: Expr, y: Expr): Expr => e.let(e.call(helper(SOFT_BINARY.add[format]), x, y))
+    const add = (x: Expr, y: Expr): Expr => e.let(e.call(context.helper(SOFT_BINARY.add[format]), x, y))
     const products = Array.from({ length: count }, (_, i) =>
       e.choose(
         i32.and(imm, i32.const(0x10 << i)),
-        () => e.call(helper(SOFT_BINARY.mul[format]), lane(format, a, i), lane(format, b, i)),
+        () => e.call(context.helper(SOFT_BINARY.mul[format]), lane(format, a, i), lane(format, b, i)),
         () => i64.const(0),
         'i64',
       ),
     ) as [Expr, Expr, Expr, Expr]
+    between(e, context, ZERO_VECTOR)
     const low = add(products[0], products[1])
-    const sum = count === 2 ? low : add(low, add(products[2], products[3]))
+    let sum = low
+    if (count === 4) {
+      const high = add(products[2], products[3])
+      between(e, context, ZERO_VECTOR)
+      sum = add(low, high)
+    }
     const spread = format === 'f64' ? simd['i64x2.splat'](sum) : simd['i32x4.splat'](i32.wrap_i64(sum))
     return simd['v128.and'](spread, immediateMask(BYTES[format], imm))
   }),

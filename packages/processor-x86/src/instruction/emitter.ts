@@ -150,7 +150,9 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   /** i32: the (first) immediate's low byte. */
   immediateByte(): Expr {
     const n = this.form.operands.findIndex((operand) => operand.kind === 'immediate')
-    return this.let(i32.and(i32.wrap_i64(this.immediateField(n)), i32.const(0xff)))
+    const field = this.immediateField(n)
+    if (field.constant !== undefined) return i32.const(Number(BigInt(field.constant) & 0xffn))
+    return this.let(i32.and(i32.wrap_i64(field), i32.const(0xff)))
   }
 
   /** Write operand `n` (general register or memory). A 32-bit register write clears the upper half. */
