@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { CompressionError, decompressLz4Legacy } from '../src/compression/lz4-legacy.ts'
+import { CompressionError } from '../src/compression/compression-error.ts'
+import { decompressLz4Legacy } from '../src/compression/lz4-legacy.ts'
 import { lz4Legacy } from './lz4-encoder.ts'
 
 const bytesOf = (hex: string): Uint8Array => Uint8Array.fromHex(hex)

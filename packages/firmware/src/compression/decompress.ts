@@ -4,6 +4,7 @@
 import { decompress as decompressZstd } from 'fzstd'
 import { FirmwareError } from '../firmware-error.ts'
 import { decompressLz4Legacy } from './lz4-legacy.ts'
+import { decompressXz } from './xz.ts'
 
 /** The formats that a Linux kernel's payload may have; `none` is a payload that already is an ELF file. */
 export type CompressionFormat = 'none' | 'gzip' | 'lz4' | 'zstd' | 'xz' | 'lzma' | 'bzip2' | 'lzo'
@@ -40,10 +41,11 @@ export function detectCompression(bytes: Uint8Array): CompressionFormat | undefi
 /** Bytes of the size that a kernel's build appends. Only gzip has it as a part of the format. */
 const SIZE_FIELD = 4
 
-/** The formats that this package decompresses itself. xz, lzma, bzip2 and lzo are left to the guest, or to a given decompressor. */
+/** The formats that this package decompresses itself. lzma, bzip2 and lzo are left to the guest, or to a given decompressor. */
 export const builtInDecompressors: Decompressors = {
   gzip: decompressGzip,
   lz4: (payload, limit, size) => decompressLz4Legacy(payload, limit, size),
+  xz: (payload, limit, size) => decompressXz(payload, size === undefined ? limit : Math.min(size, limit)),
   zstd: (payload, limit, size) =>
     size === undefined
       ? decompressZstd(payload)

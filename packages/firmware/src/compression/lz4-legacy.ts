@@ -1,13 +1,10 @@
 // LZ4's legacy frame, the one that Linux kernels are compressed with (LZ4 Frame Format 1.6.4, "Legacy frame"; LZ4 Block Format). A
 // frame is a magic number and blocks of at most 8 MiB, each with its compressed size before it; blocks do not refer to each other.
 
+import { CompressionError } from './compression-error.ts'
+
 const MAGIC = 0x184c2102
 const BLOCK_LIMIT = 8 << 20
-
-/** What is wrong with a compressed stream. The loader turns it into its own error. */
-export class CompressionError extends Error {
-  override readonly name = 'CompressionError'
-}
 
 /**
  * Decompress a legacy frame. A kernel's frame has its size in the four bytes after it, which are not a block: they are where it ends.
