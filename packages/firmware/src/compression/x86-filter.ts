@@ -4,7 +4,7 @@
 // Not each E8 or E9 is an instruction. A target counts if its highest byte is 00 or FF, and if none of the up to three bytes before looked
 // like an opcode in a way that the encoder passed over; `mask` remembers those: bit n for the one n + 1 bytes before.
 
-/** For each mask that lets a conversion happen, how many bits of the target's top the opcode before has under it; -1 for the others. */
+/** For each mask that lets a conversion happen, how many of the target's top bytes the opcode before takes away; -1 for the others. */
 const OVERLAP: readonly number[] = [0, 1, 2, -1, 3, -1, -1, -1]
 
 const MOST_TURNS = 256
