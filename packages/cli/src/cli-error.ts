@@ -1,7 +1,7 @@
 // Errors of the command line, and how any error is shown: one line with its code, one with a hint.
 
 import { getSystemErrorMessage } from 'node:util'
-import { type DiskErrorCode, PartitaError, type PartitaErrorOptions } from '@partita/interface'
+import { PartitaError, type PartitaErrorOptions } from '@partita/interface'
 import { EXIT_STATUS } from './exit-status.ts'
 
 /** Codes of {@link CliError}. */
@@ -10,9 +10,6 @@ export type CliErrorCode =
   | 'ERR_USAGE'
   /** A file that cannot be read. */
   | 'ERR_FILE_UNREADABLE'
-  /** A disk image that cannot be opened. */
-  | 'ERR_DISK_UNREADABLE'
-  | DiskErrorCode
   /** The file or the socket of `--serial` cannot be made. */
   | 'ERR_SERIAL'
 

@@ -155,12 +155,17 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
         'ERR_PORT_CONFLICT',
       ],
       ['package without plug-ins', () => ['--kernel', kernel('p'), '--device', 'valibot'], 'ERR_PLUGIN_INVALID'],
-      ['missing disk', () => ['--kernel', kernel('p'), '--disk', file('missing')], 'ERR_DISK_UNREADABLE'],
-      ['disk that is a directory', () => ['--kernel', kernel('p'), '--disk', directory], 'ERR_DISK_UNREADABLE'],
+      ['missing disk', () => ['--kernel', kernel('p'), '--disk', file('missing')], 'ERR_DISK_OPEN'],
+      ['disk that is a directory', () => ['--kernel', kernel('p'), '--disk', directory], 'ERR_DISK_OPEN'],
       [
-        'disk with half a sector',
-        () => withFile('half', 'x'.repeat(700), ['--kernel', kernel('p'), '--disk', file('half')]),
-        'ERR_DISK_UNREADABLE',
+        'empty disk',
+        () => withFile('no-disk', '', ['--kernel', kernel('p'), '--disk', file('no-disk')]),
+        'ERR_DISK_FORMAT',
+      ],
+      [
+        'five disks',
+        () => ['--kernel', kernel('p'), ...['a', 'b', 'c', 'd', 'e'].flatMap((name) => ['--disk', file(name)])],
+        'ERR_USAGE',
       ],
     ]
     it.each(cases)('%s', async (_what, args, code, hint) => {
@@ -177,7 +182,7 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
       chmodSync(file('secret'), 0)
       expect((await partita('fake', ['--kernel', file('secret')], directory)).stderr).toContain('ERR_FILE_UNREADABLE')
       expect((await partita('fake', ['--kernel', kernel('p'), '--disk', file('secret')], directory)).stderr).toContain(
-        'ERR_DISK_UNREADABLE',
+        'ERR_DISK_OPEN',
       )
     })
 
@@ -287,6 +292,19 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
     expect(existsSync(path)).toBe(true)
     expect(await run('p', ['--serial', `unix:${path}`])).toMatchObject({ status: 0 })
     expect(existsSync(path)).toBe(false)
+  })
+
+  it('gives the guest a disk, which no second one may have at the same time', async () => {
+    writeFileSync(file('disk.img'), new Uint8Array(1024 * 1024))
+    const child = start('fake', ['--kernel', kernel('h'), '--disk', file('disk.img')], directory)
+    await child.saw('hello')
+    expect(await run('p', ['--disk', file('disk.img')])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('ERR_DISK_LOCKED'),
+    })
+    child.process.kill('SIGINT')
+    expect(await child.result).toMatchObject({ status: 130 })
+    expect(await run('p', ['--disk', file('disk.img')])).toMatchObject({ status: 0, stderr: '' })
   })
 
   it('runs a stranger’s device', async () => {
