@@ -25,6 +25,7 @@ import { X87_ARITHMETIC } from './x87-arithmetic.ts'
 import { X87_COMPARE } from './x87-compare.ts'
 import { X87_CONTROL } from './x87-control.ts'
 import { X87_DATA } from './x87-data.ts'
+import { X87_TRANSCENDENTAL } from './x87-transcendental.ts'
 
 /** The rows of all families; decoder, interpreter and translator are made from them. */
 export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
@@ -52,4 +53,5 @@ export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
   ...X87_COMPARE,
   ...X87_CONTROL,
   ...X87_DATA,
+  ...X87_TRANSCENDENTAL,
 ]
