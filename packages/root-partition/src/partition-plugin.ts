@@ -22,7 +22,7 @@ import type { MemoryManager } from './memory-manager.ts'
 export const partitionToken: ServiceToken<Partition> = serviceToken('partita/partition')
 
 /** Its id among the plug-ins of a VM. */
-export const PARTITION_PLUGIN_ID = '@partita/root-partition/partition'
+const PARTITION_PLUGIN_ID = '@partita/root-partition/partition'
 
 /** Make the plug-in for one VM. */
 export function partitionPlugin(

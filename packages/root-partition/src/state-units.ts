@@ -1,6 +1,6 @@
 // State units: the started plug-ins as things that start, stop, reset, save and restore together, in order of need or its reverse.
 
-import type { SavedState, SavedValue } from '@partita/interface'
+import type { SavedState } from '@partita/interface'
 import { RootPartitionError } from './error.ts'
 import { pluginFailure, type StartedPlugin } from './plugin-host.ts'
 
@@ -86,9 +86,4 @@ export class StateUnits {
       }
     }
   }
-}
-
-/** A {@link SavedState} as a value inside another one. */
-export function nested({ version, data }: SavedState): SavedValue {
-  return { version, data }
 }

@@ -1,7 +1,7 @@
 // "Did you mean …": the nearest of the known names by edit distance.
 
 /** The known names that are about as near to `name` as the nearest one, at most three. */
-export function nearest(name: string, known: Iterable<string>): string[] {
+function nearest(name: string, known: Iterable<string>): string[] {
   const wanted = simple(name)
   const scored: { candidate: string; distance: number }[] = []
   for (const candidate of new Set(known)) {
