@@ -195,15 +195,8 @@ const addWith =
     e.setFlags(flag === 'cf' ? { cf: out } : { of: out })
   }
 
-// --- decimal arithmetic, outside 64-bit mode
+// --- decimal arithmetic, outside 64-bit mode. Flags that the architecture leaves undefined are those of the byte addition or subtraction inside, as on AMD's Zen
 
-function parity(value: Expr): Expr {
-  return i32.eqz(i32.and(i32.popcnt(i32.wrap_i64(value)), i32.const(1)))
-}
-/** SF, ZF and PF by a byte (zero-extended), with CF and AF given and OF clear. */
-function decimalFlags(e: InstructionEmitter, byte: Expr, cf: Expr, af: Expr): void {
-  e.setFlags({ cf, af, of: i32.const(0), pf: parity(byte), zf: i64.eqz(byte), sf: i32.wrap_i64(i64.shr_u(byte, i64.const(7))) })
-}
 /** i32: whether the low digit needs adjusting. */
 function lowDigitAdjust(e: InstructionEmitter, al: Expr): Expr {
   return e.let(i32.or(e.flag('af'), i64.gt_u(i64.and(al, i64.const(15)), i64.const(9))))
@@ -216,11 +209,14 @@ const decimalAdjust =
     const al = e.gpr(GPR.RAX, 1)
     const af = lowDigitAdjust(e, al)
     const high = e.let(i32.or(e.flag('cf'), i64.gt_u(al, i64.const(0x99))))
-    const amount = i64.or(select(af, i64.const(6), i64.const(0)), select(high, i64.const(0x60), i64.const(0)))
+    const amount = e.let(i64.or(select(af, i64.const(6), i64.const(0)), select(high, i64.const(0x60), i64.const(0))))
     const result = e.let(zeroExtend(subtract ? i64.sub(al, amount) : i64.add(al, amount), 1))
     e.setGpr(GPR.RAX, result, 1)
     const borrow = i32.and(af, i64.lt_u(al, i64.const(6)))
-    decimalFlags(e, result, subtract ? i32.or(high, borrow) : high, af)
+    const cf = e.let(subtract ? i32.or(high, borrow) : high)
+    if (subtract) e.flagsSub(1, al, amount, result)
+    else e.flagsAdd(1, al, amount, result)
+    e.setFlags({ cf, af })
   }
 
 /** AAA and AAS. */
@@ -229,9 +225,11 @@ const asciiAdjust =
   (e) => {
     const ax = e.gpr(GPR.RAX, 2)
     const adjust = lowDigitAdjust(e, ax)
-    const amount = select(adjust, i64.const(0x106), i64.const(0))
-    const sum = subtract ? i64.sub(ax, amount) : i64.add(ax, amount)
+    const amount = e.let(select(adjust, i64.const(0x106), i64.const(0)))
+    const sum = e.let(subtract ? i64.sub(ax, amount) : i64.add(ax, amount))
     e.setGpr(GPR.RAX, i64.and(sum, i64.const(0xff0f)), 2)
+    if (subtract) e.flagsSub(1, ax, amount, sum)
+    else e.flagsAdd(1, ax, amount, sum)
     e.setFlags({ cf: adjust, af: adjust })
   }
 
@@ -241,14 +239,14 @@ const aam: Semantics = (e) => {
   e.raiseIf(i64.eqz(base), VECTOR.DE)
   const digit = e.let(i64.rem_u(al, base))
   e.setGpr(GPR.RAX, i64.or(i64.shl(i64.div_u(al, base), i64.const(8)), digit), 2)
-  decimalFlags(e, digit, i32.const(0), i32.const(0))
+  e.flagsLogic(1, digit)
 }
 const aad: Semantics = (e) => {
-  const ah = e.highByte(GPR.RAX)
-  const base = i64.extend_i32_u(e.immediateByte())
-  const result = e.let(zeroExtend(i64.add(e.gpr(GPR.RAX, 1), i64.mul(ah, base)), 1))
-  e.setGpr(GPR.RAX, result, 2)
-  decimalFlags(e, result, i32.const(0), i32.const(0))
+  const al = e.gpr(GPR.RAX, 1)
+  const product = e.let(i64.mul(e.highByte(GPR.RAX), i64.extend_i32_u(e.immediateByte())))
+  const sum = e.let(zeroExtend(i64.add(al, product), 1))
+  e.setGpr(GPR.RAX, sum, 2)
+  e.flagsAdd(1, al, product, sum)
 }
 
 export const ARITHMETIC: readonly InstructionDefinition[] = [
