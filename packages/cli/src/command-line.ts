@@ -62,6 +62,8 @@ export async function runCommandLine(args: readonly string[], host: CommandLineH
   // A reader that has gone (`partita plugins | head -1`) is no error; a run sees it by itself.
   process.stdout.on('error', () => {})
   process.stderr.on('error', () => {})
+  // What a device lets escape into the event loop; leaving by exit() restores the terminal.
+  process.on('uncaughtException', (error) => process.exit(complain(error)))
   let status: number = EXIT_STATUS.POWER_OFF
   const program = createProgram(host, (value) => {
     status = value

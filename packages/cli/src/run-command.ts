@@ -128,6 +128,8 @@ export async function runVirtualMachine(options: RunOptions, host: RunHost): Pro
   if (end !== undefined) return end
   if (interactive) {
     host.stderr.write(`partita: booting ${plan.name}; Ctrl-] quits\n`)
+    // The guest's last line may be without an end.
+    stack.defer(() => void host.stderr.write('\n'))
     stack.use(new RawTerminal(host.stdin as ReadStream, (text) => void host.stdout.write(text)))
   }
   if (options.timeout !== undefined) {

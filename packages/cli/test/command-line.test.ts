@@ -375,11 +375,24 @@ describe.skipIf(!hasTerminal)('partita on a terminal', { timeout: 30_000 }, () =
     expect(after).toBe(before)
   })
 
+  const thrower = `export default {
+    name: 'thrower', kind: 'emulated-device', contract: 1, description: 'Throws', needs: [], provides: [],
+    options: { '~standard': { version: 1, vendor: 'x', validate: (value) => ({ value }) } },
+    create() {
+      return {
+        start() { setTimeout(() => { throw new Error('escaped') }, 50) },
+        async [Symbol.asyncDispose]() {},
+      }
+    },
+  }`
+
   it.each([
     ['a fault of the host', '!', '', '', 70],
+    ['an exception in the event loop', 'h', '', '--device ./thrower.mjs', 70],
     ['a time-out', 'h', '', '--timeout 0.3', 124],
     ['a signal', 'h', '', '& pid=$!; sleep 1; kill -TERM $pid; wait $pid', 143],
   ] as const)('restores the terminal after %s', async (_what, letter, prompt, args, expected) => {
+    writeFileSync(file('thrower.mjs'), thrower)
     const { before, after, status } = await inTerminal(letter, prompt, '', args)
     expect(status).toBe(expected)
     expect(after).toBe(before)
