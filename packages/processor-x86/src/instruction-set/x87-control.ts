@@ -77,7 +77,11 @@ const storeEnvironment = (registers: boolean) =>
   system((cpu: Cpu, record, form) => {
     requireX87(cpu)
     const bytes = saveEnvironment(cpu, form.operandSize, registers)
-    cpu.writeBytes(cpu.linearAddress(record, bytes.length, 'write'), bytes)
+    const linear = cpu.linearAddress(record, bytes.length, 'write')
+    // Processors try the first double word, then the last byte.
+    cpu.probeWrite(linear, 4)
+    cpu.probeWrite(BigInt.asUintN(64, linear + BigInt(bytes.length - 1)), 1)
+    cpu.writeBytes(linear, bytes)
     if (registers) initialise(cpu)
     else setControl(cpu, cpu.get32(STATE.X87_CONTROL) | X87.EXCEPTIONS)
     return STATUS.NEXT

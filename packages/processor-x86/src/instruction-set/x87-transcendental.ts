@@ -55,11 +55,12 @@ const exactly = (value: Extended, flags = 0): Outcome => ({ value, flags })
 const invalid: Outcome = { value: INDEFINITE, flags: X87.IE }
 const denormalFlag = (...kinds: Kind[]): number => (kinds.includes('denormal') ? X87.DE : 0)
 
-/** Frame of the instructions: checks before, pointers after. */
-function x87(modrm: number, execute: (cpu: Cpu) => number): SystemSemantics {
+/** Frame of the instructions: checks before, pointers after. `clears`: C2 says whether the operand is in range. */
+function x87(modrm: number, clears: boolean, execute: (cpu: Cpu) => number): SystemSemantics {
   return system((cpu, record) => {
     requireX87(cpu)
     requireNoException(cpu)
+    if (clears) cpu.set32(STATE.X87_STATUS, cpu.get32(STATE.X87_STATUS) & ~X87.C2)
     complete(cpu, record, modrm, execute(cpu))
     return STATUS.NEXT
   })
@@ -68,7 +69,7 @@ function x87(modrm: number, execute: (cpu: Cpu) => number): SystemSemantics {
 function deliver(cpu: Cpu, outcome: Outcome, store: (value: Extended) => void): number {
   let { flags } = outcome
   const control = cpu.get32(STATE.X87_CONTROL)
-  if (flags & BEFORE & ~control) return raise(cpu, flags)
+  if (flags & BEFORE & ~control) return raise(cpu, flags & ~X87.PE)
   let value: Extended
   if ('number' in outcome) {
     const rounded = roundReal(outcome.number, control)
@@ -90,7 +91,6 @@ function unary(operation: (value: Extended, kind: Kind) => Outcome | 'out of ran
     if (isNan(kind)) return deliver(cpu, nan(operand, kind), store)
     const outcome = operation(operand, kind)
     if (outcome === 'out of range') return outOfRange(cpu)
-    cpu.set32(STATE.X87_STATUS, cpu.get32(STATE.X87_STATUS) & ~X87.C2)
     return deliver(cpu, outcome, store)
   }
 }
@@ -154,7 +154,6 @@ function binaryResult(
   if (outcomes === 'out of range') return outOfRange(cpu)
   const [first, second] = outcomes
   if (first === invalid) return replaceBoth(cpu, INDEFINITE, X87.IE)
-  cpu.set32(STATE.X87_STATUS, cpu.get32(STATE.X87_STATUS) & ~X87.C2)
   const stopped = deliver(cpu, first, (value) => writeStack(cpu, 0, value))
   if (stopped & BEFORE) return stopped
   return stopped | deliver(cpu, second, (value) => push(cpu, value))
@@ -274,17 +273,17 @@ const fpatan = binary((y, yKind, x, xKind) => {
   return { number: angle(yReal, xReal), flags }
 })
 
-const row = (mnemonic: string, modrm: number, execute: (cpu: Cpu) => number): InstructionDefinition =>
-  instruction(mnemonic, `D9 ${modrm.toString(16).toUpperCase()}`, '', x87(modrm, execute))
+const row = (mnemonic: string, modrm: number, execute: (cpu: Cpu) => number, clears = false): InstructionDefinition =>
+  instruction(mnemonic, `D9 ${modrm.toString(16).toUpperCase()}`, '', x87(modrm, clears, execute))
 
 export const X87_TRANSCENDENTAL: readonly InstructionDefinition[] = [
   row('F2XM1', 0xf0, f2xm1),
   row('FYL2X', 0xf1, fyl2x),
-  row('FPTAN', 0xf2, fptan),
+  row('FPTAN', 0xf2, fptan, true),
   row('FPATAN', 0xf3, fpatan),
   row('FXTRACT', 0xf4, fxtract),
   row('FYL2XP1', 0xf9, fyl2xp1),
-  row('FSINCOS', 0xfb, fsincos),
-  row('FSIN', 0xfe, fsin),
-  row('FCOS', 0xff, fcos),
+  row('FSINCOS', 0xfb, fsincos, true),
+  row('FSIN', 0xfe, fsin, true),
+  row('FCOS', 0xff, fcos, true),
 ]

@@ -9,6 +9,7 @@ import { CONTEXT, FILE, JUMP_ENTRIES, RECORD, STATE, STATUS } from '../state-lay
 import { type Expr, i32, i64 } from '../wasm/expression.ts'
 import type { FunctionReference, Label, Local } from '../wasm/function-emitter.ts'
 import { ModuleBuilder } from '../wasm/module-builder.ts'
+import { checkPending } from '../instruction-set/x87-common.ts'
 import { addressFunctions } from './address-functions.ts'
 import { InterpreterEmitter, type RuntimeFunctions } from './interpreter-emitter.ts'
 
@@ -139,6 +140,7 @@ function unitCheck(e: InterpreterEmitter, decoded: DecodedForm, _functions: Retu
   } else if (unit === 'mmx') {
     e.raiseIf(i32.and(cr0, i32.const(CR0_EM)), UD)
     e.raiseIf(i32.and(cr0, i32.const(CR0_TS)), NM)
+    checkPending(e)
   } else {
     e.raiseIf(i32.and(cr0, i32.const(CR0_EM | CR0_TS)), NM)
   }

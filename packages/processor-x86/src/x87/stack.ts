@@ -53,9 +53,9 @@ export const x87Push: HelperFunction = helperFunction('x87Push', ['i64', 'i32'],
     value.value = i64.or(significand!, i64.const(QUIET_BIT))
   })
   const unmasked = e.let(x.call(x87Raise, flags.value))
-  e.if(unmasked, () => e.return(unmasked))
-  x.put(pushRegister(x), value.value, se!)
-  e.return(zero32)
+  // A denormal is pushed even when the exception is not masked.
+  e.if(i32.eqz(i32.and(unmasked, i32.const(X87.IE))), () => x.put(pushRegister(x), value.value, se!))
+  e.return(unmasked)
 })
 
 /** `(significand, se)`. */
@@ -203,6 +203,7 @@ export const x87RemainderRegisters: HelperFunction = helperFunction(
     const x = new X87Code(e, context)
     const a = x.registerAt(zero32)
     const b = x.registerAt(i32.const(1))
+    x.store(STATE.X87_STATUS, i32.and(x.status(), i32.const(~X87.C2)))
     e.if(i32.or(x.isEmpty(a), x.isEmpty(b)), () => e.return(x.call(x87Underflow, a)))
     e.return(
       x.call(
