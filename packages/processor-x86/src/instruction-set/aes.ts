@@ -23,7 +23,8 @@ function substitution(): { forward: number[]; backward: number[] } {
   const backward = new Array<number>(256).fill(0)
   for (let value = 0; value < 256; value++) {
     let inverse = 0
-    for (let candidate = 1; value && candidate < 256; candidate++) if (multiplyBytes(value, candidate) === 1) inverse = candidate
+    for (let candidate = 1; value && candidate < 256; candidate++)
+      if (multiplyBytes(value, candidate) === 1) inverse = candidate
     const rotated = (n: number): number => ((inverse << n) | (inverse >> (8 - n))) & 0xff
     const mapped = inverse ^ rotated(1) ^ rotated(2) ^ rotated(3) ^ rotated(4) ^ 0x63
     forward.push(mapped)
@@ -40,7 +41,10 @@ function substitute(name: string, of: () => readonly number[]): HelperFunction {
     e.set(result, simd['i8x16.swizzle'](v128.const(table.slice(0, 16)), value))
     for (let i = 1; i < 16; i++) {
       const part = v128.const(table.slice(i * 16, i * 16 + 16))
-      e.set(result, simd['v128.or'](e.get(result), simd['i8x16.swizzle'](part, simd['i8x16.sub'](value, splat(1, i * 16)))))
+      e.set(
+        result,
+        simd['v128.or'](e.get(result), simd['i8x16.swizzle'](part, simd['i8x16.sub'](value, splat(1, i * 16)))),
+      )
     }
     e.return(e.get(result))
   })
@@ -50,12 +54,17 @@ const INVERSE_SUB_BYTES = substitute('aes.inverseSubBytes', () => substitution()
 
 // --- the other steps. Byte r + 4c is row r of column c.
 
-const rows = (step: 1 | -1): number[] => Array.from({ length: 16 }, (_, i) => (i & 3) + 4 * (((i >> 2) + step * (i & 3)) & 3))
+const rows = (step: 1 | -1): number[] =>
+  Array.from({ length: 16 }, (_, i) => (i & 3) + 4 * (((i >> 2) + step * (i & 3)) & 3))
 const SHIFT_ROWS = rows(1)
 const INVERSE_SHIFT_ROWS = rows(-1)
 /** In each column, row r takes what is `n` rows below. */
 const rotateColumns = (value: Expr, n: number): Expr =>
-  v128.shuffle(value, value, Array.from({ length: 16 }, (_, i) => (i & 12) + ((i + n) & 3)))
+  v128.shuffle(
+    value,
+    value,
+    Array.from({ length: 16 }, (_, i) => (i & 12) + ((i + n) & 3)),
+  )
 /** Times x in GF(2⁸). */
 const timesX = (value: Expr): Expr =>
   simd['v128.xor'](
@@ -71,11 +80,16 @@ const MIX_COLUMNS = helperFunction('aes.mixColumns', ['v128'], 'v128', (e, [valu
   e.return(simd['v128.xor'](simd['v128.xor'](doubled, next), others))
 })
 /** InvMixColumns: MixColumns after each byte got four times itself and the one two rows away. */
-const INVERSE_MIX_COLUMNS: HelperFunction = helperFunction('aes.inverseMixColumns', ['v128'], 'v128', (e, [value], { helper }) => {
-  const pair = e.let(simd['v128.xor'](value, rotateColumns(value, 2)))
-  const four = timesX(e.let(timesX(pair)))
-  e.return(e.call(helper(MIX_COLUMNS), simd['v128.xor'](value, four)))
-})
+const INVERSE_MIX_COLUMNS: HelperFunction = helperFunction(
+  'aes.inverseMixColumns',
+  ['v128'],
+  'v128',
+  (e, [value], { helper }) => {
+    const pair = e.let(simd['v128.xor'](value, rotateColumns(value, 2)))
+    const four = timesX(e.let(timesX(pair)))
+    e.return(e.call(helper(MIX_COLUMNS), simd['v128.xor'](value, four)))
+  },
+)
 
 function permute(e: FunctionEmitter, value: Expr, order: readonly number[]): Expr {
   const kept = e.let(value)
@@ -85,14 +99,19 @@ const ENCRYPT_LAST = helperFunction('aes.encryptLast', ['v128', 'v128'], 'v128',
   e.return(simd['v128.xor'](e.call(helper(SUB_BYTES), permute(e, state, SHIFT_ROWS)), key)),
 )
 const ENCRYPT = helperFunction('aes.encrypt', ['v128', 'v128'], 'v128', (e, [state, key], { helper }) =>
-  e.return(simd['v128.xor'](e.call(helper(MIX_COLUMNS), e.call(helper(SUB_BYTES), permute(e, state, SHIFT_ROWS))), key)),
+  e.return(
+    simd['v128.xor'](e.call(helper(MIX_COLUMNS), e.call(helper(SUB_BYTES), permute(e, state, SHIFT_ROWS))), key),
+  ),
 )
 const DECRYPT_LAST = helperFunction('aes.decryptLast', ['v128', 'v128'], 'v128', (e, [state, key], { helper }) =>
   e.return(simd['v128.xor'](e.call(helper(INVERSE_SUB_BYTES), permute(e, state, INVERSE_SHIFT_ROWS)), key)),
 )
 const DECRYPT = helperFunction('aes.decrypt', ['v128', 'v128'], 'v128', (e, [state, key], { helper }) =>
   e.return(
-    simd['v128.xor'](e.call(helper(INVERSE_MIX_COLUMNS), e.call(helper(INVERSE_SUB_BYTES), permute(e, state, INVERSE_SHIFT_ROWS))), key),
+    simd['v128.xor'](
+      e.call(helper(INVERSE_MIX_COLUMNS), e.call(helper(INVERSE_SUB_BYTES), permute(e, state, INVERSE_SHIFT_ROWS))),
+      key,
+    ),
   ),
 )
 
@@ -124,7 +143,10 @@ const CARRYLESS_32 = helperFunction('clmul.32', ['i64', 'i64'], 'i64', (e, [a, b
   const y = parts(b)
   const columns = [0, 1, 2, 3].map((sum) => {
     const products = [0, 1, 2, 3].map((i) => i64.mul(x[i] as Expr, y[(sum - i) & 3] as Expr))
-    return i64.and(products.reduce((p, q) => i64.xor(p, q)), i64.const(mask(sum)))
+    return i64.and(
+      products.reduce((p, q) => i64.xor(p, q)),
+      i64.const(mask(sum)),
+    )
   })
   e.return(columns.reduce((p, q) => i64.or(p, q)))
 })

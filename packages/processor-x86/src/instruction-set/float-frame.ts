@@ -1,16 +1,21 @@
 // How a floating-point instruction is put together: WebAssembly's own operation, a test whether its outcome is one that can be taken as it is, and
 // otherwise a helper that does the whole instruction exactly (soft-float.ts), after which an exception may be pending.
 
-import { type Expr, f32, f64, i32, i64, type InstructionEmitter, simd } from '../instruction/emitter.ts'
+import { type Expr, f32, f64, type InstructionEmitter, i32, i64, simd } from '../instruction/emitter.ts'
 import { type HelperContext, type HelperFunction, helperFunction } from '../instruction/helper.ts'
 import { STATE } from '../state-layout.ts'
-import type { FunctionEmitter } from '../wasm/function-emitter.ts'
 import type { ValueType } from '../wasm/expression.ts'
+import type { FunctionEmitter } from '../wasm/function-emitter.ts'
 import { begin, end, FORMAT, type FormatName, MXCSR, MXCSR_MODE, MXCSR_PLAIN, RAISED } from './soft-float.ts'
 import { splat, ZERO_VECTOR } from './vector.ts'
 
 export const SHAPE = { f32: 'f32x4', f64: 'f64x2' } as const
 export const BYTES = { f32: 4, f64: 8 } as const
+
+/** One of a thing for each precision. */
+export function perFormat<T>(make: (format: FormatName) => T): Readonly<Record<FormatName, T>> {
+  return { f32: make('f32'), f64: make('f64') }
+}
 
 // --- tests, i32: not 0 when the fast path must not be taken
 
@@ -22,7 +27,8 @@ export function inexactCounts(e: InstructionEmitter): Expr {
 export function scalarDenormal(format: FormatName, bits: Expr): Expr {
   const f = FORMAT[format]
   // shifted left by one without the sign, less one: zero becomes the greatest number
-  if (format === 'f64') return i64.lt_u(i64.sub(i64.shl(bits, i64.const(1)), i64.const(1)), i64.const(f.fractionMask << 1n))
+  if (format === 'f64')
+    return i64.lt_u(i64.sub(i64.shl(bits, i64.const(1)), i64.const(1)), i64.const(f.fractionMask << 1n))
   return i32.lt_u(
     i32.sub(i32.shl(i32.wrap_i64(bits), i32.const(1)), i32.const(1)),
     i32.const(Number(f.fractionMask << 1n)),
@@ -47,11 +53,16 @@ export function floatSplat(format: FormatName, value: number): Expr {
 /** v128: not 0 in the lanes that are denormal. */
 export function laneDenormal(e: InstructionEmitter, format: FormatName, value: Expr): Expr {
   const magnitude = e.let(simd[`${SHAPE[format]}.abs`](value))
-  return simd['v128.and'](simd[`${SHAPE[format]}.lt`](magnitude, floatSplat(format, FORMAT[format].leastNormal)), magnitude)
+  return simd['v128.and'](
+    simd[`${SHAPE[format]}.lt`](magnitude, floatSplat(format, FORMAT[format].leastNormal)),
+    magnitude,
+  )
 }
 /** v128: not 0 in the lanes that are infinite or NaN. */
 export function laneNotFinite(format: FormatName, value: Expr): Expr {
-  return simd['v128.not'](simd[`${SHAPE[format]}.lt`](simd[`${SHAPE[format]}.abs`](value), floatSplat(format, Number.POSITIVE_INFINITY)))
+  return simd['v128.not'](
+    simd[`${SHAPE[format]}.lt`](simd[`${SHAPE[format]}.abs`](value), floatSplat(format, Number.POSITIVE_INFINITY)),
+  )
 }
 /** v128: not 0 in the lanes that are not normal numbers above the least one. */
 export function laneNotNormal(e: InstructionEmitter, format: FormatName, value: Expr): Expr {
@@ -114,7 +125,12 @@ export function withLane(format: FormatName, value: Expr, index: number, bits: E
   return simd['i32x4.replace_lane'](value, index, i32.wrap_i64(bits))
 }
 /** A vector made lane by lane, in order. */
-export function eachLane(e: FunctionEmitter, format: FormatName, make: (index: number) => Expr, from: Expr = ZERO_VECTOR): Expr {
+export function eachLane(
+  e: FunctionEmitter,
+  format: FormatName,
+  make: (index: number) => Expr,
+  from: Expr = ZERO_VECTOR,
+): Expr {
   const result = e.local('v128')
   e.set(result, from)
   for (let i = 0; i < 16 / BYTES[format]; i++) e.set(result, withLane(format, e.get(result), i, make(i)))

@@ -23,7 +23,9 @@ const mmxConcatenated =
 const interleave = (bytes: 1 | 2 | 4, high: boolean): Semantics => {
   const count = 8 / bytes
   const first = high ? count / 2 : 0
-  const order = Array.from({ length: 2 * count }, (_, i) => (i < count ? first + (i >> 1) + (i & 1 ? 16 / bytes : 0) : 0))
+  const order = Array.from({ length: 2 * count }, (_, i) =>
+    i < count ? first + (i >> 1) + (i & 1 ? 16 / bytes : 0) : 0,
+  )
   return mmxBinary((_, a, b) => v128.shuffle(a, b, bytesOf(bytes, order)))
 }
 
@@ -132,8 +134,12 @@ const moveMasked: Semantics = (e) => {
 const empty: Semantics = (e) => e.setStateI32(STATE.X87_TAGS, i32.const(0))
 
 export const MMX: readonly InstructionDefinition[] = [
-  ...PACKED_INTEGER.map(({ mnemonic, opcode, operation }) => mmx(mnemonic, `NP ${opcode} /r`, 'Pq Qq', mmxBinary(operation))),
-  ...HORIZONTAL_INTEGER.map(({ mnemonic, opcode, operation }) => mmx(mnemonic, `NP ${opcode} /r`, 'Pq Qq', mmxConcatenated(operation))),
+  ...PACKED_INTEGER.map(({ mnemonic, opcode, operation }) =>
+    mmx(mnemonic, `NP ${opcode} /r`, 'Pq Qq', mmxBinary(operation)),
+  ),
+  ...HORIZONTAL_INTEGER.map(({ mnemonic, opcode, operation }) =>
+    mmx(mnemonic, `NP ${opcode} /r`, 'Pq Qq', mmxConcatenated(operation)),
+  ),
   ...PACKED_SHIFT.map((shift) => mmx(shift.mnemonic, `NP ${shift.opcode} /r`, 'Pq Qq', shiftByOperand(shift))),
   ...PACKED_SHIFT.map((shift) => mmx(shift.mnemonic, `NP ${shift.group} ib`, 'Nq Ib', shiftByImmediate(shift))),
   mmx('PUNPCKLBW', 'NP 0F 60 /r', 'Pq Qd', interleave(1, false)),

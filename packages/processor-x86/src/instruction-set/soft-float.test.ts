@@ -6,11 +6,13 @@ import type { HelperContext, HelperFunction } from '../instruction/helper.ts'
 import { STATE } from '../state-layout.ts'
 import type { FunctionReference } from '../wasm/function-emitter.ts'
 import { ModuleBuilder } from '../wasm/module-builder.ts'
-import { begin, end, type FormatName, MXCSR, RAISED, SOFT_BINARY, SOFT_SQRT } from './soft-float.ts'
+import { SOFT_ADD, SOFT_DIVIDE, SOFT_MULTIPLY, SOFT_SQRT, SOFT_SUBTRACT } from './soft-arithmetic.ts'
+import { begin, end, type FormatName, MXCSR, RAISED } from './soft-float.ts'
 
 const BASE = 1024
 const OPERATIONS = ['add', 'sub', 'mul', 'div', 'sqrt'] as const
 type Operation = (typeof OPERATIONS)[number]
+const BINARY = { add: SOFT_ADD, sub: SOFT_SUBTRACT, mul: SOFT_MULTIPLY, div: SOFT_DIVIDE } as const
 type Compiled = (a: bigint, b: bigint) => bigint
 
 const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 })
@@ -28,7 +30,11 @@ beforeAll(async () => {
       reference = module.declare(h.name, h.params, h.result)
       helpers.set(h, reference)
       module.define(reference, (e) => {
-        h.body(e, h.params.map((_, i) => e.get(e.parameter(i))), context)
+        h.body(
+          e,
+          h.params.map((_, i) => e.get(e.parameter(i))),
+          context,
+        )
         if (h.result !== 'void') e.unreachable()
       })
     }
@@ -40,7 +46,9 @@ beforeAll(async () => {
         begin(e, context)
         const a = e.get(e.parameter(0))
         const b = e.get(e.parameter(1))
-        const value = e.let(operation === 'sqrt' ? e.call(helper(SOFT_SQRT[format]), a) : e.call(helper(SOFT_BINARY[operation][format]), a, b))
+        const value = e.let(
+          operation === 'sqrt' ? e.call(helper(SOFT_SQRT[format]), a) : e.call(helper(BINARY[operation][format]), a, b),
+        )
         end(e, context)
         e.return(value)
       })
@@ -55,21 +63,43 @@ beforeAll(async () => {
 const view = new DataView(new ArrayBuffer(8))
 const BITS: Readonly<Record<FormatName, { of: (value: number) => bigint; from: (bits: bigint) => number }>> = {
   f32: {
-    of: (value) => (view.setFloat32(0, value), BigInt(view.getUint32(0))),
-    from: (bits) => (view.setUint32(0, Number(bits)), view.getFloat32(0)),
+    of: (value) => {
+      view.setFloat32(0, value)
+      return BigInt(view.getUint32(0))
+    },
+    from: (bits) => {
+      view.setUint32(0, Number(bits))
+      return view.getFloat32(0)
+    },
   },
   f64: {
-    of: (value) => (view.setFloat64(0, value), view.getBigUint64(0)),
-    from: (bits) => (view.setBigUint64(0, BigInt.asUintN(64, bits)), view.getFloat64(0)),
+    of: (value) => {
+      view.setFloat64(0, value)
+      return view.getBigUint64(0)
+    },
+    from: (bits) => {
+      view.setBigUint64(0, BigInt.asUintN(64, bits))
+      return view.getFloat64(0)
+    },
   },
 }
 const LEAST_NORMAL = { f32: 2 ** -126, f64: 2 ** -1022 } as const
 
 /** Result and MXCSR afterwards. */
-function compute(format: FormatName, operation: Operation, mxcsr: number, a: number, b: number): { value: number; bits: bigint; mxcsr: number } {
+function compute(
+  format: FormatName,
+  operation: Operation,
+  mxcsr: number,
+  a: number,
+  b: number,
+): { value: number; bits: bigint; mxcsr: number } {
   state.setInt32(BASE + STATE.MXCSR, mxcsr, true)
   const bits = (compiled.get(`${operation}.${format}`) as Compiled)(BITS[format].of(a), BITS[format].of(b))
-  return { value: BITS[format].from(bits), bits: BigInt.asUintN(64, bits), mxcsr: state.getInt32(BASE + STATE.MXCSR, true) }
+  return {
+    value: BITS[format].from(bits),
+    bits: BigInt.asUintN(64, bits),
+    mxcsr: state.getInt32(BASE + STATE.MXCSR, true),
+  }
 }
 function expected(format: FormatName, operation: Operation, a: number, b: number): number {
   const value = { add: a + b, sub: a - b, mul: a * b, div: a / b, sqrt: Math.sqrt(a) }[operation]
@@ -119,7 +149,8 @@ describe.each(['f32', 'f64'] as const)('%s', (format) => {
       }
       expect(Object.is(short.value, want), `${a} ${operation} ${b}: ${short.value}, not ${want}`).toBe(true)
       if (want !== 0 && Math.abs(want) <= LEAST_NORMAL[format]) continue
-      if (want === 0 && operation !== 'add' && operation !== 'sub' && a !== 0 && operation !== 'sqrt' && b !== 0) continue
+      if (want === 0 && operation !== 'add' && operation !== 'sub' && a !== 0 && operation !== 'sqrt' && b !== 0)
+        continue
       normal++
       const long = compute(format, operation, LONG_WAY, a, b)
       expect(long.bits, `${a} ${operation} ${b}`).toBe(short.bits)
@@ -138,13 +169,16 @@ describe.each(['f32', 'f64'] as const)('%s', (format) => {
       const inexact = (nearest.mxcsr & MXCSR.PE) !== 0
       expect(down.mxcsr & MXCSR.PE).toBe(inexact ? MXCSR.PE : 0)
       if (!inexact) {
-        expect([down.value, up.value].every((value) => value === nearest.value), `${a} ${operation} ${b} is exact`).toBe(true)
+        expect(
+          [down.value, up.value].every((value) => value === nearest.value),
+          `${a} ${operation} ${b} is exact`,
+        ).toBe(true)
         continue
       }
       const text = `${a} ${operation} ${b}: ${down.value} ${nearest.value} ${up.value}`
       // neighbours, one of which is the nearest; magnitudes of neighbours differ by 1 as integers
       const step = BigInt.asIntN(64, up.bits - down.bits)
-      expect(step === 1n || step === -1n || (down.value < 0 !== up.value < 0), text).toBe(true)
+      expect(step === 1n || step === -1n || down.value < 0 !== up.value < 0, text).toBe(true)
       expect(down.value < up.value, text).toBe(true)
       expect(nearest.bits === down.bits || nearest.bits === up.bits, text).toBe(true)
       expect(zero.bits, text).toBe(nearest.value < 0 || Object.is(nearest.value, -0) ? up.bits : down.bits)
@@ -179,6 +213,9 @@ describe('exceptions that are not masked', () => {
     expect(exact.mxcsr & 0x3f).toBe(0)
     expect(compute('f64', 'mul', MASKED & ~MXCSR.UM, 2 ** -1000, 2 ** -60).mxcsr & 0x3f).toBe(MXCSR.UE)
     expect(raised()).not.toBeNull()
-    expect(compute('f64', 'mul', LONG_WAY, 2 ** -1000, 2 ** -60)).toMatchObject({ value: 0, mxcsr: LONG_WAY | MXCSR.UE | MXCSR.PE })
+    expect(compute('f64', 'mul', LONG_WAY, 2 ** -1000, 2 ** -60)).toMatchObject({
+      value: 0,
+      mxcsr: LONG_WAY | MXCSR.UE | MXCSR.PE,
+    })
   })
 })

@@ -4,23 +4,54 @@ import type { InstructionDefinition, Semantics } from '../instruction/definition
 import { type Expr, f32, i32, i64, select, simd } from '../instruction/emitter.ts'
 import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
 import {
-  all, any, anyLane, BYTES, eachLane, exact, FLOAT, frame, guarded, inexactCounts, lane, laneDenormal, laneNotFinite, laneNotNormal, SHAPE, scalarDenormal,
-  toBits, toFloat,
+  all,
+  any,
+  anyLane,
+  BYTES,
+  eachLane,
+  exact,
+  FLOAT,
+  frame,
+  guarded,
+  inexactCounts,
+  lane,
+  laneDenormal,
+  laneNotFinite,
+  laneNotNormal,
+  perFormat,
+  SHAPE,
+  scalarDenormal,
+  toBits,
+  toFloat,
 } from './float-frame.ts'
-import { between, FORMAT, type FormatName, SOFT_BINARY, SOFT_SQRT } from './soft-float.ts'
+import { SOFT_ADD, SOFT_DIVIDE, SOFT_MULTIPLY, SOFT_SQRT, SOFT_SUBTRACT } from './soft-arithmetic.ts'
+import { SOFT_MAX, SOFT_MIN } from './soft-compare.ts'
+import { between, FORMAT, type FormatName } from './soft-float.ts'
 import { binary, immediateMask, shuffle, sse, ZERO_VECTOR } from './vector.ts'
 
+const SOFT_BINARY = {
+  add: SOFT_ADD,
+  sub: SOFT_SUBTRACT,
+  mul: SOFT_MULTIPLY,
+  div: SOFT_DIVIDE,
+  min: SOFT_MIN,
+  max: SOFT_MAX,
+} as const
 type Operation = keyof typeof SOFT_BINARY
 const OPERATIONS = ['add', 'sub', 'mul', 'div', 'min', 'max'] as const
 
-function table<T>(make: (format: FormatName, operation: Operation) => T): Readonly<Record<FormatName, Readonly<Record<Operation, T>>>> {
+function table<T>(
+  make: (format: FormatName, operation: Operation) => T,
+): Readonly<Record<FormatName, Readonly<Record<Operation, T>>>> {
   const row = (format: FormatName): Record<Operation, T> =>
     Object.fromEntries(OPERATIONS.map((operation) => [operation, make(format, operation)])) as Record<Operation, T>
   return { f32: row('f32'), f64: row('f64') }
 }
 
 const EXACT_SCALAR = table((format, operation) =>
-  frame(`sse.${operation}.scalar.${format}`, ['i64', 'i64'], 'i64', (e, [a, b], { helper }) => e.call(helper(SOFT_BINARY[operation][format]), a, b)),
+  frame(`sse.${operation}.scalar.${format}`, ['i64', 'i64'], 'i64', (e, [a, b], { helper }) =>
+    e.call(helper(SOFT_BINARY[operation][format]), a, b),
+  ),
 )
 const EXACT_PACKED = table((format, operation) =>
   frame(`sse.${operation}.packed.${format}`, ['v128', 'v128'], 'v128', (e, [a, b], { helper }) =>
@@ -67,7 +98,11 @@ const scalar =
           : i32.eqz(all(scalarAtLeastNormal(format, x), scalarAtLeastNormal(format, y), scalarNormal(format, value)))
       unusual = any(inexactCounts(e), ordinary)
     }
-    e.writeVectorLow(0, bytes, guarded(e, 'i64', unusual, fast, () => e.helper(EXACT_SCALAR[format][operation], a, b)))
+    e.writeVectorLow(
+      0,
+      bytes,
+      guarded(e, 'i64', unusual, fast, () => e.helper(EXACT_SCALAR[format][operation], a, b)),
+    )
   }
 
 /** Both operands of a packed operation, and the result. */
@@ -85,7 +120,12 @@ const packed =
     let unusual: Expr
     if (operation === 'min' || operation === 'max') {
       fast = simd[`${shape}.p${operation}`](b, a)
-      unusual = anyLane(simd[`${shape}.ne`](a, a), simd[`${shape}.ne`](b, b), laneDenormal(e, format, a), laneDenormal(e, format, b))
+      unusual = anyLane(
+        simd[`${shape}.ne`](a, a),
+        simd[`${shape}.ne`](b, b),
+        laneDenormal(e, format, a),
+        laneDenormal(e, format, b),
+      )
     } else {
       fast = e.let(simd[`${shape}.${operation}`](a, b))
       unusual = any(
@@ -95,7 +135,10 @@ const packed =
           : anyLane(laneNotNormal(e, format, a), laneNotNormal(e, format, b), laneNotNormal(e, format, fast)),
       )
     }
-    e.writeVector(0, guarded(e, 'v128', unusual, fast, () => e.helper(EXACT_PACKED[format][operation], a, b)))
+    e.writeVector(
+      0,
+      guarded(e, 'v128', unusual, fast, () => e.helper(EXACT_PACKED[format][operation], a, b)),
+    )
   }
 
 // --- square roots
@@ -108,9 +151,6 @@ const EXACT_SQRT_PACKED = perFormat((format) =>
     eachLane(e, format, (i) => e.call(helper(SOFT_SQRT[format]), lane(format, a, i))),
   ),
 )
-function perFormat<T>(make: (format: FormatName) => T): Readonly<Record<FormatName, T>> {
-  return { f32: make('f32'), f64: make('f64') }
-}
 
 const sqrtScalar =
   (format: FormatName): Semantics =>
@@ -132,7 +172,10 @@ const sqrtPacked =
     const a = e.readVector(1)
     const negative = simd[`${format === 'f32' ? 'i32x4' : 'i64x2'}.lt_s`](a, ZERO_VECTOR)
     const unusual = any(inexactCounts(e), anyLane(negative, laneNotNormal(e, format, a)))
-    e.writeVector(0, guarded(e, 'v128', unusual, simd[`${SHAPE[format]}.sqrt`](a), () => e.helper(EXACT_SQRT_PACKED[format], a)))
+    e.writeVector(
+      0,
+      guarded(e, 'v128', unusual, simd[`${SHAPE[format]}.sqrt`](a), () => e.helper(EXACT_SQRT_PACKED[format], a)),
+    )
   }
 
 // --- approximations: the reciprocal and that of the square root, rounded to 12 bits of fraction. They note no exceptions; denormals are zeros.
@@ -162,7 +205,10 @@ const approximatePacked =
   (helper: HelperFunction): Semantics =>
   (e) => {
     const a = e.readVector(1)
-    e.writeVector(0, eachLane(e, 'f32', (i) => i64.extend_i32_u(e.helper(helper, simd['i32x4.extract_lane'](a, i)))))
+    e.writeVector(
+      0,
+      eachLane(e, 'f32', (i) => i64.extend_i32_u(e.helper(helper, simd['i32x4.extract_lane'](a, i)))),
+    )
   }
 
 // --- horizontal and alternating
@@ -174,7 +220,9 @@ const HORIZONTAL: Readonly<Record<FormatName, Parts>> = {
 
 const EXACT_ADDSUB = perFormat((format) =>
   frame(`sse.addsub.${format}`, ['v128', 'v128'], 'v128', (e, [a, b], { helper }) =>
-    eachLane(e, format, (i) => e.call(helper(SOFT_BINARY[i & 1 ? 'add' : 'sub'][format]), lane(format, a, i), lane(format, b, i))),
+    eachLane(e, format, (i) =>
+      e.call(helper(SOFT_BINARY[i & 1 ? 'add' : 'sub'][format]), lane(format, a, i), lane(format, b, i)),
+    ),
   ),
 )
 /** ADDSUBPS, ADDSUBPD: even lanes subtract, odd lanes add. */
@@ -187,8 +235,14 @@ const addSub =
     const count = 16 / BYTES[format]
     const odd = Array.from({ length: count }, (_, i) => (i & 1 ? count + i : i))
     const fast = e.let(shuffle(BYTES[format], simd[`${shape}.sub`](a, b), simd[`${shape}.add`](a, b), odd))
-    const unusual = any(inexactCounts(e), anyLane(laneDenormal(e, format, a), laneDenormal(e, format, b), laneNotFinite(format, fast)))
-    e.writeVector(0, guarded(e, 'v128', unusual, fast, () => e.helper(EXACT_ADDSUB[format], a, b)))
+    const unusual = any(
+      inexactCounts(e),
+      anyLane(laneDenormal(e, format, a), laneDenormal(e, format, b), laneNotFinite(format, fast)),
+    )
+    e.writeVector(
+      0,
+      guarded(e, 'v128', unusual, fast, () => e.helper(EXACT_ADDSUB[format], a, b)),
+    )
   }
 
 /** DPPS, DPPD: products of the lanes chosen by the immediate's upper half, summed pairwise, to the lanes chosen by its lower half. */
@@ -225,7 +279,14 @@ const dot =
 
 // --- rows
 
-const OPCODES: readonly (readonly [Operation, string])[] = [['add', '58'], ['mul', '59'], ['sub', '5C'], ['min', '5D'], ['div', '5E'], ['max', '5F']]
+const OPCODES: readonly (readonly [Operation, string])[] = [
+  ['add', '58'],
+  ['mul', '59'],
+  ['sub', '5C'],
+  ['min', '5D'],
+  ['div', '5E'],
+  ['max', '5F'],
+]
 
 function arithmetic(): InstructionDefinition[] {
   return OPCODES.flatMap(([operation, opcode]) => {

@@ -1,9 +1,24 @@
 // Floating-point comparisons (SDM vol. 1, 5.5.1.3, 5.6.1.4): CMPxx give masks, COMIxx and UCOMIxx set ZF, PF and CF.
 
 import type { InstructionDefinition, Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, select, simd } from '../instruction/emitter.ts'
-import { any, anyLane, BYTES, eachLane, FLOAT, frame, guarded, lane, laneDenormal, SHAPE, scalarDenormal, toFloat } from './float-frame.ts'
-import { type FormatName, relate } from './soft-float.ts'
+import { type Expr, type InstructionEmitter, i32, i64, select, simd } from '../instruction/emitter.ts'
+import {
+  any,
+  anyLane,
+  BYTES,
+  eachLane,
+  FLOAT,
+  frame,
+  guarded,
+  lane,
+  laneDenormal,
+  perFormat,
+  SHAPE,
+  scalarDenormal,
+  toFloat,
+} from './float-frame.ts'
+import { relate } from './soft-compare.ts'
+import type { FormatName } from './soft-float.ts'
 import { known, splat, sse, ZERO_VECTOR } from './vector.ts'
 
 // Predicates (SDM vol. 2, CMPPD, table 3-1): bits 0–1 EQ LT LE UNORD, bit 2 negates. LT and LE and their negations find quiet NaNs invalid.
@@ -22,7 +37,9 @@ function holds(relation: Expr, imm: Expr): Expr {
 
 const EXACT_PACKED = perFormat((format) =>
   frame(`sse.cmp.packed.${format}`, ['v128', 'v128', 'i32'], 'v128', (e, [a, b, imm], { helper }) =>
-    eachLane(e, format, (i) => holds(e.let(e.call(helper(relate[format]), lane(format, a, i), lane(format, b, i), signals(imm))), imm)),
+    eachLane(e, format, (i) =>
+      holds(e.let(e.call(helper(relate[format]), lane(format, a, i), lane(format, b, i), signals(imm))), imm),
+    ),
   ),
 )
 const EXACT_SCALAR = perFormat((format) =>
@@ -31,11 +48,10 @@ const EXACT_SCALAR = perFormat((format) =>
   ),
 )
 const EXACT_FLAGS = perFormat((format) =>
-  frame(`sse.comi.${format}`, ['i64', 'i64', 'i32'], 'i32', (e, [a, b, signaling], { helper }) => e.call(helper(relate[format]), a, b, signaling)),
+  frame(`sse.comi.${format}`, ['i64', 'i64', 'i32'], 'i32', (e, [a, b, signaling], { helper }) =>
+    e.call(helper(relate[format]), a, b, signaling),
+  ),
 )
-function perFormat<T>(make: (format: FormatName) => T): Readonly<Record<FormatName, T>> {
-  return { f32: make('f32'), f64: make('f64') }
-}
 
 /** The mask for lanes without NaNs. */
 function compareLanes(e: InstructionEmitter, format: FormatName, a: Expr, b: Expr, imm: Expr): Expr {
@@ -43,13 +59,20 @@ function compareLanes(e: InstructionEmitter, format: FormatName, a: Expr, b: Exp
   const constant = known(imm)
   if (constant !== undefined) {
     switch (constant & 7) {
-      case 0: return simd[`${shape}.eq`](a, b)
-      case 1: return simd[`${shape}.lt`](a, b)
-      case 2: return simd[`${shape}.le`](a, b)
-      case 4: return simd[`${shape}.ne`](a, b)
-      case 5: return simd[`${shape}.ge`](a, b)
-      case 6: return simd[`${shape}.gt`](a, b)
-      default: return constant & 4 ? splat(8, -1) : ZERO_VECTOR
+      case 0:
+        return simd[`${shape}.eq`](a, b)
+      case 1:
+        return simd[`${shape}.lt`](a, b)
+      case 2:
+        return simd[`${shape}.le`](a, b)
+      case 4:
+        return simd[`${shape}.ne`](a, b)
+      case 5:
+        return simd[`${shape}.ge`](a, b)
+      case 6:
+        return simd[`${shape}.gt`](a, b)
+      default:
+        return constant & 4 ? splat(8, -1) : ZERO_VECTOR
     }
   }
   const kind = e.let(i32.and(imm, i32.const(3)))
@@ -66,8 +89,16 @@ const comparePacked =
     const a = e.readVector(0)
     const imm = e.immediateByte()
     const shape = SHAPE[format]
-    const unusual = anyLane(simd[`${shape}.ne`](a, a), simd[`${shape}.ne`](b, b), laneDenormal(e, format, a), laneDenormal(e, format, b))
-    e.writeVector(0, guarded(e, 'v128', unusual, compareLanes(e, format, a, b, imm), () => e.helper(EXACT_PACKED[format], a, b, imm)))
+    const unusual = anyLane(
+      simd[`${shape}.ne`](a, a),
+      simd[`${shape}.ne`](b, b),
+      laneDenormal(e, format, a),
+      laneDenormal(e, format, b),
+    )
+    e.writeVector(
+      0,
+      guarded(e, 'v128', unusual, compareLanes(e, format, a, b, imm), () => e.helper(EXACT_PACKED[format], a, b, imm)),
+    )
   }
 
 /** i32: 0 greater, 1 less, 2 equal, for operands that are no NaNs. */
@@ -75,7 +106,10 @@ function relation(e: InstructionEmitter, format: FormatName, x: Expr, y: Expr): 
   return e.let(i32.or(FLOAT[format].lt(x, y), i32.shl(FLOAT[format].eq(x, y), i32.const(1))))
 }
 /** Both operands, as bits and as numbers, and whether a NaN or a denormal is among them. */
-function scalarOperands(e: InstructionEmitter, format: FormatName): { a: Expr; b: Expr; x: Expr; y: Expr; unusual: Expr } {
+function scalarOperands(
+  e: InstructionEmitter,
+  format: FormatName,
+): { a: Expr; b: Expr; x: Expr; y: Expr; unusual: Expr } {
   const b = e.readVectorLow(1, BYTES[format])
   const a = e.readVectorLow(0, BYTES[format])
   const x = e.let(toFloat(format, a))
@@ -90,7 +124,11 @@ const compareScalar =
     const { a, b, x, y, unusual } = scalarOperands(e, format)
     const imm = e.immediateByte()
     const fast = holds(relation(e, format, x, y), imm)
-    e.writeVectorLow(0, BYTES[format], guarded(e, 'i64', unusual, fast, () => e.helper(EXACT_SCALAR[format], a, b, imm)))
+    e.writeVectorLow(
+      0,
+      BYTES[format],
+      guarded(e, 'i64', unusual, fast, () => e.helper(EXACT_SCALAR[format], a, b, imm)),
+    )
   }
 
 const compareFlags =
@@ -98,7 +136,9 @@ const compareFlags =
   (e) => {
     const { a, b, x, y, unusual } = scalarOperands(e, format)
     const found = e.let(
-      guarded(e, 'i32', unusual, relation(e, format, x, y), () => e.helper(EXACT_FLAGS[format], a, b, i32.const(signaling ? 1 : 0))),
+      guarded(e, 'i32', unusual, relation(e, format, x, y), () =>
+        e.helper(EXACT_FLAGS[format], a, b, i32.const(signaling ? 1 : 0)),
+      ),
     )
     const unordered = e.let(i32.shr_u(found, i32.const(2)))
     e.flagsCarryZeroParity(

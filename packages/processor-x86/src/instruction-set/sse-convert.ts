@@ -2,23 +2,41 @@
 // Those from and to MMX registers are here too. And MXCSR itself.
 
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, f32, f64, i32, i64, type InstructionEmitter, select, simd, VECTOR } from '../instruction/emitter.ts'
+import { type Expr, f32, f64, type InstructionEmitter, i32, i64, select, simd, VECTOR } from '../instruction/emitter.ts'
 import { STATE } from '../state-layout.ts'
 import {
-  all, any, anyLane, BYTES, eachLane, exact, FLOAT, floatSplat, frame, guarded, inexactCounts, lane, laneDenormal, laneNotNormal, SHAPE, scalarDenormal,
-  toBits, toFloat, withLane,
+  all,
+  any,
+  anyLane,
+  BYTES,
+  eachLane,
+  exact,
+  FLOAT,
+  floatSplat,
+  frame,
+  guarded,
+  inexactCounts,
+  lane,
+  laneDenormal,
+  laneNotNormal,
+  perFormat,
+  SHAPE,
+  scalarDenormal,
+  toBits,
+  toFloat,
+  withLane,
 } from './float-frame.ts'
-import { FORMAT, type FormatName, fromInteger, narrow, toInteger, toIntegral, widen } from './soft-float.ts'
+import { fromInteger, narrow, toInteger, toIntegral, widen } from './soft-convert.ts'
+import { FORMAT, type FormatName } from './soft-float.ts'
 import { fromLow, known, low, sse, ZERO_VECTOR } from './vector.ts'
 
 const TRUNCATE = 3
 
-function perFormat<T>(make: (format: FormatName) => T): Readonly<Record<FormatName, T>> {
-  return { f32: make('f32'), f64: make('f64') }
-}
 /** i32: rounding mode of MXCSR. */
-const roundingMode = (e: InstructionEmitter): Expr => i32.and(i32.shr_u(e.stateI32(STATE.MXCSR), i32.const(13)), i32.const(3))
-const rounding = (e: InstructionEmitter, truncate: boolean): Expr => e.let(truncate ? i32.const(TRUNCATE) : roundingMode(e))
+const roundingMode = (e: InstructionEmitter): Expr =>
+  i32.and(i32.shr_u(e.stateI32(STATE.MXCSR), i32.const(13)), i32.const(3))
+const rounding = (e: InstructionEmitter, truncate: boolean): Expr =>
+  e.let(truncate ? i32.const(TRUNCATE) : roundingMode(e))
 
 // --- integer → floating-point
 
@@ -38,7 +56,9 @@ const fromGeneral =
     // exact up to as many bits as the significand has
     const limit = 2 ** (FORMAT[format].fraction + 1)
     const large = i64.gt_u(i64.add(value, i64.const(limit)), i64.const(2 * limit))
-    const result = guarded(e, 'i64', i32.and(large, inexactCounts(e)), fast, () => e.helper(EXACT_FROM_INTEGER[format], value))
+    const result = guarded(e, 'i64', i32.and(large, inexactCounts(e)), fast, () =>
+      e.helper(EXACT_FROM_INTEGER[format], value),
+    )
     e.writeVectorLow(0, BYTES[format], result)
   }
 
@@ -55,7 +75,9 @@ const convertDwordsToDoubles: Semantics = (e) => e.writeVector(0, simd['f64x2.co
 // --- floating-point → integer
 
 const EXACT_TO_INTEGER = perFormat((format) =>
-  frame(`sse.cvt2si.${format}`, ['i64', 'i32', 'i32'], 'i64', (e, [a, rc, wide], { helper }) => e.call(helper(toInteger[format]), a, rc, wide)),
+  frame(`sse.cvt2si.${format}`, ['i64', 'i32', 'i32'], 'i64', (e, [a, rc, wide], { helper }) =>
+    e.call(helper(toInteger[format]), a, rc, wide),
+  ),
 )
 /** CVTSS2SI, CVTSD2SI, CVTTSS2SI, CVTTSD2SI. */
 const toGeneral =
@@ -66,7 +88,9 @@ const toGeneral =
     const a = e.readVectorLow(1, BYTES[format])
     const x = e.let(toFloat(format, a))
     const whole = truncate ? x : e.let(F.nearest(x))
-    const integer = e.let(wide ? i64[`trunc_sat_${format}_s`](whole) : i64.extend_i32_u(i32[`trunc_sat_${format}_s`](whole)))
+    const integer = e.let(
+      wide ? i64[`trunc_sat_${format}_s`](whole) : i64.extend_i32_u(i32[`trunc_sat_${format}_s`](whole)),
+    )
     const back = wide ? F.convert_i64_s(integer) : F.convert_i32_s(i32.wrap_i64(integer))
     const outside = i32.eqz(F.lt(F.abs(whole), F.const(wide ? 2 ** 63 : 2 ** 31)))
     const unusual = i32.or(outside, i32.and(F.ne(back, x), inexactCounts(e)))
@@ -81,7 +105,10 @@ const EXACT_TO_DWORDS = perFormat((format) =>
     const result = e.local('v128')
     e.set(result, ZERO_VECTOR)
     for (let i = 0; i < 16 / BYTES[format]; i++) {
-      e.set(result, withLane('f32', e.get(result), i, e.call(helper(toInteger[format]), lane(format, a, i), rc, i32.const(0))))
+      e.set(
+        result,
+        withLane('f32', e.get(result), i, e.call(helper(toInteger[format]), lane(format, a, i), rc, i32.const(0))),
+      )
     }
     return e.get(result)
   }),
@@ -110,7 +137,10 @@ const narrowScalar: Semantics = (e) => {
   const a = e.readVectorLow(1, 8)
   const value = e.let(f32.demote_f64(f64.reinterpret_i64(a)))
   const magnitude = e.let(f32.abs(value))
-  const normal = all(f32.gt(magnitude, f32.const(FORMAT.f32.leastNormal)), f32.lt(magnitude, f32.const(Number.POSITIVE_INFINITY)))
+  const normal = all(
+    f32.gt(magnitude, f32.const(FORMAT.f32.leastNormal)),
+    f32.lt(magnitude, f32.const(Number.POSITIVE_INFINITY)),
+  )
   e.writeVectorLow(
     0,
     4,
@@ -121,7 +151,11 @@ const widenScalar: Semantics = (e) => {
   const a = e.readVectorLow(1, 4)
   const x = e.let(toFloat('f32', a))
   const unusual = any(f32.ne(x, x), scalarDenormal('f32', a))
-  e.writeVectorLow(0, 8, guarded(e, 'i64', unusual, toBits('f64', f64.promote_f32(x)), () => e.helper(EXACT_WIDEN, a)))
+  e.writeVectorLow(
+    0,
+    8,
+    guarded(e, 'i64', unusual, toBits('f64', f64.promote_f32(x)), () => e.helper(EXACT_WIDEN, a)),
+  )
 }
 const EXACT_NARROW_PACKED = frame('sse.cvtpd2ps', ['v128'], 'v128', (e, [a], { helper }) => {
   const result = e.local('v128')
@@ -137,18 +171,26 @@ const narrowPacked: Semantics = (e) => {
   const value = e.let(simd['f32x4.demote_f64x2_zero'](a))
   const low2 = simd['i64x2.extract_lane'](laneNotNormal(e, 'f32', value), 0)
   const unusual = any(inexactCounts(e), i64.ne(low2, i64.const(0)))
-  e.writeVector(0, guarded(e, 'v128', unusual, value, () => e.helper(EXACT_NARROW_PACKED, a)))
+  e.writeVector(
+    0,
+    guarded(e, 'v128', unusual, value, () => e.helper(EXACT_NARROW_PACKED, a)),
+  )
 }
 const widenPacked: Semantics = (e) => {
   const a = e.let(fromLow(e.readVectorLow(1, 8)))
   const unusual = anyLane(simd['f32x4.ne'](a, a), laneDenormal(e, 'f32', a))
-  e.writeVector(0, guarded(e, 'v128', unusual, simd['f64x2.promote_low_f32x4'](a), () => e.helper(EXACT_WIDEN_PACKED, a)))
+  e.writeVector(
+    0,
+    guarded(e, 'v128', unusual, simd['f64x2.promote_low_f32x4'](a), () => e.helper(EXACT_WIDEN_PACKED, a)),
+  )
 }
 
 // --- rounding: bit 2 of the immediate takes the mode from MXCSR, bit 3 keeps PE quiet
 
 const EXACT_ROUND_SCALAR = perFormat((format) =>
-  frame(`sse.round.scalar.${format}`, ['i64', 'i32', 'i32'], 'i64', (e, [a, rc, quiet], { helper }) => e.call(helper(toIntegral[format]), a, rc, quiet)),
+  frame(`sse.round.scalar.${format}`, ['i64', 'i32', 'i32'], 'i64', (e, [a, rc, quiet], { helper }) =>
+    e.call(helper(toIntegral[format]), a, rc, quiet),
+  ),
 )
 const EXACT_ROUND_PACKED = perFormat((format) =>
   frame(`sse.round.packed.${format}`, ['v128', 'i32', 'i32'], 'v128', (e, [a, rc, quiet], { helper }) =>
@@ -158,7 +200,11 @@ const EXACT_ROUND_PACKED = perFormat((format) =>
 function roundingControl(e: InstructionEmitter): { rc: Expr; quiet: Expr } {
   const imm = e.immediateByte()
   const constant = known(imm)
-  if (constant !== undefined) return { rc: constant & 4 ? e.let(roundingMode(e)) : i32.const(constant & 3), quiet: i32.const((constant >> 3) & 1) }
+  if (constant !== undefined)
+    return {
+      rc: constant & 4 ? e.let(roundingMode(e)) : i32.const(constant & 3),
+      quiet: i32.const((constant >> 3) & 1),
+    }
   const rc = e.let(select(i32.and(imm, i32.const(4)), roundingMode(e), i32.and(imm, i32.const(3))))
   return { rc, quiet: e.let(i32.and(i32.shr_u(imm, i32.const(3)), i32.const(1))) }
 }

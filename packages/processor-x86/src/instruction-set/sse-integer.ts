@@ -2,9 +2,22 @@
 // registers are one row of PACKED_INTEGER, from which mmx.ts takes the MMX forms.
 
 import type { InstructionDefinition, Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, select, simd, v128 } from '../instruction/emitter.ts'
-import { helperFunction, type HelperFunction } from '../instruction/helper.ts'
-import { binary, bytesOf, emitted, type EmittedBinary, IOTA, known, shuffle, splat, sse, unary, type VectorBinary, ZERO_VECTOR } from './vector.ts'
+import { type Expr, type InstructionEmitter, i32, i64, select, simd, v128 } from '../instruction/emitter.ts'
+import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
+import {
+  binary,
+  bytesOf,
+  type EmittedBinary,
+  emitted,
+  IOTA,
+  known,
+  shuffle,
+  splat,
+  sse,
+  unary,
+  type VectorBinary,
+  ZERO_VECTOR,
+} from './vector.ts'
 
 /** A lane-wise operation: each 64-bit half of the result depends on the same halves of the operands only. */
 export interface PackedInteger {
@@ -17,18 +30,32 @@ const plain =
   (f: VectorBinary): EmittedBinary =>
   (_, a, b) =>
     f(a, b)
-const row = (mnemonic: string, opcode: string, operation: EmittedBinary): PackedInteger => ({ mnemonic, opcode, operation })
-const op = (mnemonic: string, opcode: string, name: BinaryName): PackedInteger => row(mnemonic, opcode, plain(simd[name]))
+const row = (mnemonic: string, opcode: string, operation: EmittedBinary): PackedInteger => ({
+  mnemonic,
+  opcode,
+  operation,
+})
+const op = (mnemonic: string, opcode: string, name: BinaryName): PackedInteger =>
+  row(mnemonic, opcode, plain(simd[name]))
 
 type BinaryName = {
-  [K in keyof typeof simd]: (typeof simd)[K] extends (a: Expr, b: Expr) => Expr ? ((a: Expr, b: Expr) => Expr) extends (typeof simd)[K] ? K : never : never
+  [K in keyof typeof simd]: (typeof simd)[K] extends (a: Expr, b: Expr) => Expr
+    ? ((a: Expr, b: Expr) => Expr) extends (typeof simd)[K]
+      ? K
+      : never
+    : never
 }[keyof typeof simd]
 
 /** The upper halves of 16-bit products. */
 const multiplyHigh =
   (sign: 's' | 'u'): EmittedBinary =>
   (_, a, b) =>
-    shuffle(2, simd[`i32x4.extmul_low_i16x8_${sign}`](a, b), simd[`i32x4.extmul_high_i16x8_${sign}`](a, b), [1, 3, 5, 7, 9, 11, 13, 15])
+    shuffle(
+      2,
+      simd[`i32x4.extmul_low_i16x8_${sign}`](a, b),
+      simd[`i32x4.extmul_high_i16x8_${sign}`](a, b),
+      [1, 3, 5, 7, 9, 11, 13, 15],
+    )
 
 /** 64-bit products of the even dwords. */
 const multiplyEven =
@@ -41,14 +68,19 @@ export const absoluteDifference: VectorBinary = (a, b) =>
 
 /** PSADBW: sums of absolute differences in each quadword. */
 const sumOfDifferences: EmittedBinary = (e, a, b) => {
-  const sums = e.let(simd['i32x4.extadd_pairwise_i16x8_u'](simd['i16x8.extadd_pairwise_i8x16_u'](absoluteDifference(a, b))))
+  const sums = e.let(
+    simd['i32x4.extadd_pairwise_i16x8_u'](simd['i16x8.extadd_pairwise_i8x16_u'](absoluteDifference(a, b))),
+  )
   return simd['v128.and'](simd['i64x2.add'](sums, simd['i64x2.shr_u'](sums, i32.const(32))), splat(8, 0xffffffffn))
 }
 
 /** PMADDUBSW: unsigned bytes of the first times signed bytes of the second. Each product fits 16 bits. */
 const multiplyAddUnsigned: EmittedBinary = (_, a, b) => {
   const eight = i32.const(8)
-  const even = simd['i16x8.mul'](simd['v128.and'](a, splat(2, 0xff)), simd['i16x8.shr_s'](simd['i16x8.shl'](b, eight), eight))
+  const even = simd['i16x8.mul'](
+    simd['v128.and'](a, splat(2, 0xff)),
+    simd['i16x8.shr_s'](simd['i16x8.shl'](b, eight), eight),
+  )
   const odd = simd['i16x8.mul'](simd['i16x8.shr_u'](a, eight), simd['i16x8.shr_s'](b, eight))
   return simd['i16x8.add_sat_s'](even, odd)
 }
@@ -103,7 +135,11 @@ export const PACKED_INTEGER: readonly PackedInteger[] = [
   op('PCMPGTW', '0F 65', 'i16x8.gt_s'),
   op('PCMPGTD', '0F 66', 'i32x4.gt_s'),
   op('PAND', '0F DB', 'v128.and'),
-  row('PANDN', '0F DF', plain((a, b) => simd['v128.andnot'](b, a))),
+  row(
+    'PANDN',
+    '0F DF',
+    plain((a, b) => simd['v128.andnot'](b, a)),
+  ),
   op('POR', '0F EB', 'v128.or'),
   op('PXOR', '0F EF', 'v128.xor'),
   op('PMULLW', '0F D5', 'i16x8.mul'),
@@ -125,8 +161,14 @@ export const PACKED_INTEGER: readonly PackedInteger[] = [
 // --- horizontal additions: even lanes and odd lanes of both operands, one after the other
 
 const EVEN_ODD = {
-  2: [[0, 2, 4, 6, 8, 10, 12, 14], [1, 3, 5, 7, 9, 11, 13, 15]],
-  4: [[0, 2, 4, 6], [1, 3, 5, 7]],
+  2: [
+    [0, 2, 4, 6, 8, 10, 12, 14],
+    [1, 3, 5, 7, 9, 11, 13, 15],
+  ],
+  4: [
+    [0, 2, 4, 6],
+    [1, 3, 5, 7],
+  ],
 } as const
 
 /** `f(even lanes, odd lanes)` of the concatenation. */
@@ -136,7 +178,11 @@ export const horizontal =
     f(shuffle(bytes, a, b, EVEN_ODD[bytes][0]), shuffle(bytes, a, b, EVEN_ODD[bytes][1]))
 
 /** Horizontal operations by the concatenation of their operands. */
-export const HORIZONTAL_INTEGER: readonly { readonly mnemonic: string; readonly opcode: string; readonly operation: VectorBinary }[] = [
+export const HORIZONTAL_INTEGER: readonly {
+  readonly mnemonic: string
+  readonly opcode: string
+  readonly operation: VectorBinary
+}[] = [
   { mnemonic: 'PHADDW', opcode: '0F 38 01', operation: horizontal(2, simd['i16x8.add']) },
   { mnemonic: 'PHADDD', opcode: '0F 38 02', operation: horizontal(4, simd['i32x4.add']) },
   { mnemonic: 'PHADDSW', opcode: '0F 38 03', operation: horizontal(2, simd['i16x8.add_sat_s']) },
@@ -207,7 +253,12 @@ const shiftBytes =
     if (constant !== undefined) {
       const n = Math.min(constant, 16)
       const from = left ? 16 - n : n
-      e.writeVector(0, left ? v128.shuffle(ZERO_VECTOR, a, bytesOf(1, sequence(from))) : v128.shuffle(a, ZERO_VECTOR, bytesOf(1, sequence(from))))
+      e.writeVector(
+        0,
+        left
+          ? v128.shuffle(ZERO_VECTOR, a, bytesOf(1, sequence(from)))
+          : v128.shuffle(a, ZERO_VECTOR, bytesOf(1, sequence(from))),
+      )
       return
     }
     const count = simd['i8x16.splat'](select(i32.lt_u(imm, i32.const(16)), imm, i32.const(16)))
@@ -245,18 +296,36 @@ const horizontalMinimum: Semantics = (e) =>
   e.writeVector(0, simd['i64x2.replace_lane'](ZERO_VECTOR, 0, e.helper(minimumPosition, e.readVector(1))))
 
 /** MPSADBW: eight sums of four absolute differences, of a sliding part of the first with one dword of the second. */
-const slidingDifferences: HelperFunction = helperFunction('sse.mpsadbw', ['v128', 'v128', 'i32'], 'v128', (e, [a, b, imm]) => {
-  // Bytes 0–10 of `window` are what is compared, `block` is four times the dword.
-  const bit = (n: number): Expr => i32.and(i32.shr_u(imm, i32.const(n)), i32.const(1))
-  const window = e.let(simd['i8x16.swizzle'](a, simd['i8x16.add'](IOTA, simd['i8x16.splat'](i32.shl(bit(2), i32.const(2))))))
-  const select4 = i32.shl(i32.and(imm, i32.const(3)), i32.const(2))
-  const block = e.let(simd['i8x16.swizzle'](b, simd['i8x16.add'](v128.const([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]), simd['i8x16.splat'](select4))))
-  const four = (from: number): Expr => {
-    const parts = v128.shuffle(window, window, [0, 1, 2, 3].flatMap((i) => bytesOf(1, [from + i, from + i + 1, from + i + 2, from + i + 3])))
-    return simd['i32x4.extadd_pairwise_i16x8_u'](simd['i16x8.extadd_pairwise_i8x16_u'](absoluteDifference(e.let(parts), block)))
-  }
-  e.return(simd['i16x8.narrow_i32x4_u'](four(0), four(4)))
-})
+const slidingDifferences: HelperFunction = helperFunction(
+  'sse.mpsadbw',
+  ['v128', 'v128', 'i32'],
+  'v128',
+  (e, [a, b, imm]) => {
+    // Bytes 0–10 of `window` are what is compared, `block` is four times the dword.
+    const bit = (n: number): Expr => i32.and(i32.shr_u(imm, i32.const(n)), i32.const(1))
+    const window = e.let(
+      simd['i8x16.swizzle'](a, simd['i8x16.add'](IOTA, simd['i8x16.splat'](i32.shl(bit(2), i32.const(2))))),
+    )
+    const select4 = i32.shl(i32.and(imm, i32.const(3)), i32.const(2))
+    const block = e.let(
+      simd['i8x16.swizzle'](
+        b,
+        simd['i8x16.add'](v128.const([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]), simd['i8x16.splat'](select4)),
+      ),
+    )
+    const four = (from: number): Expr => {
+      const parts = v128.shuffle(
+        window,
+        window,
+        [0, 1, 2, 3].flatMap((i) => bytesOf(1, [from + i, from + i + 1, from + i + 2, from + i + 3])),
+      )
+      return simd['i32x4.extadd_pairwise_i16x8_u'](
+        simd['i16x8.extadd_pairwise_i8x16_u'](absoluteDifference(e.let(parts), block)),
+      )
+    }
+    e.return(simd['i16x8.narrow_i32x4_u'](four(0), four(4)))
+  },
+)
 const multipleDifferences: Semantics = (e) => {
   const b = e.readVector(1)
   e.writeVector(0, e.helper(slidingDifferences, e.readVector(0), b, e.immediateByte()))
@@ -282,8 +351,12 @@ const extend = (sign: 's' | 'u'): InstructionDefinition[] =>
   )
 
 export const SSE_INTEGER: readonly InstructionDefinition[] = [
-  ...PACKED_INTEGER.map(({ mnemonic, opcode, operation }) => sse(mnemonic, `66 ${opcode} /r`, 'Vx Wx', emitted(operation))),
-  ...HORIZONTAL_INTEGER.map(({ mnemonic, opcode, operation }) => sse(mnemonic, `66 ${opcode} /r`, 'Vx Wx', binary(operation))),
+  ...PACKED_INTEGER.map(({ mnemonic, opcode, operation }) =>
+    sse(mnemonic, `66 ${opcode} /r`, 'Vx Wx', emitted(operation)),
+  ),
+  ...HORIZONTAL_INTEGER.map(({ mnemonic, opcode, operation }) =>
+    sse(mnemonic, `66 ${opcode} /r`, 'Vx Wx', binary(operation)),
+  ),
   ...PACKED_SHIFT.map((shift) => sse(shift.mnemonic, `66 ${shift.opcode} /r`, 'Vx Wx', shiftByOperand(shift))),
   ...PACKED_SHIFT.map((shift) => sse(shift.mnemonic, `66 ${shift.group} ib`, 'Ux Ib', shiftByImmediate(shift))),
   sse('PSRLDQ', '66 0F 73 /3 ib', 'Ux Ib', shiftBytes(false)),

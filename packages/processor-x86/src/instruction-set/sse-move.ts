@@ -2,7 +2,7 @@
 // which are ordinary stores here.
 
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i64, type InstructionEmitter, simd, v128 } from '../instruction/emitter.ts'
+import { type Expr, type InstructionEmitter, i64, simd, v128 } from '../instruction/emitter.ts'
 import { GPR } from '../state-layout.ts'
 import { fromLow, shuffle, sse, unary, ZERO_VECTOR } from './vector.ts'
 
@@ -101,8 +101,18 @@ export const SSE_MOVE: readonly InstructionDefinition[] = [
   sse('MOVHPS', 'NP 0F 17 /r', 'Mq Vdq', storeHigh),
   sse('MOVHPD', '66 0F 16 /r', 'Vdq Mq', loadHigh),
   sse('MOVHPD', '66 0F 17 /r', 'Mq Vdq', storeHigh),
-  sse('MOVSLDUP', 'F3 0F 12 /r', 'Vps Wps', unary((a) => shuffle(4, a, a, [0, 0, 2, 2]))),
-  sse('MOVSHDUP', 'F3 0F 16 /r', 'Vps Wps', unary((a) => shuffle(4, a, a, [1, 1, 3, 3]))),
+  sse(
+    'MOVSLDUP',
+    'F3 0F 12 /r',
+    'Vps Wps',
+    unary((a) => shuffle(4, a, a, [0, 0, 2, 2])),
+  ),
+  sse(
+    'MOVSHDUP',
+    'F3 0F 16 /r',
+    'Vps Wps',
+    unary((a) => shuffle(4, a, a, [1, 1, 3, 3])),
+  ),
   sse('MOVDDUP', 'F2 0F 12 /r', 'Vpd Wq', duplicateQuadword),
 
   sse('MOVMSKPS', 'NP 0F 50 /r', 'Gd Ups', signs('i32x4')),

@@ -1,8 +1,21 @@
 // Rearrangement of XMM registers (SDM vol. 1, 5.5.1.4, 5.6.1.5, 5.6.3, 5.8.6, 5.10): shuffles, interleaving, narrowing, blends, insertion, extraction.
 
 import type { InstructionDefinition, Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, select, simd, v128 } from '../instruction/emitter.ts'
-import { binary, bytesOf, dwordSelector, fields, immediateMask, IOTA, known, lanes, shuffle, splat, sse, ZERO_VECTOR } from './vector.ts'
+import { type Expr, type InstructionEmitter, i32, i64, select, simd, v128 } from '../instruction/emitter.ts'
+import {
+  binary,
+  bytesOf,
+  dwordSelector,
+  fields,
+  IOTA,
+  immediateMask,
+  known,
+  lanes,
+  shuffle,
+  splat,
+  sse,
+  ZERO_VECTOR,
+} from './vector.ts'
 
 // --- shuffles by an immediate
 
@@ -11,7 +24,10 @@ const shuffleDwords: Semantics = (e) => {
   const a = e.readVector(1)
   const imm = e.immediateByte()
   const constant = known(imm)
-  e.writeVector(0, constant === undefined ? simd['i8x16.swizzle'](a, dwordSelector(imm)) : shuffle(4, a, a, fields(constant)))
+  e.writeVector(
+    0,
+    constant === undefined ? simd['i8x16.swizzle'](a, dwordSelector(imm)) : shuffle(4, a, a, fields(constant)),
+  )
 }
 
 /** PSHUFLW, PSHUFHW: one half of a register, the other stays. */
@@ -61,15 +77,28 @@ const shuffleDoubles: Semantics = (e) => {
 
 /** PALIGNR: sixteen bytes out of destination:source, from byte `imm` of the source on. Shared with the MMX form, which has bytes 8–15 of both clear. */
 export function alignRight(e: InstructionEmitter, a: Expr, b: Expr, imm: Expr): Expr {
-  const start = e.let(simd['i8x16.add'](IOTA, simd['i8x16.splat'](select(i32.lt_u(imm, i32.const(32)), imm, i32.const(32)))))
-  return simd['v128.or'](simd['i8x16.swizzle'](b, start), simd['i8x16.swizzle'](a, simd['i8x16.sub'](start, splat(1, 16))))
+  const start = e.let(
+    simd['i8x16.add'](IOTA, simd['i8x16.splat'](select(i32.lt_u(imm, i32.const(32)), imm, i32.const(32)))),
+  )
+  return simd['v128.or'](
+    simd['i8x16.swizzle'](b, start),
+    simd['i8x16.swizzle'](a, simd['i8x16.sub'](start, splat(1, 16))),
+  )
 }
 const align: Semantics = (e) => {
   const b = e.readVector(1)
   const a = e.readVector(0)
   const imm = e.immediateByte()
   const constant = known(imm)
-  if (constant !== undefined && constant <= 16) e.writeVector(0, v128.shuffle(b, a, Array.from({ length: 16 }, (_, i) => i + constant)))
+  if (constant !== undefined && constant <= 16)
+    e.writeVector(
+      0,
+      v128.shuffle(
+        b,
+        a,
+        Array.from({ length: 16 }, (_, i) => i + constant),
+      ),
+    )
   else e.writeVector(0, alignRight(e, a, b, imm))
 }
 
@@ -114,7 +143,11 @@ function laneMask(bytes: 1 | 2 | 4 | 8, index: Expr): Expr {
 function splatInteger(bytes: 1 | 2 | 4 | 8, value: Expr): Expr {
   if (bytes === 8) return simd['i64x2.splat'](value)
   const narrow = i32.wrap_i64(value)
-  return bytes === 4 ? simd['i32x4.splat'](narrow) : bytes === 2 ? simd['i16x8.splat'](narrow) : simd['i8x16.splat'](narrow)
+  return bytes === 4
+    ? simd['i32x4.splat'](narrow)
+    : bytes === 2
+      ? simd['i16x8.splat'](narrow)
+      : simd['i8x16.splat'](narrow)
 }
 function laneIndex(e: InstructionEmitter, bytes: number): Expr {
   return e.let(i32.and(e.immediateByte(), i32.const(16 / bytes - 1)))
@@ -150,9 +183,23 @@ const insertSingle: Semantics = (e) => {
 
 // --- interleaving
 
-const INTERLEAVE_LOW = { 1: [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23], 2: [0, 8, 1, 9, 2, 10, 3, 11], 4: [0, 4, 1, 5], 8: [0, 2] } as const
+const INTERLEAVE_LOW = {
+  1: [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23],
+  2: [0, 8, 1, 9, 2, 10, 3, 11],
+  4: [0, 4, 1, 5],
+  8: [0, 2],
+} as const
 const interleave = (bytes: 1 | 2 | 4 | 8, high: boolean): Semantics =>
-  binary((a, b) => v128.shuffle(a, b, bytesOf(bytes, INTERLEAVE_LOW[bytes].map((i) => i + (high ? 8 / bytes : 0)))))
+  binary((a, b) =>
+    v128.shuffle(
+      a,
+      b,
+      bytesOf(
+        bytes,
+        INTERLEAVE_LOW[bytes].map((i) => i + (high ? 8 / bytes : 0)),
+      ),
+    ),
+  )
 
 export const SSE_SHUFFLE: readonly InstructionDefinition[] = [
   sse('PUNPCKLBW', '66 0F 60 /r', 'Vx Wx', interleave(1, false)),

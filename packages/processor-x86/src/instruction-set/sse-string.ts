@@ -1,7 +1,7 @@
 // String comparison of SSE4.2 (SDM vol. 2, 4.1): PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM. One helper makes IntRes2 of two vectors and their lengths.
 
 import type { InstructionDefinition, Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, select, simd, v128 } from '../instruction/emitter.ts'
+import { type Expr, type InstructionEmitter, i32, i64, select, simd, v128 } from '../instruction/emitter.ts'
 import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
 import { GPR } from '../state-layout.ts'
 import type { FunctionEmitter } from '../wasm/function-emitter.ts'
@@ -36,94 +36,117 @@ const implicitLength: HelperFunction = helperFunction('pcmpstr.length', ['v128',
 })
 
 /** (first, second, their lengths, immediate) → IntRes2. */
-const compareStrings: HelperFunction = helperFunction('pcmpstr.compare', ['v128', 'v128', 'i32', 'i32', 'i32'], 'i32', (e, [a, b, lengthA, lengthB, imm]) => {
-  const count = e.let(elements(imm))
-  const all = e.let(lowBits(count))
-  const validA = e.let(lowBits(lengthA))
-  const validB = e.let(lowBits(lengthB))
-  const words = e.let(i32.and(imm, c(WORDS)))
-  const signed = e.let(i32.and(imm, c(SIGNED)))
-  const kind = e.let(i32.and(i32.shr_u(imm, c(2)), c(3)))
-  const result = e.local('i32')
+const compareStrings: HelperFunction = helperFunction(
+  'pcmpstr.compare',
+  ['v128', 'v128', 'i32', 'i32', 'i32'],
+  'i32',
+  (e, [a, b, lengthA, lengthB, imm]) => {
+    const count = e.let(elements(imm))
+    const all = e.let(lowBits(count))
+    const validA = e.let(lowBits(lengthA))
+    const validB = e.let(lowBits(lengthB))
+    const words = e.let(i32.and(imm, c(WORDS)))
+    const signed = e.let(i32.and(imm, c(SIGNED)))
+    const kind = e.let(i32.and(i32.shr_u(imm, c(2)), c(3)))
+    const result = e.local('i32')
 
-  /** i32: bits of the elements of the second that compare with `x`. */
-  const bits = (byte: () => Expr, word: () => Expr): Expr => e.choose(words, () => simd['i16x8.bitmask'](word()), () => simd['i8x16.bitmask'](byte()), 'i32')
-  const equalTo = (x: Expr): Expr => bits(() => simd['i8x16.eq'](b, x), () => simd['i16x8.eq'](b, x))
-  const ordered = (x: Expr, relation: 'ge' | 'le'): Expr =>
-    bits(
-      () => select(signed, simd[`i8x16.${relation}_s`](b, x), simd[`i8x16.${relation}_u`](b, x)),
-      () => select(signed, simd[`i16x8.${relation}_s`](b, x), simd[`i16x8.${relation}_u`](b, x)),
-    )
-  /** Element `index` of the first everywhere. */
-  const repeated = (index: Expr): Expr => {
-    const first = simd['i8x16.splat'](i32.shl(index, words))
-    const pattern = select(words, lanes(1, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]), ZERO_VECTOR)
-    return e.let(simd['i8x16.swizzle'](a, simd['i8x16.add'](first, pattern)))
-  }
-  const index = e.local('i32')
-  /** For the elements 0, `step`, … of the first. */
-  const each = (step: number, body: (at: Expr) => void): void => {
-    e.set(index, c(0))
+    /** i32: bits of the elements of the second that compare with `x`. */
+    const bits = (byte: () => Expr, word: () => Expr): Expr =>
+      e.choose(
+        words,
+        () => simd['i16x8.bitmask'](word()),
+        () => simd['i8x16.bitmask'](byte()),
+        'i32',
+      )
+    const equalTo = (x: Expr): Expr =>
+      bits(
+        () => simd['i8x16.eq'](b, x),
+        () => simd['i16x8.eq'](b, x),
+      )
+    const ordered = (x: Expr, relation: 'ge' | 'le'): Expr =>
+      bits(
+        () => select(signed, simd[`i8x16.${relation}_s`](b, x), simd[`i8x16.${relation}_u`](b, x)),
+        () => select(signed, simd[`i16x8.${relation}_s`](b, x), simd[`i16x8.${relation}_u`](b, x)),
+      )
+    /** Element `index` of the first everywhere. */
+    const repeated = (index: Expr): Expr => {
+      const first = simd['i8x16.splat'](i32.shl(index, words))
+      const pattern = select(words, lanes(1, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]), ZERO_VECTOR)
+      return e.let(simd['i8x16.swizzle'](a, simd['i8x16.add'](first, pattern)))
+    }
+    const index = e.local('i32')
+    /** For the elements 0, `step`, … of the first. */
+    const each = (step: number, body: (at: Expr) => void): void => {
+      e.set(index, c(0))
+      e.block((done) => {
+        e.loop((again) => {
+          e.if(i32.ge_s(i32.add(e.get(index), c(step - 1)), lengthA), () => e.br(done))
+          body(e.get(index))
+          e.set(index, i32.add(e.get(index), c(step)))
+          e.br(again)
+        })
+      })
+    }
+
+    e.set(result, c(0))
     e.block((done) => {
-      e.loop((again) => {
-        e.if(i32.ge_s(i32.add(e.get(index), c(step - 1)), lengthA), () => e.br(done))
-        body(e.get(index))
-        e.set(index, i32.add(e.get(index), c(step)))
-        e.br(again)
+      e.if(i32.eq(kind, c(EQUAL_EACH)), () => {
+        const equal = e.let(equalTo(a))
+        const neither = i32.and(i32.xor(i32.or(validA, validB), c(-1)), all)
+        e.set(result, i32.or(i32.and(equal, i32.and(validA, validB)), neither))
+        e.br(done)
       })
-    })
-  }
-
-  e.set(result, c(0))
-  e.block((done) => {
-    e.if(i32.eq(kind, c(EQUAL_EACH)), () => {
-      const equal = e.let(equalTo(a))
-      const neither = i32.and(i32.xor(i32.or(validA, validB), c(-1)), all)
-      e.set(result, i32.or(i32.and(equal, i32.and(validA, validB)), neither))
-      e.br(done)
-    })
-    e.if(i32.eq(kind, c(EQUAL_ORDERED)), () => {
-      e.set(result, all)
+      e.if(i32.eq(kind, c(EQUAL_ORDERED)), () => {
+        e.set(result, all)
+        each(1, (at) => {
+          const found = e.let(i32.and(equalTo(repeated(at)), validB))
+          // places so near the end that the first goes on behind it are not decided by this element
+          const beyond = i32.and(all, i32.xor(i32.shr_u(all, at), c(-1)))
+          e.set(result, i32.and(e.get(result), i32.or(i32.shr_u(found, at), beyond)))
+        })
+        e.br(done)
+      })
+      e.if(i32.eq(kind, c(RANGES)), () => {
+        each(2, (at) => {
+          const least = ordered(repeated(at), 'ge')
+          const most = ordered(repeated(i32.add(at, c(1))), 'le')
+          e.set(result, i32.or(e.get(result), i32.and(least, most)))
+        })
+        e.set(result, i32.and(e.get(result), validB))
+        e.br(done)
+      })
       each(1, (at) => {
-        const found = e.let(i32.and(equalTo(repeated(at)), validB))
-        // places so near the end that the first goes on behind it are not decided by this element
-        const beyond = i32.and(all, i32.xor(i32.shr_u(all, at), c(-1)))
-        e.set(result, i32.and(e.get(result), i32.or(i32.shr_u(found, at), beyond)))
-      })
-      e.br(done)
-    })
-    e.if(i32.eq(kind, c(RANGES)), () => {
-      each(2, (at) => {
-        const least = ordered(repeated(at), 'ge')
-        const most = ordered(repeated(i32.add(at, c(1))), 'le')
-        e.set(result, i32.or(e.get(result), i32.and(least, most)))
+        const found = e.let(equalTo(repeated(at)))
+        e.set(result, i32.or(e.get(result), found))
       })
       e.set(result, i32.and(e.get(result), validB))
-      e.br(done)
     })
-    each(1, (at) => {
-      const found = e.let(equalTo(repeated(at)))
-      e.set(result, i32.or(e.get(result), found))
-    })
-    e.set(result, i32.and(e.get(result), validB))
-  })
-  e.if(i32.and(imm, c(NEGATE)), () =>
-    e.set(result, i32.xor(e.get(result), select(i32.and(imm, c(NEGATE_VALID)), validB, all))),
-  )
-  e.return(e.get(result))
-})
+    e.if(i32.and(imm, c(NEGATE)), () =>
+      e.set(result, i32.xor(e.get(result), select(i32.and(imm, c(NEGATE_VALID)), validB, all))),
+    )
+    e.return(e.get(result))
+  },
+)
 
 /** (IntRes2, immediate) → the mask for XMM0. */
-const makeMask: HelperFunction = helperFunction('pcmpstr.mask', ['i32', 'i32'], 'v128', (e: FunctionEmitter, [result, imm]) => {
-  e.if(i32.eqz(i32.and(imm, c(LAST))), () => e.return(fromLow(i64.extend_i32_u(result))))
-  e.if(i32.and(imm, c(WORDS)), () => {
-    const bit = lanes(2, [1, 2, 4, 8, 16, 32, 64, 128])
-    e.return(simd['i16x8.eq'](simd['v128.and'](simd['i16x8.splat'](result), bit), bit))
-  })
-  const bit = lanes(1, [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128])
-  const spread = simd['i8x16.swizzle'](simd['i32x4.splat'](result), v128.const([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]))
-  e.return(simd['i8x16.eq'](simd['v128.and'](spread, bit), bit))
-})
+const makeMask: HelperFunction = helperFunction(
+  'pcmpstr.mask',
+  ['i32', 'i32'],
+  'v128',
+  (e: FunctionEmitter, [result, imm]) => {
+    e.if(i32.eqz(i32.and(imm, c(LAST))), () => e.return(fromLow(i64.extend_i32_u(result))))
+    e.if(i32.and(imm, c(WORDS)), () => {
+      const bit = lanes(2, [1, 2, 4, 8, 16, 32, 64, 128])
+      e.return(simd['i16x8.eq'](simd['v128.and'](simd['i16x8.splat'](result), bit), bit))
+    })
+    const bit = lanes(1, [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128])
+    const spread = simd['i8x16.swizzle'](
+      simd['i32x4.splat'](result),
+      v128.const([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]),
+    )
+    e.return(simd['i8x16.eq'](simd['v128.and'](spread, bit), bit))
+  },
+)
 
 /** i32: the length in a general register: its magnitude, at most the number of elements. */
 function explicitLength(e: InstructionEmitter, register: number, imm: Expr): Expr {

@@ -1,7 +1,12 @@
 // What the vector instruction families share: constants, lane patterns, and the usual shapes of semantics (destination = f(destination, source)).
 
-import { type InstructionDefinition, type InstructionOptions, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, simd, v128 } from '../instruction/emitter.ts'
+import {
+  type InstructionDefinition,
+  type InstructionOptions,
+  instruction,
+  type Semantics,
+} from '../instruction/definition.ts'
+import { type Expr, type InstructionEmitter, i32, i64, simd, v128 } from '../instruction/emitter.ts'
 
 export type VectorUnary = (a: Expr) => Expr
 export type VectorBinary = (a: Expr, b: Expr) => Expr
@@ -59,7 +64,11 @@ export function immediateMask(bytes: 2 | 4 | 8, imm: Expr, firstBit = 0): Expr {
   const count = 16 / bytes
   const bits = Array.from({ length: count }, (_, i) => 1 << (i + firstBit))
   const constant = known(imm)
-  if (constant !== undefined) return lanes(bytes, bits.map((bit) => (constant & bit ? -1 : 0)))
+  if (constant !== undefined)
+    return lanes(
+      bytes,
+      bits.map((bit) => (constant & bit ? -1 : 0)),
+    )
   const pattern = lanes(bytes, bits)
   if (bytes === 2) return simd['i16x8.eq'](simd['v128.and'](simd['i16x8.splat'](imm), pattern), pattern)
   if (bytes === 4) return simd['i32x4.eq'](simd['v128.and'](simd['i32x4.splat'](imm), pattern), pattern)
@@ -67,7 +76,10 @@ export function immediateMask(bytes: 2 | 4 | 8, imm: Expr, firstBit = 0): Expr {
 }
 /** Swizzle indexes that select dwords by the four 2-bit fields of an immediate (PSHUFD, SHUFPS). */
 export function dwordSelector(imm: Expr): Expr {
-  const fields = simd['i32x4.shr_u'](simd['i32x4.mul'](simd['i32x4.splat'](imm), lanes(4, [64, 16, 4, 1])), i32.const(6))
+  const fields = simd['i32x4.shr_u'](
+    simd['i32x4.mul'](simd['i32x4.splat'](imm), lanes(4, [64, 16, 4, 1])),
+    i32.const(6),
+  )
   const index = simd['v128.and'](fields, splat(4, 3))
   return simd['i32x4.add'](simd['i32x4.mul'](index, splat(4, 0x04040404)), splat(4, 0x03020100))
 }
@@ -109,7 +121,13 @@ export const mmxBinary =
   }
 
 /** A row of SSE or later on XMM registers: memory operands of 16 bytes are aligned. */
-export function sse(mnemonic: string, opcode: string, operands: string, semantics: Semantics, options: InstructionOptions = {}): InstructionDefinition {
+export function sse(
+  mnemonic: string,
+  opcode: string,
+  operands: string,
+  semantics: Semantics,
+  options: InstructionOptions = {},
+): InstructionDefinition {
   return instruction(mnemonic, opcode, operands, semantics, { unit: 'sse', aligned: true, ...options })
 }
 /** A row on MMX registers. */
