@@ -239,8 +239,9 @@ const plugin: Plugin<IoApicOptions> = definePlugin<IoApicOptions>({
   needs: [mmioToken, interruptMessagesToken],
   provides: [ioApicToken],
   create: (context): PluginInstance => {
-    const owned = new DisposableStack()
-    const ioApic = new IoApic(context.get(mmioToken), context.get(interruptMessagesToken), context.options, owned)
+    using owning = new DisposableStack()
+    const ioApic = new IoApic(context.get(mmioToken), context.get(interruptMessagesToken), context.options, owning)
+    const owned = owning.move()
     return {
       services: { [ioApicToken.name]: ioApic },
       save: () => ioApic.save(),

@@ -134,8 +134,9 @@ const plugin: Plugin<PicOptions> = definePlugin<PicOptions>({
   needs: [portIoToken, interruptMessagesToken],
   provides: [picToken],
   create: (context): PluginInstance => {
-    const owned = new DisposableStack()
-    const pic = new PicPair(context.get(portIoToken), context.get(interruptMessagesToken), owned)
+    using owning = new DisposableStack()
+    const pic = new PicPair(context.get(portIoToken), context.get(interruptMessagesToken), owning)
+    const owned = owning.move()
     return {
       services: { [picToken.name]: pic },
       save: () => pic.save(),

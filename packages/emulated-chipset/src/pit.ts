@@ -215,13 +215,14 @@ const plugin: Plugin<PitOptions> = definePlugin<PitOptions>({
   needs: [portIoToken, interruptLinesToken, clockToken],
   provides: [],
   create: (context): PluginInstance => {
-    const owned = new DisposableStack()
+    using owning = new DisposableStack()
     const pit = new Pit(
       context.get(portIoToken),
       context.get(interruptLinesToken).line(0),
       context.get(clockToken),
-      owned,
+      owning,
     )
+    const owned = owning.move()
     return {
       save: () => pit.save(),
       restore: (state) => pit.restore(state),

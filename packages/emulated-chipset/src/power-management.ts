@@ -278,7 +278,7 @@ const plugin: Plugin<PowerManagementOptions> = definePlugin<PowerManagementOptio
   needs: [portIoToken, interruptLinesToken, clockToken, powerControlToken],
   provides: [powerButtonToken],
   create: (context): PluginInstance => {
-    const owned = new DisposableStack()
+    using owning = new DisposableStack()
     const management = new PowerManagement(
       context.options,
       {
@@ -287,8 +287,9 @@ const plugin: Plugin<PowerManagementOptions> = definePlugin<PowerManagementOptio
         clock: context.get(clockToken),
         power: context.get(powerControlToken),
       },
-      owned,
+      owning,
     )
+    const owned = owning.move()
     return {
       services: { [powerButtonToken.name]: management },
       save: () => management.save(),

@@ -126,15 +126,16 @@ const plugin: Plugin<ResetOptions> = definePlugin<ResetOptions>({
   create: (context): PluginInstance => {
     const ports = context.get(portIoToken)
     const registers = new ResetRegisters(context.get(powerControlToken))
-    const owned = new DisposableStack()
+    using owning = new DisposableStack()
     const host = context.find(resetRegisterHostToken)
-    owned.use(
+    owning.use(
       host === undefined
         ? ports.claim(0xcf9, 1, registers.resetControl)
         : host.setResetRegister(registers.resetControl),
     )
-    owned.use(ports.claim(0x92, 1, registers.portA))
-    if (context.options.keyboardController) owned.use(ports.claim(0x64, 1, registers.keyboardCommand))
+    owning.use(ports.claim(0x92, 1, registers.portA))
+    if (context.options.keyboardController) owning.use(ports.claim(0x64, 1, registers.keyboardCommand))
+    const owned = owning.move()
     return {
       save: () => registers.save(),
       restore: (state) => registers.restore(state),

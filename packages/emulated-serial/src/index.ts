@@ -61,15 +61,17 @@ const plugin: Plugin<SerialOptions> = definePlugin<SerialOptions>({
       backend: context.find(characterBackendsToken)?.get(backend),
       inputRate,
     })
-    const claim = context.get(portIoToken).claim(base, 8, uart)
+    using owning = new DisposableStack()
+    owning.defer(() => uart.dispose())
+    owning.use(context.get(portIoToken).claim(base, 8, uart))
+    const owned = owning.move()
     return {
       save: () => uart.save(),
       restore: (state) => uart.restore(state),
       reset: () => uart.reset(),
       stop: () => uart.flush(),
       async [Symbol.asyncDispose]() {
-        claim[Symbol.dispose]()
-        uart.dispose()
+        owned.dispose()
       },
     }
   },

@@ -72,6 +72,11 @@ export class FakeCharacterBackend implements CharacterBackend {
     this.onReady?.()
   }
 
+  /** Have the same input waiting as `other`. */
+  adopt(other: FakeCharacterBackend): void {
+    this.#input.splice(0, this.#input.length, ...other.#input)
+  }
+
   /** Let the device write again. */
   release(): void {
     this.ready = true
@@ -99,9 +104,9 @@ export class FakePciBus implements PciBus {
     return this.#lines.line(16 + ((device + pin) & 3))
   }
 
-  /** How many functions are plugged in. */
-  get functions(): number {
-    return this.#slots.size
+  /** Where functions are plugged in, in order. */
+  get slots(): readonly { readonly device: number; readonly fn: number }[] {
+    return [...this.#slots.keys()].sort((a, b) => a - b).map((slot) => ({ device: slot >> 3, fn: slot & 7 }))
   }
 
   read(device: number, fn: number, offset: number): number {

@@ -11,6 +11,13 @@
  * ```
  * @packageDocumentation
  */
+export { type DeviceAccess, deviceAccesses, performAccess } from './device-access.ts'
+export {
+  type ComplianceCheck,
+  type EmulatedDeviceSubject,
+  emulatedDeviceChecks,
+  emulatedDeviceCompliance,
+} from './emulated-device-compliance.ts'
 export { type Claim, FakeMmio, FakePortIo } from './fake-bus.ts'
 export { FakeClock } from './fake-clock.ts'
 export { FakeGuestMemory } from './fake-guest-memory.ts'
