@@ -4,12 +4,18 @@ import type { InstructionDefinition } from '../instruction/definition.ts'
 import { AES } from './aes.ts'
 import { ARITHMETIC } from './arithmetic.ts'
 import { BIT } from './bit.ts'
+import { CONTROL_REGISTERS } from './control-registers.ts'
 import { CONTROL } from './control.ts'
 import { DATA_TRANSFER } from './data-transfer.ts'
+import { FAR_TRANSFER } from './far-transfer.ts'
 import { FLAG_CONTROL } from './flag-control.ts'
+import { FLAGS } from './flags.ts'
+import { IO } from './io.ts'
 import { LOGIC } from './logic.ts'
 import { MMX } from './mmx.ts'
 import { MULTIPLY_DIVIDE } from './multiply-divide.ts'
+import { PROCESSOR_CONTROL } from './processor-control.ts'
+import { SEGMENT_REGISTERS } from './segment-registers.ts'
 import { SHIFT } from './shift.ts'
 import { SSE_ARITHMETIC } from './sse-arithmetic.ts'
 import { SSE_COMPARE } from './sse-compare.ts'
@@ -21,6 +27,7 @@ import { SSE_STRING } from './sse-string.ts'
 import { STACK } from './stack.ts'
 import { STATE_SAVE } from './state-save.ts'
 import { STRING } from './string.ts'
+import { SYSTEM_CALL } from './system-call.ts'
 import { X87_ARITHMETIC } from './x87-arithmetic.ts'
 import { X87_COMPARE } from './x87-compare.ts'
 import { X87_CONTROL } from './x87-control.ts'
@@ -33,11 +40,17 @@ export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
   ...ARITHMETIC,
   ...BIT,
   ...CONTROL,
+  ...CONTROL_REGISTERS,
   ...DATA_TRANSFER,
+  ...FAR_TRANSFER,
+  ...FLAGS,
   ...FLAG_CONTROL,
+  ...IO,
   ...LOGIC,
   ...MMX,
   ...MULTIPLY_DIVIDE,
+  ...PROCESSOR_CONTROL,
+  ...SEGMENT_REGISTERS,
   ...SHIFT,
   ...SSE_ARITHMETIC,
   ...SSE_COMPARE,
@@ -49,6 +62,7 @@ export const INSTRUCTION_SET: readonly InstructionDefinition[] = [
   ...STACK,
   ...STATE_SAVE,
   ...STRING,
+  ...SYSTEM_CALL,
   ...X87_ARITHMETIC,
   ...X87_COMPARE,
   ...X87_CONTROL,
