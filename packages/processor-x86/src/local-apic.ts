@@ -8,11 +8,12 @@ import {
   type Saveable,
   type SavedState,
 } from '@partita/interface'
+import { commandMessage, sendsIllegalVector, shorthandOf } from './local-apic/command.ts'
+import { isX2ApicDestination, isXApicDestination, logicalX2ApicId } from './local-apic/destination.ts'
+import { Interrupts } from './local-apic/interrupts.ts'
 import {
   APIC_BASE,
   APIC_BASE_DEFAULT,
-  BROADCAST,
-  BROADCAST_8,
   ESR,
   FIRST_VECTOR,
   ICR,
@@ -32,7 +33,6 @@ import {
 } from './local-apic/registers.ts'
 import { invalidState, packState, unpackState } from './local-apic/saved-state.ts'
 import { ApicTimer, TIMER_MODE } from './local-apic/timer.ts'
-import { VectorSet } from './local-apic/vector-set.ts'
 
 export { APIC_TIMER_FREQUENCY } from './local-apic/timer.ts'
 
@@ -69,16 +69,12 @@ export class LocalApic implements Saveable {
 
   readonly #options: LocalApicOptions
   readonly #timer: ApicTimer
-  readonly #isr: VectorSet = new VectorSet()
-  readonly #tmr: VectorSet = new VectorSet()
-  readonly #irr: VectorSet = new VectorSet()
+  readonly #interrupts: Interrupts
   readonly #lvt: Uint32Array = new Uint32Array(LVT_COUNT)
   #apicBase = 0n
   #mode: number = MODE.DISABLED
   /** GPA of the registers; Infinity when they are not in memory. */
   #page = Number.POSITIVE_INFINITY
-  #tpr = 0
-  #ppr = 0
   #ldr = 0
   #dfr = 0
   #svr = 0
@@ -87,8 +83,6 @@ export class LocalApic implements Saveable {
   #errors = 0
   #icrLow = 0
   #icrHigh = 0
-  /** What {@link pendingVector} returns. */
-  #pending = -1
   /** Levels of LINT0 (bit 0) and LINT1 (bit 1). */
   #pins = 0
   /** An ExtINT message came whose INTA cycle has not run. */
@@ -99,6 +93,7 @@ export class LocalApic implements Saveable {
   constructor(options: LocalApicOptions) {
     this.#options = options
     this.apicId = options.apicId >>> 0
+    this.#interrupts = new Interrupts(() => options.changed())
     this.#timer = new ApicTimer({
       clock: options.clock,
       tscFrequency: options.tscFrequency,
@@ -126,7 +121,7 @@ export class LocalApic implements Saveable {
     if (mode === before) return true
     if (mode === MODE.DISABLED) this.#resetRegisters()
     else if (mode === MODE.X2APIC) {
-      this.#ldr = this.#logicalX2ApicId()
+      this.#ldr = logicalX2ApicId(this.apicId)
       this.#icrHigh = 0
     }
     this.#options.changed()
@@ -137,10 +132,6 @@ export class LocalApic implements Saveable {
     this.#apicBase = value
     this.#mode = Number((value >> 10n) & 3n)
     this.#page = this.#mode === MODE.XAPIC ? Number(value & APIC_BASE.ADDRESS) : Number.POSITIVE_INFINITY
-  }
-
-  #logicalX2ApicId(): number {
-    return (((this.apicId >>> 4) << 16) | (1 << (this.apicId & 15))) >>> 0
   }
 
   // --- registers in memory (xAPIC)
@@ -208,7 +199,8 @@ export class LocalApic implements Saveable {
     const lvt = lvtIndex(register)
     if (lvt >= 0) return this.#lvt[lvt]
     if (register >= REGISTER.ISR && register < REGISTER.ESR) {
-      const set = register < REGISTER.TMR ? this.#isr : register < REGISTER.IRR ? this.#tmr : this.#irr
+      const { isr, tmr, irr } = this.#interrupts
+      const set = register < REGISTER.TMR ? isr : register < REGISTER.IRR ? tmr : irr
       return set.words[register & 7]
     }
     switch (register) {
@@ -217,11 +209,11 @@ export class LocalApic implements Saveable {
       case REGISTER.VERSION:
         return VERSION
       case REGISTER.TPR:
-        return this.#tpr
+        return this.#interrupts.tpr
       case REGISTER.APR:
-        return this.#arbitrationPriority()
+        return this.#interrupts.apr
       case REGISTER.PPR:
-        return this.#ppr
+        return this.#interrupts.ppr
       case REGISTER.EOI:
       case REGISTER.RRD:
         return 0
@@ -258,8 +250,7 @@ export class LocalApic implements Saveable {
     }
     switch (register) {
       case REGISTER.TPR:
-        this.#tpr = value & 0xff
-        this.#refresh()
+        this.#interrupts.tpr = value & 0xff
         return true
       case REGISTER.EOI:
         this.endOfInterrupt()
@@ -329,55 +320,27 @@ export class LocalApic implements Saveable {
 
   /** TPR bits 7–4, which are CR8. */
   get taskPriority(): number {
-    return this.#tpr >>> 4
+    return this.#interrupts.tpr >>> 4
   }
 
   set taskPriority(value: number) {
-    this.#tpr = (value & 15) << 4
-    this.#refresh()
-  }
-
-  #arbitrationPriority(): number {
-    const requested = Math.max(this.#irr.highest, 0) & 0xf0
-    const inService = Math.max(this.#isr.highest, 0) & 0xf0
-    const task = this.#tpr & 0xf0
-    return task >= requested && task > inService ? this.#tpr : Math.max(task, requested, inService)
-  }
-
-  /** Work out PPR and the pending vector after a change to TPR, ISR or IRR. */
-  #refresh(): void {
-    const inService = this.#isr.highest < 0 ? 0 : this.#isr.highest & 0xf0
-    const ppr = (this.#tpr & 0xf0) >= inService ? this.#tpr : inService
-    this.#ppr = ppr
-    const requested = this.#irr.highest
-    const before = this.#pending
-    this.#pending = (requested & 0xf0) > (ppr & 0xf0) && requested >= 0 ? requested : -1
-    if (this.#pending !== before && this.#pending >= 0) this.#options.changed()
+    this.#interrupts.tpr = (value & 15) << 4
   }
 
   /** Highest pending vector that PPR lets through, or -1. */
   pendingVector(): number {
-    return this.#pending
+    return this.#interrupts.pending
   }
 
   /** Take the pending vector into service and return it. The spurious vector when none is pending (any more). */
   acknowledge(): number {
-    const vector = this.#pending
-    if (vector < 0) return this.#svr & SVR.VECTOR
-    this.#irr.remove(vector)
-    this.#isr.add(vector)
-    this.#refresh()
-    return vector
+    return this.#interrupts.pending < 0 ? this.#svr & SVR.VECTOR : this.#interrupts.acknowledge()
   }
 
   /** EOI, from whichever register: the highest vector in service ends. */
   endOfInterrupt(): void {
-    const vector = this.#isr.highest
-    if (vector < 0) return
-    this.#isr.remove(vector)
-    const level = this.#tmr.has(vector)
-    this.#refresh()
-    if (!level) return
+    const vector = this.#interrupts.end()
+    if (vector < 0 || !this.#interrupts.tmr.has(vector)) return
     this.#endLevel(LVT.LINT0, vector)
     this.#endLevel(LVT.LINT1, vector)
     if ((this.#svr & SVR.SUPPRESS_EOI_BROADCAST) === 0) this.#options.endOfInterrupt(vector)
@@ -503,54 +466,23 @@ export class LocalApic implements Saveable {
 
   // --- messages
 
-  /** Send what ICR says (SDM vol. 3, 11.6.1). */
+  /** Send what a low half of ICR, with the high half that is there, says. */
   #sendCommand(low: number): void {
-    const shorthand = (low >>> ICR.SHORTHAND_SHIFT) & 3
-    const vector = low & ICR.VECTOR
-    const deliveryMode = ((low >>> ICR.DELIVERY_MODE_SHIFT) & 7) as DeliveryMode
-    switch (deliveryMode) {
-      case DELIVERY_MODE.FIXED:
-      case DELIVERY_MODE.LOWEST_PRIORITY:
-        if (vector < FIRST_VECTOR) {
-          this.#error(
-            shorthand === SHORTHAND.SELF
-              ? ESR.SEND_ILLEGAL_VECTOR | ESR.RECEIVE_ILLEGAL_VECTOR
-              : ESR.SEND_ILLEGAL_VECTOR,
-          )
-          return
-        }
-        break
-      case DELIVERY_MODE.INIT:
-        // INIT level de-assert only synchronized the arbitration ids of processors before the Pentium 4.
-        if ((low & (ICR.LEVEL | ICR.ASSERT)) === ICR.LEVEL) return
-        break
-      case DELIVERY_MODE.SMI:
-      case DELIVERY_MODE.NMI:
-      case DELIVERY_MODE.STARTUP:
-        break
-      default:
-        return
-    }
-    if (shorthand === SHORTHAND.SELF) {
-      this.#take(deliveryMode, vector, false)
+    const shorthand = shorthandOf(low)
+    if (sendsIllegalVector(low)) {
+      // A message to itself is also a received one (SDM vol. 3, 11.5.3).
+      this.#error(ESR.SEND_ILLEGAL_VECTOR | (shorthand === SHORTHAND.SELF ? ESR.RECEIVE_ILLEGAL_VECTOR : 0))
       return
     }
-    let destination = BROADCAST
-    let logical = false
-    if (shorthand === SHORTHAND.NONE) {
-      logical = (low & ICR.LOGICAL) !== 0
-      if (this.#mode === MODE.X2APIC) {
-        destination = this.#icrHigh
-        // For the receivers this is an eight-bit broadcast, and no local APIC has that id.
-        if (!logical && destination === BROADCAST_8) return
-      } else {
-        destination = this.#icrHigh >>> 24
-        if (!logical && destination === BROADCAST_8) destination = BROADCAST
-      }
+    const message = commandMessage(low, this.#icrHigh, this.#mode === MODE.X2APIC)
+    if (message === undefined) return
+    if (shorthand === SHORTHAND.SELF) {
+      this.#take(message.deliveryMode, message.vector, false)
+      return
     }
     this.#sendingToOthers = shorthand === SHORTHAND.OTHERS
     try {
-      this.#options.send({ vector, deliveryMode, destination, logical, level: false })
+      this.#options.send(message)
     } finally {
       this.#sendingToOthers = false
     }
@@ -562,25 +494,10 @@ export class LocalApic implements Saveable {
     return this.#take(message.deliveryMode, message.vector & 0xff, message.level)
   }
 
-  /** SDM vol. 3, 11.6.2 and 11.12.10. */
-  #isDestination({ destination, logical }: InterruptMessage): boolean {
-    if (destination === BROADCAST) return true
-    if (this.#mode === MODE.X2APIC) {
-      if (!logical) return destination === this.apicId || destination === BROADCAST_8
-      return destination >>> 16 === this.#ldr >>> 16 && (destination & this.#ldr & 0xffff) !== 0
-    }
-    if (destination === BROADCAST_8) return true
-    if (!logical) return destination === (this.apicId & 0xff)
-    if (destination > BROADCAST_8) return false
-    const own = this.#ldr >>> 24
-    switch (this.#dfr >>> 28) {
-      case 0xf:
-        return (destination & own) !== 0
-      case 0:
-        return destination >>> 4 === own >>> 4 && (destination & own & 15) !== 0
-      default:
-        return false
-    }
+  #isDestination(message: InterruptMessage): boolean {
+    return this.#mode === MODE.X2APIC
+      ? isX2ApicDestination(message, this.apicId)
+      : isXApicDestination(message, this.apicId, this.#ldr, this.#dfr)
   }
 
   #take(mode: DeliveryMode, vector: number, level: boolean): boolean {
@@ -616,10 +533,7 @@ export class LocalApic implements Saveable {
       this.#error(ESR.RECEIVE_ILLEGAL_VECTOR)
       return true
     }
-    this.#irr.add(vector)
-    if (level) this.#tmr.add(vector)
-    else this.#tmr.remove(vector)
-    this.#refresh()
+    this.#interrupts.request(vector, level)
     return true
   }
 
@@ -650,25 +564,23 @@ export class LocalApic implements Saveable {
   }
 
   #resetRegisters(): void {
-    this.#tpr = this.#esr = this.#errors = this.#icrLow = this.#icrHigh = 0
-    this.#ldr = this.#mode === MODE.X2APIC ? this.#logicalX2ApicId() : 0
+    this.#esr = this.#errors = this.#icrLow = this.#icrHigh = 0
+    this.#ldr = this.#mode === MODE.X2APIC ? logicalX2ApicId(this.apicId) : 0
     this.#dfr = 0xffff_ffff
     this.#svr = SVR.VECTOR
     this.#lvt.fill(LVT_BIT.MASK)
-    this.#isr.clear()
-    this.#tmr.clear()
-    this.#irr.clear()
+    this.#interrupts.reset()
     this.#timer.reset()
     this.#extIntPending = false
-    this.#refresh()
   }
 
   save(): SavedState {
     const { deadline } = this.#timer
+    const { isr, tmr, irr, tpr } = this.#interrupts
     return packState({
       apicId: this.apicId,
       apicBase: this.#apicBase,
-      tpr: this.#tpr,
+      tpr,
       ldr: this.#ldr,
       dfr: this.#dfr,
       svr: this.#svr,
@@ -677,9 +589,9 @@ export class LocalApic implements Saveable {
       icrLow: this.#icrLow,
       icrHigh: this.#icrHigh,
       lvt: [...this.#lvt],
-      isr: [...this.#isr.words],
-      tmr: [...this.#tmr.words],
-      irr: [...this.#irr.words],
+      isr: [...isr.words],
+      tmr: [...tmr.words],
+      irr: [...irr.words],
       divideConfiguration: this.#timer.divideConfiguration,
       initialCount: this.#timer.initialCount,
       tscDeadline: this.#timer.tscDeadline,
@@ -705,8 +617,7 @@ export class LocalApic implements Saveable {
     if (state.timerEnd !== null && !armed) invalidState('timerEnd')
 
     this.#setBase(base)
-    this.#tpr = state.tpr & 0xff
-    this.#ldr = mode === MODE.X2APIC ? this.#logicalX2ApicId() : (state.ldr & 0xff00_0000) >>> 0
+    this.#ldr = mode === MODE.X2APIC ? logicalX2ApicId(this.apicId) : (state.ldr & 0xff00_0000) >>> 0
     this.#dfr = (state.dfr | 0x0fff_ffff) >>> 0
     this.#svr = state.svr & SVR_WRITABLE
     this.#esr = state.esr & 0xff
@@ -718,9 +629,7 @@ export class LocalApic implements Saveable {
       const pin = i === LVT.LINT0 || i === LVT.LINT1
       this.#lvt[i] = (state.lvt[i] & (LVT_WRITABLE[i] | (pin ? LVT_BIT.REMOTE_IRR : 0))) | mask
     }
-    this.#isr.assign(state.isr)
-    this.#tmr.assign(state.tmr)
-    this.#irr.assign(state.irr)
+    this.#interrupts.restore(state.isr, state.tmr, state.irr, state.tpr & 0xff)
     const end = state.timerEnd ?? Number.POSITIVE_INFINITY
     this.#timer.restore(timer, state.divideConfiguration, state.initialCount, state.tscDeadline, end)
     this.#pins = state.pins & 3
@@ -728,7 +637,6 @@ export class LocalApic implements Saveable {
     this.nmiPending = state.nmiPending
     this.initPending = state.initPending
     this.startupVector = state.startupVector
-    this.#refresh()
     this.#options.changed()
   }
 }
