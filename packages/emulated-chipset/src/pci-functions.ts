@@ -5,7 +5,7 @@
 import type { PciFunction } from '@partita/interface'
 
 /** Registers of configuration header type 0 (PCI 3.0, section 6.1). */
-export const PCI_CONFIG = {
+const PCI_CONFIG = {
   ID: 0x00,
   COMMAND_STATUS: 0x04,
   CLASS_REVISION: 0x08,

@@ -151,7 +151,7 @@ export class AtaDrive {
   /** A write to the command register. */
   command(code: number): void {
     if ((this.#status & (STATUS.BSY | STATUS.DRQ)) !== 0) return
-    this.#interrupt = false
+    this.acknowledge()
     this.#error = 0
     this.#status = READY
     this.#transfer = TRANSFER.NONE

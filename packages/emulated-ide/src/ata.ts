@@ -30,7 +30,7 @@ export const DEVICE = { LBA: 0x40, SECOND: 0x10, HEAD: 0x0f, FIXED: 0xa0 } as co
 export const CONTROL = { NIEN: 0x02, SRST: 0x04, HOB: 0x80 } as const
 
 /** What a command does. */
-export type Action =
+type Action =
   | 'read-sectors'
   | 'read-multiple'
   | 'read-dma'

@@ -59,7 +59,7 @@ const busMaster: v.GenericSchema<unknown, BusMasterState> = v.strictObject({
 })
 
 /** A saved channel. */
-export interface ChannelState {
+interface ChannelState {
   readonly selected: number
   readonly deviceControl: number
   readonly busMaster: BusMasterState

@@ -255,6 +255,15 @@ describe('PIO', () => {
   })
 })
 
+describe('interrupts', () => {
+  it('makes an edge for each command, though the one before was not acknowledged', async () => {
+    const { command, lines } = await started()
+    command(0xe5)
+    command(0xe5)
+    expect(lines.edges(14)).toBe(2)
+  })
+})
+
 describe('DMA', () => {
   it('scatters a read over guest memory and tells the processor', async () => {
     const disk = new MemoryDisk(SECTORS)
