@@ -87,6 +87,8 @@ export class SingleStepMachine {
       gate.setUint32(4, (Number((handler >> 16n) & 0xffffn) << 16) | 0x8e00 | (dpl << 13), true)
       gate.setUint32(8, Number(handler >> 32n), true)
     }
+    // handlers halt
+    this.#memory.u8.fill(0xf4, memory.ramOffset + HANDLERS, memory.ramOffset + HANDLERS + PAGE)
     view(TSS, 104).setBigUint64(4, KERNEL + BigInt(STACK_TOP), true)
     view(TSS, 104).setUint16(102, 104, true)
 
