@@ -14,6 +14,7 @@ import { COPY_RUN, EQUAL_RUN, FILL_RUN, SCAN_RUN } from './string-helpers.ts'
 const WORK = 4096
 const RUN_COST = 64
 const PAGE = 4096
+const TRAP_FLAG = 0x100
 
 /** What the parts of one string instruction share. */
 class StringOperation {
@@ -153,13 +154,15 @@ function repeated(
 ): void {
   const { e } = s
   const work = e.local('i32')
-  e.set(work, i32.const(WORK))
+  // with EFLAGS.TF one iteration is a step
+  const trap = i32.and(e.stateI32(STATE.FLAGS_REST), i32.const(TRAP_FLAG))
+  e.set(work, select(trap, i32.const(1), i32.const(WORK)))
   e.block((done) => {
     e.loop((again) => {
       const count = s.register(GPR.RCX)
       e.brIf(done, i64.eqz(count))
       e.if(i32.le_s(e.get(work), i32.const(0)), () => e.repeatInstruction())
-      bulk?.(count, work, again)
+      if (bulk) e.if(i32.gt_s(e.get(work), i32.const(1)), () => bulk(count, work, again))
       const stop = element()
       s.advance(GPR.RCX, i64.const(-1))
       e.set(work, i32.sub(e.get(work), i32.const(1)))
