@@ -136,19 +136,24 @@ export class Cpu {
 
   /** EFLAGS with RF and VM. */
   get flags(): number {
-    const at = this.base >> 3
-    const x = this.i64[at + (STATE.FLAG_X >> 3)] as bigint
-    const y = this.i64[at + (STATE.FLAG_Y >> 3)] as bigint
-    const s = this.i64[at + (STATE.FLAG_S >> 3)] as bigint
-    const zero = this.i64[at + (STATE.FLAG_ZERO >> 3)] as bigint
-    const sign = this.i64[at + (STATE.FLAG_SIGN >> 3)] as bigint
+    const { i32 } = this
+    const at = this.base >> 2
+    const x = at + (STATE.FLAG_X >> 2)
+    const y = at + (STATE.FLAG_Y >> 2)
+    const s = at + (STATE.FLAG_S >> 2)
+    const zero = at + (STATE.FLAG_ZERO >> 2)
+    const sign = at + (STATE.FLAG_SIGN >> 2)
+    // bits 63 and 4 of the words, by halves
+    const xh = i32[x + 1] as number
+    const yh = i32[y + 1] as number
+    const sh = i32[s + 1] as number
     let flags = this.get32(STATE.FLAGS_REST) | FLAG.FIXED
-    if (((x & y) | ((x | y) & ~s)) < 0n) flags |= FLAG.CF
-    if (((x ^ s) & (y ^ s)) < 0n) flags |= FLAG.OF
-    if ((x ^ y ^ s) & 16n) flags |= FLAG.AF
-    if (zero === 0n) flags |= FLAG.ZF
-    if (sign < 0n) flags |= FLAG.SF
-    let parity = Number(sign & 0xffn)
+    if (((xh & yh) | ((xh | yh) & ~sh)) < 0) flags |= FLAG.CF
+    if (((xh ^ sh) & (yh ^ sh)) < 0) flags |= FLAG.OF
+    flags |= ((i32[x] as number) ^ (i32[y] as number) ^ (i32[s] as number)) & FLAG.AF
+    if (((i32[zero] as number) | (i32[zero + 1] as number)) === 0) flags |= FLAG.ZF
+    if ((i32[sign + 1] as number) < 0) flags |= FLAG.SF
+    let parity = (i32[sign] as number) & 0xff
     parity ^= parity >> 4
     if (!((0x6996 >> (parity & 15)) & 1)) flags |= FLAG.PF
     if (this.get32(STATE.DIRECTION)) flags |= FLAG.DF
@@ -162,14 +167,19 @@ export class Cpu {
     if ((before ^ value) & FLAG.AC) this.updateContext()
   }
   setStatusFlags(value: number): void {
-    const at = this.base >> 3
-    const carry = value & FLAG.CF ? -(1n << 63n) : 0n
-    const mixed = !(value & FLAG.CF) !== !(value & FLAG.OF) ? -(1n << 63n) : 0n
-    this.i64[at + (STATE.FLAG_X >> 3)] = carry
-    this.i64[at + (STATE.FLAG_Y >> 3)] = carry
-    this.i64[at + (STATE.FLAG_S >> 3)] = mixed | (value & FLAG.AF ? 16n : 0n)
-    this.i64[at + (STATE.FLAG_ZERO >> 3)] = value & FLAG.ZF ? 0n : 1n
-    this.i64[at + (STATE.FLAG_SIGN >> 3)] = (value & FLAG.SF ? -(1n << 63n) : 0n) | (value & FLAG.PF ? 0n : 1n)
+    const { i32 } = this
+    const at = this.base >> 2
+    const top = 0x80000000 | 0
+    const carry = value & FLAG.CF ? top : 0
+    const put = (field: number, low: number, high: number): void => {
+      i32[at + (field >> 2)] = low
+      i32[at + (field >> 2) + 1] = high
+    }
+    put(STATE.FLAG_X, 0, carry)
+    put(STATE.FLAG_Y, 0, carry)
+    put(STATE.FLAG_S, value & FLAG.AF, !(value & FLAG.CF) !== !(value & FLAG.OF) ? top : 0)
+    put(STATE.FLAG_ZERO, value & FLAG.ZF ? 0 : 1, 0)
+    put(STATE.FLAG_SIGN, value & FLAG.PF ? 0 : 1, value & FLAG.SF ? top : 0)
   }
   static readonly STATUS_FLAGS: number = STATUS_FLAGS
 
@@ -305,7 +315,8 @@ export class Cpu {
   }
   /** High half of the address of the next page. */
   #nextHigh(lo: number, hi: number): number {
-    if (this.mode !== MODE.LONG) return 0
+    // compatibility mode reads system tables above 4 GiB; its own addresses wrap there
+    if (this.mode !== MODE.LONG && hi === 0) return 0
     return (lo >>> 0) + PAGE > 0xffffffff ? (hi + 1) | 0 : hi
   }
 

@@ -110,7 +110,9 @@ function handlerFunction(module: ModuleBuilder, base: number, functions: ReturnT
     ;(semantics as Semantics)(emitter)
     emitter.return(i32.const(STATUS.NEXT))
   } else {
-    emitter.return(emitter.call(functions.system, i32.const(decoded.id), emitter.get(emitter.record)))
+    const status = emitter.let(emitter.call(functions.system, i32.const(decoded.id), emitter.get(emitter.record)))
+    emitter.if(i32.gt_u(status, i32.const(STATUS.FAULT)), () => emitter.countBlock())
+    emitter.return(status)
   }
   emitter.unreachable()
   module.defineFrom(reference, emitter)
