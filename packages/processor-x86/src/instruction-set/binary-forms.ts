@@ -14,9 +14,9 @@ export function binaryForms(mnemonic: string, base: number, semantics: Semantics
     instruction(mnemonic, `${hex(base + 2)} /r`, 'Gb Eb', semantics),
     instruction(mnemonic, `${hex(base + 3)} /r`, 'Gv Ev', semantics),
     instruction(mnemonic, `${hex(base + 4)} ib`, 'AL Ib', semantics),
-    instruction(mnemonic, `${hex(base + 5)} iz`, 'rAX Iz', semantics),
+    instruction(mnemonic, `${hex(base + 5)} id`, 'rAX Iz', semantics),
     instruction(mnemonic, `80 /${digit} ib`, 'Eb Ib', semantics, options),
-    instruction(mnemonic, `81 /${digit} iz`, 'Ev Iz', semantics, options),
+    instruction(mnemonic, `81 /${digit} id`, 'Ev Iz', semantics, options),
     instruction(mnemonic, `82 /${digit} ib`, 'Eb Ib', semantics, { ...options, mode: 'legacy' }),
     instruction(mnemonic, `83 /${digit} ib`, 'Ev Ibs', semantics, options),
   ]

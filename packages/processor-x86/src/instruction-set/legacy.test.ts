@@ -71,7 +71,7 @@ beforeEach(() => {
 
 /** Execute one instruction at offset `at`; returns the exception's vector, or -1. */
 function execute(bytes: readonly number[], at = 0x100): number {
-  bytes.forEach((byte, i) => ram.setUint8(CODE + at + i, byte))
+  for (const [i, byte] of bytes.entries()) ram.setUint8(CODE + at + i, byte)
   memory.written(CODE + at, bytes.length)
   cpu.set64(STATE.RIP, BigInt(at))
   const top = register(GPR.RSP)

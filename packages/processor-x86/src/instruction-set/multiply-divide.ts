@@ -208,7 +208,7 @@ export const MULTIPLY_DIVIDE: readonly InstructionDefinition[] = [
   instruction('IMUL', 'F6 /5', 'Eb', multiplyAccumulator(true)),
   instruction('IMUL', 'F7 /5', 'Ev', multiplyAccumulator(true)),
   instruction('IMUL', '0F AF /r', 'Gv Ev', multiply(0, 1)),
-  instruction('IMUL', '69 /r iz', 'Gv Ev Iz', multiply(1, 2)),
+  instruction('IMUL', '69 /r id', 'Gv Ev Iz', multiply(1, 2)),
   instruction('IMUL', '6B /r ib', 'Gv Ev Ibs', multiply(1, 2)),
   instruction('DIV', 'F6 /6', 'Eb', div),
   instruction('DIV', 'F7 /6', 'Ev', div),

@@ -118,7 +118,7 @@ export const STACK: readonly InstructionDefinition[] = [
   instruction('PUSH', '50+r', 'Zv', push, DEFAULT64),
   instruction('PUSH', 'FF /6', 'Ev', push, DEFAULT64),
   instruction('PUSH', '6A ib', 'Ibs', pushSigned, DEFAULT64),
-  instruction('PUSH', '68 iz', 'Iz', pushSigned, DEFAULT64),
+  instruction('PUSH', '68 id', 'Iz', pushSigned, DEFAULT64),
   instruction('PUSH', '06', '', pushSegment(SEGMENT.ES), LEGACY),
   instruction('PUSH', '0E', '', pushSegment(SEGMENT.CS), LEGACY),
   instruction('PUSH', '16', '', pushSegment(SEGMENT.SS), LEGACY),

@@ -13,11 +13,11 @@ const ROWS = new Set<string>([
   // shifts
   'C1 /4', 'C1 /5', 'C1 /7', 'D1 /4', 'D1 /5', 'D1 /7', 'C1 /0', 'C1 /1', 'D3 /4', 'D3 /5', '0F C8+r',
   // control and stack
-  'EB', 'E9', 'E8', 'C3', 'FF /2', 'FF /4', '50+r', '58+r', 'FF /6', '6A', '68', 'C9', '90', '0F 1F /0',
+  'EB', 'E9', 'E8', 'C3', 'FF /2', 'FF /4', '50+r', '58+r', 'FF /6', '6A', '68', 'C9', '90', '0F 1F /r',
   // bits
   '0F A3 /r', '0F BA /4',
 ])
-const CONDITIONAL = /^(?:7[0-9A-F]|0F 8[0-9A-F]|0F 4[0-9A-F] \/r|0F 9[0-9A-F] \/0)(?: (?:cb|cd|\/0))?$/
+const CONDITIONAL = /^(?:7[0-9A-F]|0F 8[0-9A-F]|0F 4[0-9A-F] \/r|0F 9[0-9A-F] \/r)(?: (?:cb|cd))?$/
 
 /** Whether a row with an operand size belongs inside `run`. `opcode` is as in the tables, immediates left out. */
 export function isInline(opcode: string, size: 2 | 4 | 8): boolean {
