@@ -158,9 +158,9 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   /** Write operand `n` (general register or memory). A 32-bit register write clears the upper half. */
   write(n: number, value: Expr): void {
     const { kind, size } = this.operand(n)
-    if (kind === 'gpr-fixed') return this.setGpr(this.operand(n).value ?? 0, value, size)
-    if (this.isMemory(n)) return this.storeInteger(this.address(n, size, 'write'), size, value)
-    storeRegister(this, this.fileOffset(n), this.stateOffset(STATE.FILE), size, value)
+    if (kind === 'gpr-fixed') this.setGpr(this.operand(n).value ?? 0, value, size)
+    else if (this.isMemory(n)) this.storeInteger(this.address(n, size, 'write'), size, value)
+    else storeRegister(this, this.fileOffset(n), this.stateOffset(STATE.FILE), size, value)
   }
   /** Replace operand `n` by `update(old)`; `old` is zero-extended. For memory, permission to write is checked before anything else. */
   modify(n: number, update: (old: Expr) => Expr): void {
