@@ -90,7 +90,7 @@ export function guarded(e: InstructionEmitter, type: ValueType, unusual: Expr, f
   })
   return e.get(result)
 }
-export function leaveIfRaised(e: InstructionEmitter): void {
+function leaveIfRaised(e: InstructionEmitter): void {
   e.if(i32.load(i32.const(0), e.stateOffset(RAISED)), () => e.leaveWithFault())
 }
 /** The whole of an instruction that always goes the exact way. */

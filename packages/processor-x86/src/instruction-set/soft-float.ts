@@ -107,7 +107,7 @@ export const isDenormal = (f: Format, bits: Expr): Expr =>
   i64.lt_u(i64.sub(i64.and(bits, c64(f.magnitude)), c64(1)), c64(f.fractionMask))
 export const isSignaling = (f: Format, bits: Expr): Expr =>
   i32.and(isNan(f, bits), i64.eqz(i64.and(bits, c64(f.quiet))))
-export const quieted = (f: Format, bits: Expr): Expr => i64.or(bits, c64(f.quiet))
+const quieted = (f: Format, bits: Expr): Expr => i64.or(bits, c64(f.quiet))
 export const signOf = (f: Format, bits: Expr): Expr => i32.wrap_i64(i64.shr_u(bits, c64(f.name === 'f32' ? 31 : 63)))
 export const signBit = (f: Format, sign: Expr): Expr => i64.shl(i64.extend_i32_u(sign), c64(f.name === 'f32' ? 31 : 63))
 export const exponentOf = (f: Format, bits: Expr): Expr =>

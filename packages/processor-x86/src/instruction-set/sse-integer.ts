@@ -63,7 +63,7 @@ const multiplyEven =
   (_, a, b) =>
     simd[`i64x2.extmul_low_i32x4_${sign}`](shuffle(4, a, a, [0, 2, 0, 2]), shuffle(4, b, b, [0, 2, 0, 2]))
 
-export const absoluteDifference: VectorBinary = (a, b) =>
+const absoluteDifference: VectorBinary = (a, b) =>
   simd['v128.or'](simd['i8x16.sub_sat_u'](a, b), simd['i8x16.sub_sat_u'](b, a))
 
 /** PSADBW: sums of absolute differences in each quadword. */
@@ -172,7 +172,7 @@ const EVEN_ODD = {
 } as const
 
 /** `f(even lanes, odd lanes)` of the concatenation. */
-export const horizontal =
+const horizontal =
   (bytes: 2 | 4, f: VectorBinary): VectorBinary =>
   (a, b) =>
     f(shuffle(bytes, a, b, EVEN_ODD[bytes][0]), shuffle(bytes, a, b, EVEN_ODD[bytes][1]))
