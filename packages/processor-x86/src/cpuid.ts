@@ -5,8 +5,8 @@ import { CR4 } from './mmu.ts'
 import { TSC_FREQUENCY } from './msr.ts'
 import { STATE } from './state-layout.ts'
 
-/** Family 6, model 55h, stepping 4. */
-export const SIGNATURE = 0x00050654
+/** Family 6, model 8Fh, stepping 8: a model that no list of errata names, so that systems use what is offered. */
+export const SIGNATURE = 0x000806f8
 /** Physical address bits in bits 0–7, linear ones in 8–15. */
 const ADDRESS_SIZES = 40 | (48 << 8)
 
@@ -165,8 +165,8 @@ export function cpuid(cpu: Cpu, leaf: number, subleaf: number, out: Uint32Array)
     case 0x15:
       // TSC frequency = crystal × EBX / EAX
       out[0] = 1
-      out[1] = TSC_FREQUENCY / 25_000_000
-      out[2] = 25_000_000
+      out[1] = TSC_FREQUENCY / APIC_TIMER_FREQUENCY
+      out[2] = APIC_TIMER_FREQUENCY
       return
     case 0x16:
       out[0] = TSC_FREQUENCY / 1_000_000

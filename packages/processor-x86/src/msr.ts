@@ -156,6 +156,7 @@ export class ModelSpecificRegisters {
     const delta = BigInt.asUintN(64, value - this.readTsc())
     this.tscOffset = BigInt.asUintN(64, this.tscOffset + delta)
     this.tscAdjust = BigInt.asUintN(64, this.tscAdjust + delta)
+    this.#cpu.apic.tscChanged()
   }
 
   reset(): void {
@@ -238,6 +239,7 @@ export class ModelSpecificRegisters {
       case MSR.IA32_TSC_ADJUST:
         this.tscOffset = BigInt.asUintN(64, this.tscOffset + value - this.tscAdjust)
         this.tscAdjust = value
+        cpu.apic.tscChanged()
         return
       case MSR.IA32_SPEC_CTRL:
         require((value & ~7n) === 0n)

@@ -12,12 +12,14 @@ import {
   type VirtualProcessorOptions,
 } from '@partita/interface'
 import { BLOCK, CodeCache } from './code-cache.ts'
+import { SIGNATURE } from './cpuid.ts'
 import { ACTIVITY, type Activity, canonical, Cpu, FLAG } from './cpu.ts'
 import { Decoder } from './decoder/decoder.ts'
 import { MODE } from './decoder/mode.ts'
 import type { DecodedForm } from './decoder/opcode-map.ts'
 import { VECTOR } from './instruction/emitter.ts'
 import { INSTRUCTION_SET } from './instruction-set/index.ts'
+import { ExecutionProfile, type FormProfile, PROFILE_SIZE } from './interpreter/execution-profile.ts'
 import { isInline } from './interpreter/inline-forms.ts'
 import {
   buildInterpreterModule,
@@ -68,12 +70,18 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   #running = false
   #externalInterrupt = false
 
-  constructor(options: VirtualProcessorOptions & { readonly memory: SoftwareMemory }) {
+  readonly #profile: ExecutionProfile | undefined
+
+  /** `profile`: count executions, for {@link SoftwareVirtualProcessor.executionProfile}; slower. */
+  constructor(options: VirtualProcessorOptions & { readonly memory: SoftwareMemory; readonly profile?: boolean }) {
     const { memory, index, apicId, intercepts, clock } = options
     this.index = index
     this.apicId = apicId
     this.#memory = memory
     const area = memory.allocateVp()
+    // the counters take the end of the decoded code's area
+    const arenaEnd = options.profile ? area.arenaEnd - PROFILE_SIZE : area.arenaEnd
+    this.#profile = options.profile ? new ExecutionProfile(memory, arenaEnd) : undefined
     const cpu = new Cpu(index, memory, area.state, area.contexts, intercepts)
     this.cpu = cpu
     cpu.msrs = new ModelSpecificRegisters(cpu, clock)
@@ -92,7 +100,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       memory,
       decoder: this.#decoder,
       arena: area.arena,
-      arenaEnd: area.arenaEnd,
+      arenaEnd,
       onReset: () => {
         this.#generation++
         cpu.mmu.flushJumps()
@@ -117,7 +125,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       link: (record) => this.#link(record),
       system: (form, record) => this.#system(form, record),
     }
-    this.#imports = { env: { memory: memory.wasm, table: this.#table, ...imports } }
+    this.#imports = { env: { memory: memory.wasm, table: this.#table, ...(this.#profile?.count(imports) ?? imports) } }
     const inline: InlineHandler[] = []
     const forms = this.#decoder.enumerate(
       (definition, size, _memory) => typeof definition.semantics === 'function' && isInline(definition.opcode, size),
@@ -140,6 +148,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       forms,
       tableBase: this.#tableUsed,
       ...(inline ? { inline } : {}),
+      counters: this.#profile?.counters,
     })
     this.#tableUsed += forms.length
     if (this.#tableUsed > TABLE_SIZE) throw new ProcessorError('ERR_PROCESSOR_STATE', 'More instruction forms than the table holds')
@@ -181,7 +190,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       cpu.setFault(VECTOR.PF, mmu.errorCode, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0))
       return 0
     }
-    const { page, global } = mmu
+    const { page, global, pageSize } = mmu
     if (!((this.#memory.gpaMap[page] ?? 0) & 4)) {
       // no memory there: the bus would answer with ones, which are no instruction
       cpu.setFault(VECTOR.UD, 0)
@@ -194,6 +203,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       if (record === 0) return 0
     }
     mmu.global = global
+    mmu.pageSize = pageSize
     mmu.fillJump(ripLo, ripHi, cpu.get32(STATE.CONTEXT), record)
     return record
   }
@@ -346,7 +356,10 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     }
     if (!(cpu.get32(STATE.FLAGS_REST) & FLAG.IF)) return false
     let vector = -1
-    if (this.#externalInterrupt && apic.acceptsExternal()) vector = cpu.intercepts.acknowledgeInterrupt(this.index)
+    if (this.#externalInterrupt && apic.acceptsExternal()) {
+      vector = cpu.intercepts.acknowledgeInterrupt(this.index)
+      apic.externalAcknowledged()
+    }
     else if (apic.pendingVector() >= 0) vector = apic.acknowledge()
     if (vector < 0) return false
     cpu.activity = ACTIVITY.RUNNING
@@ -360,6 +373,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const { cpu } = this
     this.#exitRequested = false
     cpu.apic.checkTimer()
+    if (cpu.apic.initPending) this.#takeEvents()
     if (cpu.activity === ACTIVITY.WAIT_FOR_SIPI) {
       const vector = cpu.apic.startupVector
       if (vector < 0) return 'wait-for-sipi'
@@ -487,6 +501,11 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const now = this.#running ? this.#sliceBudget - this.cpu.get32(STATE.BUDGET) - this.cpu.stolenBudget : 0
     return this.#instructions + now
   }
+  /** What was executed so far, of a processor that was made with `profile`. */
+  executionProfile(): { readonly forms: readonly FormProfile[]; readonly calls: Readonly<Record<string, number>>; readonly blocksDecoded: number } | undefined {
+    const profile = this.#profile
+    return profile && { forms: profile.forms(this.#decoder.forms), calls: profile.calls, blocksDecoded: this.#code.blocksDecoded }
+  }
   get nextDeadline(): number {
     return this.cpu.apic.nextDeadline
   }
@@ -539,7 +558,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   reset(kind: 'power-on' | 'init'): void {
     const { cpu } = this
     for (let r = 0; r < 16; r++) cpu.setGpr(r, 0n)
-    cpu.setGpr(GPR.RDX, 0x00050654n)
+    cpu.setGpr(GPR.RDX, BigInt(SIGNATURE))
     cpu.set64(STATE.RIP, 0xfff0n)
     const caching = kind === 'init' ? cpu.get64(STATE.CR0) & 0x60000000n : 0x60000000n
     cpu.set64(STATE.CR0, caching | 0x10n)

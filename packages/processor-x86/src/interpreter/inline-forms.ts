@@ -22,6 +22,6 @@ const CONDITIONAL = /^(?:7[0-9A-F]|0F 8[0-9A-F]|0F 4[0-9A-F] \/r|0F 9[0-9A-F] \/
 /** Whether a row with an operand size belongs inside `run`. `opcode` is as in the tables, immediates left out. */
 export function isInline(opcode: string, size: 2 | 4 | 8): boolean {
   if (size === 2) return false
-  const row = opcode.replace(/ (?:i[bwdq]|cb|cw|cd)$/, '')
+  const row = opcode.replace(/ (?:i[bwdqzs]+|cb|cw|cd)$/, '')
   return ROWS.has(row) || CONDITIONAL.test(row)
 }

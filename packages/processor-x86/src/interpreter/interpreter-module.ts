@@ -11,6 +11,7 @@ import type { FunctionReference, Label, Local } from '../wasm/function-emitter.t
 import { ModuleBuilder } from '../wasm/module-builder.ts'
 import { checkPending } from '../instruction-set/x87-common.ts'
 import { addressFunctions } from './address-functions.ts'
+import { emitCount } from './execution-profile.ts'
 import { InterpreterEmitter, type RuntimeFunctions } from './interpreter-emitter.ts'
 
 /** Handler numbers that are not instructions. */
@@ -162,17 +163,25 @@ export function buildInterpreterModule(options: {
   /** Handlers inside `run`; without it the module has no `run`. */
   readonly inline?: readonly InlineHandler[]
   readonly tableBase: number
+  /** Where executions are counted; see `execution-profile.ts`. */
+  readonly counters?: number | undefined
 }): Uint8Array<ArrayBuffer> {
   const { base, forms } = options
   const module = new ModuleBuilder(options.memory, options.tableBase)
   const functions = runtime(module, base)
   for (const form of forms) form.functionIndex = handlerFunction(module, base, functions, form)
-  if (options.inline) runFunction(module, base, functions, options.inline)
+  if (options.inline) runFunction(module, base, functions, options.inline, options.counters)
   return module.build()
 }
 
 /** `run`. */
-function runFunction(module: ModuleBuilder, base: number, functions: ReturnType<typeof runtime>, inline: readonly InlineHandler[]): void {
+function runFunction(
+  module: ModuleBuilder,
+  base: number,
+  functions: ReturnType<typeof runtime>,
+  inline: readonly InlineHandler[],
+  counters: number | undefined,
+): void {
   const handlerType = module.type(['i32'], 'i32')
 
   const run = module.declare('run', ['i32'], 'i32')
@@ -282,6 +291,7 @@ function runFunction(module: ModuleBuilder, base: number, functions: ReturnType<
             // nested blocks, so that br_table reaches each body
             const nest = (i: number): void => {
               if (i < 0) {
+                if (counters !== undefined) emitCount(e, record, counters, HANDLER.CALL)
                 e.brTable(i32.load16_u(e.get(record), RECORD.HANDLER), labels, labels[0] as Label)
                 return
               }
