@@ -8,7 +8,7 @@ import type { LocalApic } from './local-apic.ts'
 import type { ModelSpecificRegisters } from './msr.ts'
 import { GPA_CODE, type SoftwareMemory } from './memory.ts'
 import { ACCESS, CR0, CR4, EFER, Mmu } from './mmu.ts'
-import { FILE, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
+import { CONTEXT, FILE, RECORD, SEGMENT, STATE, STATUS, TLB_ENTRIES } from './state-layout.ts'
 import { VECTOR } from './instruction/emitter.ts'
 
 /** EFLAGS bits (SDM vol. 1, 3.4.3). */
@@ -24,6 +24,10 @@ const PAGE = 4096
 /** Why the processor is not executing. */
 export const ACTIVITY = { RUNNING: 0, HALTED: 1, WAIT_FOR_SIPI: 2, SHUTDOWN: 3 } as const
 export type Activity = (typeof ACTIVITY)[keyof typeof ACTIVITY]
+
+/** Takes a linear address apart. */
+const halves: BigUint64Array<ArrayBuffer> = new BigUint64Array(1)
+const words: Int32Array = new Int32Array(halves.buffer)
 
 export class Cpu {
   readonly index: number
@@ -457,14 +461,27 @@ export class Cpu {
 
   // --- memory for system instructions: linear addresses as unsigned bigint; faults are thrown
 
-  /** Copy `bytes` (at most 64) at `linear` to STATE.SCRATCH. */
+  /** Offset in memory of bytes that a TLB has, or -1. */
+  #cached(lo: number, hi: number, bytes: number, tlb: number, supervisor: boolean): number {
+    if ((lo & 0xfff) + bytes > PAGE) return -1
+    const context = supervisor ? this.mmu.supervisorContext() : this.get32(STATE.CONTEXT)
+    const at = (context + tlb + ((lo >>> 8) & ((TLB_ENTRIES - 1) << 4))) >> 2
+    const { i32 } = this
+    if (i32[at] !== (lo & ~0xfff) || i32[at + 1] !== hi) return -1
+    return ((i32[at + 2] as number) >>> 0) + (lo & 0xfff)
+  }
+  /** Offset in memory of `bytes` (at most 64) at `linear`, or of a copy in STATE.SCRATCH. */
   #fetch(linear: bigint, bytes: number, supervisor: boolean): number {
-    const lo = Number(linear & 0xffffffffn) | 0
-    const hi = Number((linear >> 32n) & 0xffffffffn) | 0
+    halves[0] = linear
+    const lo = words[0] as number
+    const hi = words[1] as number
+    const cached = this.#cached(lo, hi, bytes, CONTEXT.TLB_READ, supervisor)
+    if (cached >= 0) return cached
     this.#checkCanonical(lo, hi, bytes)
     const within = Math.min(bytes, PAGE - (lo & 0xfff))
     if (!this.#translate(lo, hi, ACCESS.READ, supervisor)) this.#rethrow()
     const first = this.mmu.page
+    this.#fill(lo, hi, ACCESS.READ, supervisor)
     if (within < bytes) {
       if (!this.#translate(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), ACCESS.READ, supervisor)) this.#rethrow()
       this.#copyFromPage(this.mmu.page, 0, bytes - within, this.#scratch + within)
@@ -472,13 +489,24 @@ export class Cpu {
     this.#copyFromPage(first, lo & 0xfff, within, this.#scratch)
     return this.#scratch
   }
+  #fill(lo: number, hi: number, access: number, supervisor: boolean): void {
+    this.mmu.fill(lo, hi, supervisor ? this.mmu.supervisorContext() : this.get32(STATE.CONTEXT), access)
+  }
+  /** Offset in memory where `bytes` can be stored directly, or that of STATE.SCRATCH: then {@link Cpu.#store} follows. */
+  #target(linear: bigint, bytes: number, supervisor: boolean): number {
+    halves[0] = linear
+    const cached = this.#cached(words[0] as number, words[1] as number, bytes, CONTEXT.TLB_WRITE, supervisor)
+    return cached >= 0 ? cached : this.#scratch
+  }
   #store(linear: bigint, bytes: number, supervisor: boolean): void {
-    const lo = Number(linear & 0xffffffffn) | 0
-    const hi = Number((linear >> 32n) & 0xffffffffn) | 0
+    halves[0] = linear
+    const lo = words[0] as number
+    const hi = words[1] as number
     this.#checkCanonical(lo, hi, bytes)
     const within = Math.min(bytes, PAGE - (lo & 0xfff))
     if (!this.#translate(lo, hi, ACCESS.WRITE, supervisor)) this.#rethrow()
     const first = this.mmu.page
+    this.#fill(lo, hi, ACCESS.WRITE, supervisor)
     if (within < bytes) {
       if (!this.#translate(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), ACCESS.WRITE, supervisor)) this.#rethrow()
       this.#copyToPage(this.mmu.page, 0, bytes - within, this.#scratch + within)
@@ -513,27 +541,36 @@ export class Cpu {
     return this.view.getBigUint64(this.#fetch(linear, 8, supervisor), true)
   }
   writeU8(linear: bigint, value: number, supervisor = false): void {
-    this.u8[this.#scratch] = value
-    this.#store(linear, 1, supervisor)
+    const at = this.#target(linear, 1, supervisor)
+    this.u8[at] = value
+    if (at === this.#scratch) this.#store(linear, 1, supervisor)
   }
   writeU16(linear: bigint, value: number, supervisor = false): void {
-    this.view.setUint16(this.#scratch, value, true)
-    this.#store(linear, 2, supervisor)
+    const at = this.#target(linear, 2, supervisor)
+    this.view.setUint16(at, value, true)
+    if (at === this.#scratch) this.#store(linear, 2, supervisor)
   }
   writeU32(linear: bigint, value: number, supervisor = false): void {
-    this.view.setUint32(this.#scratch, value, true)
-    this.#store(linear, 4, supervisor)
+    const at = this.#target(linear, 4, supervisor)
+    this.view.setUint32(at, value, true)
+    if (at === this.#scratch) this.#store(linear, 4, supervisor)
   }
   writeU64(linear: bigint, value: bigint, supervisor = false): void {
-    this.view.setBigUint64(this.#scratch, value, true)
-    this.#store(linear, 8, supervisor)
+    const at = this.#target(linear, 8, supervisor)
+    this.view.setBigUint64(at, value, true)
+    if (at === this.#scratch) this.#store(linear, 8, supervisor)
   }
   /** Check that `[linear, linear + length)` may be written, and throw the fault if not. */
   probeWrite(linear: bigint, length: number, supervisor = false): void {
     for (let done = 0; done < length; ) {
-      const at = BigInt.asUintN(64, linear + BigInt(done))
-      const lo = Number(at & 0xffffffffn) | 0
-      const hi = Number(at >> 32n) | 0
+      halves[0] = done === 0 ? linear : linear + BigInt(done)
+      const lo = words[0] as number
+      const hi = words[1] as number
+      const here = Math.min(length - done, PAGE - (lo & 0xfff))
+      if (this.#cached(lo, hi, here, CONTEXT.TLB_WRITE, supervisor) >= 0) {
+        done += here
+        continue
+      }
       this.#checkCanonical(lo, hi, 1)
       if (!this.#translate(lo, hi, ACCESS.WRITE, supervisor)) this.#rethrow()
       done += PAGE - (lo & 0xfff)

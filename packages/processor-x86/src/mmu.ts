@@ -2,7 +2,7 @@
 
 import { GPA_ACCESS } from '@partita/interface'
 import { GPA_CODE, GPA_PAGES, type SoftwareMemory } from './memory.ts'
-import { CONTEXT, JUMP_ENTRIES, STATE, TLB_ENTRIES } from './state-layout.ts'
+import { CONTEXT, FILE, JUMP_ENTRIES, SEGMENT, STATE, TLB_ENTRIES } from './state-layout.ts'
 
 /** Bits of CR0, CR4 and EFER that paging looks at. */
 export const CR0 = {
@@ -26,6 +26,21 @@ const ENTRY = { P: 1, W: 2, U: 4, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 } as cons
 /** Supervisor, supervisor with access to user pages, user, user with alignment checks. */
 export const CONTEXTS = 4
 
+/** Flags of TLB and jump cache entries: a global page, a part of a page of 2 or 4 MiB, of 1 GiB. */
+const GLOBAL = 1
+const LARGE = 2
+const HUGE = 4
+/** Sets of regions and pages are emptied, with all else, when they have so many members. */
+const MAXIMUM_REGIONS = 8192
+
+/** Jump targets are kept by RIP, which is a linear address only where this is 0. */
+const CS_BASE = STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.CS * 8
+
+/** Numbers of pages and regions of the linear address space. */
+const pageKey = (lo: number, hi: number): number => hi * 0x100000 + (lo >>> 12)
+const largeKey = (lo: number, hi: number): number => hi * 0x800 + (lo >>> 21)
+const hugeKey = (lo: number, hi: number): number => hi * 4 + (lo >>> 30)
+
 /** What a walk finds, in fields to be read at once. */
 export class Mmu {
   readonly #memory: SoftwareMemory
@@ -40,12 +55,18 @@ export class Mmu {
   /** Whether the last walk's page may be written with no further check (dirty set). */
   writable = false
   global = false
+  /** Size of the last walk's page: 0 4 KiB, LARGE 2 or 4 MiB, HUGE 1 GiB. */
+  pageSize = 0
   /** Reserved bits of the upper half: physical addresses have 40 bits. */
   readonly #reservedHigh = 0x000fff00
 
   /** Entries filled since the last flush, as offsets, for flushes that cost what was used. */
   readonly #filled: Int32Array = new Int32Array(1 << 15)
   #filledCount = 0
+  /** Regions of which large pages have entries, and pages of which code has: what INVLPG need not look for elsewhere. A superset. */
+  readonly #largeRegions = new Set<number>()
+  readonly #hugeRegions = new Set<number>()
+  readonly #codePages = new Set<number>()
 
   constructor(memory: SoftwareMemory, base: number, contexts: number) {
     this.#memory = memory
@@ -78,6 +99,11 @@ export class Mmu {
     return this.context(this.#state(STATE.CR4) & CR4.SMAP && !(this.#state(STATE.FLAGS_REST) & 0x40000) ? 0 : 1)
   }
 
+  /** The context for implicit accesses: supervisor rights, and no EFLAGS.AC. */
+  supervisorContext(): number {
+    return this.context(this.#state(STATE.CR4) & CR4.SMAP ? 0 : 1)
+  }
+
   #clearAll(): void {
     const i32 = this.#i32
     for (let c = 0; c < CONTEXTS; c++) {
@@ -95,6 +121,9 @@ export class Mmu {
       }
     }
     this.#filledCount = 0
+    this.#largeRegions.clear()
+    this.#hugeRegions.clear()
+    this.#codePages.clear()
   }
   /** A page whose place in the TLB is another. */
   #invalidate(at: number, index: number): void {
@@ -119,7 +148,7 @@ export class Mmu {
     for (let n = 0; n < this.#filledCount; n++) {
       const offset = filled[n] as number
       const at = offset >> 2
-      if (!all && this.#i32[at + 3] === 1) {
+      if (!all && (this.#i32[at + 3] as number) & GLOBAL) {
         filled[kept++] = offset
         continue
       }
@@ -141,18 +170,49 @@ export class Mmu {
     }
   }
 
-  /** INVLPG: forget one page in all contexts, and the jump targets in it. */
+  /**
+   * INVLPG: forget one page in all contexts, and the jump targets in it. Of a large page that has the address, all goes: it was entered in pieces.
+   */
   invalidatePage(lo: number, hi: number): void {
     const index = (lo >>> 12) & (TLB_ENTRIES - 1)
     const page = lo & ~0xfff
     const i32 = this.#i32
     for (let c = 0; c < CONTEXTS; c++) {
-      for (const tlb of [CONTEXT.TLB_READ, CONTEXT.TLB_WRITE]) {
-        const at = (this.context(c) + tlb + index * 16) >> 2
-        if (i32[at] === page && i32[at + 1] === hi) this.#invalidate(at, index)
-      }
+      const at = (this.context(c) + index * 16) >> 2
+      if (i32[at] === page && i32[at + 1] === hi) this.#invalidate(at, index)
+      const write = at + (CONTEXT.TLB_WRITE >> 2)
+      if (i32[write] === page && i32[write + 1] === hi) this.#invalidate(write, index)
     }
-    this.#dropJumps((at) => ((i32[at] as number) & ~0xfff) === page && i32[at + 1] === hi)
+    if (this.#state(CS_BASE) | this.#state(CS_BASE + 4)) this.flushJumps()
+    else if (this.#codePages.delete(pageKey(lo, hi))) {
+      this.#dropJumps((at) => ((i32[at] as number) & ~0xfff) === page && i32[at + 1] === hi)
+    }
+    if (this.#largeRegions.has(largeKey(lo, hi))) this.#dropRegion(LARGE, 21, lo, hi)
+    if (this.#hugeRegions.has(hugeKey(lo, hi))) this.#dropRegion(HUGE, 30, lo, hi)
+  }
+  #dropRegion(size: number, shift: number, lo: number, hi: number): void {
+    if (this.#filledCount > this.#filled.length) {
+      this.#clearAll()
+      return
+    }
+    const i32 = this.#i32
+    const filled = this.#filled
+    let kept = 0
+    for (let n = 0; n < this.#filledCount; n++) {
+      const offset = filled[n] as number
+      const at = offset >> 2
+      if ((i32[at + 3] as number) & size && i32[at + 1] === hi && (i32[at] as number) >>> shift === lo >>> shift) this.#drop(offset)
+      else filled[kept++] = offset
+    }
+    this.#filledCount = kept
+  }
+  /** The flags of a new entry for the last walk's page; notes where it is. */
+  #entryFlags(lo: number, hi: number): number {
+    if (this.pageSize === LARGE) {
+      if (this.#largeRegions.size >= MAXIMUM_REGIONS) this.#clearAll()
+      this.#largeRegions.add(largeKey(lo, hi))
+    } else if (this.pageSize === HUGE) this.#hugeRegions.add(hugeKey(lo, hi))
+    return (this.global ? GLOBAL : 0) | this.pageSize
   }
   #dropJumps(which: (at: number) => boolean): void {
     let kept = 0
@@ -195,6 +255,7 @@ export class Mmu {
     const entry = this.#memory.gpaMap[this.page] as number
     const i32 = this.#i32
     const index = (lo >>> 12) & (TLB_ENTRIES - 1)
+    const flags = this.#entryFlags(lo, hi)
     const put = (tlb: number): void => {
       const offset = context + tlb + index * 16
       const at = offset >> 2
@@ -202,7 +263,7 @@ export class Mmu {
       i32[at] = lo & ~0xfff
       i32[at + 1] = hi
       i32[at + 2] = entry & ~0xfff
-      i32[at + 3] = this.global ? 1 : 0
+      i32[at + 3] = flags
       if (empty) this.#remember(offset)
     }
     if (entry & GPA_ACCESS.READ) put(CONTEXT.TLB_READ)
@@ -212,13 +273,16 @@ export class Mmu {
   /** Enter a jump target in a context. */
   fillJump(lo: number, hi: number, context: number, record: number): void {
     const i32 = this.#i32
+    if (this.#codePages.size >= MAXIMUM_REGIONS) this.#clearAll()
+    this.#codePages.add(pageKey(lo, hi))
+    const flags = this.#entryFlags(lo, hi)
     const offset = context + CONTEXT.JUMP + ((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1)) * 16
     const at = offset >> 2
     const empty = i32[at + 2] === 0
     i32[at] = lo
     i32[at + 1] = hi
     i32[at + 2] = record
-    i32[at + 3] = this.global ? 1 : 0
+    i32[at + 3] = flags
     if (empty) this.#remember(offset)
   }
 
@@ -243,6 +307,7 @@ export class Mmu {
   walk(lo: number, hi: number, access: number, user: boolean, allowUserData: boolean): boolean {
     const cr0 = this.#state(STATE.CR0)
     this.global = false
+    this.pageSize = 0
     if (!(cr0 & CR0.PG)) {
       this.page = lo >>> 12
       this.writable = true
@@ -309,6 +374,7 @@ export class Mmu {
         rights &= entry
         executeDisable |= entryHi
         if (level === 1 || large) {
+          if (large) this.pageSize = level === 2 ? LARGE : HUGE
           leafAt = at
           leaf = entry
           page =
@@ -336,6 +402,7 @@ export class Mmu {
           this.errorCode = fault | PF.P | PF.RSVD
           return false
         }
+        this.pageSize = LARGE
         leafAt = at
         leaf = directory
         page = ((directory >>> 22) << 10) | ((lo >>> 12) & 0x3ff) | (((directory >>> 13) & 0xff) << 20)

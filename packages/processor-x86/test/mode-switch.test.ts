@@ -1,5 +1,5 @@
 // Changes of mode (SDM vol. 3, 9.8 and 9.9): real to protected to long, as a boot loader does it.
-import { dword, mem, ref } from '@partita/testkit/assembler'
+import { mem, ref } from '@partita/testkit/assembler'
 import { describe, expect, it } from 'vitest'
 import { AT, SELECTOR, SystemMachine } from './system-machine.ts'
 

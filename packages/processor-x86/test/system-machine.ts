@@ -50,7 +50,7 @@ export const SELECTOR = {
 
 export const RFLAGS = { CF: 1, ZF: 0x40, TF: 0x100, IF: 0x200, DF: 0x400, OF: 0x800, NT: 0x4000, RF: 0x1_0000, VM: 0x2_0000, AC: 0x4_0000 } as const
 export const CR4 = { DE: 8, PAE: 0x20, PGE: 0x80, UMIP: 0x800, FSGSBASE: 0x1_0000, PCIDE: 0x2_0000, SMEP: 0x10_0000, SMAP: 0x20_0000 } as const
-export const PTE = { P: 1n, W: 2n, U: 4n, A: 0x20n, D: 0x40n, PS: 0x80n, G: 0x100n, NX: 1n << 63n } as const
+export const PTE = { P: 1n, W: 2n, U: 4n, A: 0x20n, D: 0x40n, PS: 0x80n, G: 0x100n, NX: 0x8000_0000_0000_0000n } as const
 
 const EVENT_PORT = 0xf0
 const WITH_ERROR = new Set([8, 10, 11, 12, 13, 14, 17])
