@@ -100,13 +100,17 @@ const multiply =
     const a = e.readSigned(x)
     const product = e.let(i64.mul(a, b))
     e.write(0, product)
-    overflowFlags(
-      e,
-      size === 8
-        ? i64.ne(e.helper(MULTIPLY_HIGH_SIGNED, a, b), i64.shr_s(product, SIGN))
-        : i64.ne(product, signExtend(product, size)),
-    )
+    overflowFlags(e, size === 8 ? overflows64(e, a, b, product) : i64.ne(product, signExtend(product, size)))
   }
+/** i32: whether a signed product of 64-bit numbers does not fit; mostly both are small, and the upper half need not be computed. */
+function overflows64(e: InstructionEmitter, a: Expr, b: Expr, product: Expr): Expr {
+  return e.choose(
+    i32.and(i64.eq(a, signExtend(a, 4)), i64.eq(b, signExtend(b, 4))),
+    () => i32.const(0),
+    () => i64.ne(e.helper(MULTIPLY_HIGH_SIGNED, a, b), i64.shr_s(product, SIGN)),
+    'i32',
+  )
+}
 
 const mulx: Semantics = (e) => {
   const size = e.size(0)

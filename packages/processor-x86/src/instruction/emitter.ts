@@ -166,7 +166,7 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   modify(n: number, update: (old: Expr) => Expr): void {
     const { size } = this.operand(n)
     if (!this.isMemory(n)) {
-      this.write(n, update(this.read(n)))
+      this.#modifyRegister(n, false, update)
       return
     }
     this.hostModify(this.address(n, size, 'write'), size, (host) => {
@@ -175,11 +175,19 @@ export abstract class InstructionEmitter extends FunctionEmitter {
     })
   }
 
+  /** Reads and writes a register whose place is computed once. */
+  #modifyRegister(n: number, signed: boolean, update: (old: Expr) => Expr): void {
+    const { kind, size, value = 0 } = this.operand(n)
+    const fixed = kind === 'gpr-fixed'
+    const at = fixed ? i32.const(0) : this.let(this.fileOffset(n))
+    const offset = this.stateOffset(STATE.FILE + (fixed ? value * 8 : 0))
+    storeRegister(this, at, offset, size, update(this.let(loadBytes(at, size, signed, offset))))
+  }
   /** As {@link InstructionEmitter.modify}, with `old` sign-extended. */
   modifySigned(n: number, update: (old: Expr) => Expr): void {
     const { size } = this.operand(n)
     if (!this.isMemory(n)) {
-      this.write(n, update(this.readSigned(n)))
+      this.#modifyRegister(n, true, update)
       return
     }
     this.hostModify(this.address(n, size, 'write'), size, (host) => {
