@@ -130,8 +130,11 @@ const moveMasked: Semantics = (e) => {
   storeMasked(e, 8, e.let(fromLow(e.readMmx(0))), e.let(fromLow(mask)))
   e.enterMmx()
 }
-/** EMMS: all x87 registers are free. */
-const empty: Semantics = (e) => e.setStateI32(STATE.X87_TAGS, i32.const(0))
+/** EMMS: all x87 registers are free, TOP is 0. */
+const empty: Semantics = (e) => {
+  e.setStateI32(STATE.X87_TOP, i32.const(0))
+  e.setStateI32(STATE.X87_TAGS, i32.const(0))
+}
 
 export const MMX: readonly InstructionDefinition[] = [
   ...PACKED_INTEGER.map(({ mnemonic, opcode, operation }) =>
