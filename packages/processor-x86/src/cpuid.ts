@@ -1,6 +1,7 @@
 // What CPUID answers (SDM vol. 2, CPUID): exactly what this processor does. The hypervisor may change the answers afterwards.
 
 import type { Cpu } from './cpu.ts'
+import { APIC_TIMER_FREQUENCY } from './local-apic.ts'
 import { CR4 } from './mmu.ts'
 import { TSC_FREQUENCY } from './msr.ts'
 import { STATE } from './state-layout.ts'

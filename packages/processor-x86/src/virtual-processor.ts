@@ -386,7 +386,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     let left = Math.max(1, Math.min(budget * INSTRUCTIONS_PER_BLOCK, 0x3fffffff))
     for (;;) {
       while (cpu.activity !== ACTIVITY.SHUTDOWN && this.#takeEvents());
-      const activity: Activity = cpu.activity
+      const activity = cpu.activity as Activity
       if (activity === ACTIVITY.SHUTDOWN) return 'shutdown'
       if (activity === ACTIVITY.HALTED) return 'halt'
       if (activity === ACTIVITY.WAIT_FOR_SIPI) return 'wait-for-sipi'

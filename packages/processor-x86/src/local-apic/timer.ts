@@ -4,7 +4,7 @@
 import type { Clock } from '@partita/interface'
 
 /** What the timer counts with a divider of 1, in Hz. */
-export const APIC_TIMER_FREQUENCY = 1_000_000_000
+export const APIC_TIMER_FREQUENCY: number = 1_000_000_000
 const NANOSECONDS_PER_TICK = 1e9 / APIC_TIMER_FREQUENCY
 
 /** Values of the timer mode field in LVT timer. */
