@@ -1,7 +1,16 @@
 // Binary arithmetic (SDM vol. 1, 5.1.2): addition, subtraction, comparison, compare-and-exchange; and decimal arithmetic (5.1.3).
 
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, select, signExtend, VECTOR, zeroExtend } from '../instruction/emitter.ts'
+import {
+  type Expr,
+  type InstructionEmitter,
+  i32,
+  i64,
+  select,
+  signExtend,
+  VECTOR,
+  zeroExtend,
+} from '../instruction/emitter.ts'
 import { GPR } from '../state-layout.ts'
 import { binaryForms } from './binary-forms.ts'
 

@@ -5,7 +5,12 @@ import { type InstructionDefinition, instruction, type Semantics } from '../inst
 const hex = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0')
 
 /** Rows at `base`…`base + 5` and in group 1, where ModRM.reg is `base / 8`. `lock`: whether a memory destination may be locked. */
-export function binaryForms(mnemonic: string, base: number, semantics: Semantics, lock: boolean): InstructionDefinition[] {
+export function binaryForms(
+  mnemonic: string,
+  base: number,
+  semantics: Semantics,
+  lock: boolean,
+): InstructionDefinition[] {
   const options = lock ? { lock } : {}
   const digit = base / 8
   return [

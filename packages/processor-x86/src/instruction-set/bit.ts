@@ -2,7 +2,7 @@
 // are as AMD's Zen sets them.
 
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, select, signExtend } from '../instruction/emitter.ts'
+import { type Expr, type InstructionEmitter, i32, i64, select, signExtend } from '../instruction/emitter.ts'
 import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
 import { CRC32 } from './crc32.ts'
 
@@ -74,7 +74,9 @@ const countZeros =
     const bits = i64.const(e.size(0) * 8)
     const source = e.read(1)
     const none = e.let(i64.eqz(source))
-    const count = trailing ? select(none, bits, i64.ctz(source)) : i64.sub(i64.clz(source), i64.const(64 - e.size(0) * 8))
+    const count = trailing
+      ? select(none, bits, i64.ctz(source))
+      : i64.sub(i64.clz(source), i64.const(64 - e.size(0) * 8))
     const result = e.let(count)
     e.write(0, result)
     e.flagsResult(atSign(none), result, ONE)
@@ -167,9 +169,12 @@ const distribute =
 
 /** i64: the low `size` bytes of a zero-extended value in reverse order. */
 export function swapBytes(e: InstructionEmitter, value: Expr, size: number): Expr {
-  if (size === 2) return i64.or(i64.shr_u(value, i64.const(8)), i64.and(i64.shl(value, i64.const(8)), i64.const(0xff00)))
+  if (size === 2)
+    return i64.or(i64.shr_u(value, i64.const(8)), i64.and(i64.shl(value, i64.const(8)), i64.const(0xff00)))
   const mask = i64.const(0x00ff00ff00ff00ffn)
-  const pairs = e.let(i64.or(i64.and(i64.shr_u(value, i64.const(8)), mask), i64.shl(i64.and(value, mask), i64.const(8))))
+  const pairs = e.let(
+    i64.or(i64.and(i64.shr_u(value, i64.const(8)), mask), i64.shl(i64.and(value, mask), i64.const(8))),
+  )
   const half = i64.const(0x0000ffff0000ffffn)
   const quads = i64.or(i64.and(i64.shr_u(pairs, i64.const(16)), half), i64.shl(i64.and(pairs, half), i64.const(16)))
   return size === 4 ? quads : i64.rotl(quads, i64.const(32))
@@ -208,9 +213,24 @@ export const BIT: readonly InstructionDefinition[] = [
   instruction('POPCNT', 'F3 0F B8 /r', 'Gv Ev', popcnt),
   ...CONDITIONS.map((name, cc) => instruction(`SET${name}`, `0F ${hex(0x90 + cc)} /r`, 'Eb', setcc(cc))),
   instruction('ANDN', 'VEX.LZ.NP.0F38.W F2 /r', 'Gy By Ey', andn),
-  instruction('BLSR', 'VEX.LZ.NP.0F38.W F3 /1', 'By Ey', lowestBit((v) => i64.and(i64.sub(v, ONE), v), true)),
-  instruction('BLSMSK', 'VEX.LZ.NP.0F38.W F3 /2', 'By Ey', lowestBit((v) => i64.xor(i64.sub(v, ONE), v), true)),
-  instruction('BLSI', 'VEX.LZ.NP.0F38.W F3 /3', 'By Ey', lowestBit((v) => i64.and(i64.sub(ZERO, v), v), false)),
+  instruction(
+    'BLSR',
+    'VEX.LZ.NP.0F38.W F3 /1',
+    'By Ey',
+    lowestBit((v) => i64.and(i64.sub(v, ONE), v), true),
+  ),
+  instruction(
+    'BLSMSK',
+    'VEX.LZ.NP.0F38.W F3 /2',
+    'By Ey',
+    lowestBit((v) => i64.xor(i64.sub(v, ONE), v), true),
+  ),
+  instruction(
+    'BLSI',
+    'VEX.LZ.NP.0F38.W F3 /3',
+    'By Ey',
+    lowestBit((v) => i64.and(i64.sub(ZERO, v), v), false),
+  ),
   instruction('BZHI', 'VEX.LZ.NP.0F38.W F5 /r', 'Gy Ey By', bzhi),
   instruction('BEXTR', 'VEX.LZ.NP.0F38.W F7 /r', 'Gy Ey By', bextr),
   instruction('PDEP', 'VEX.LZ.F2.0F38.W F5 /r', 'Gy By Ey', distribute(DEPOSIT)),

@@ -1,7 +1,12 @@
 // Control transfer inside a code segment (SDM vol. 1, 5.1.7): jumps, calls, returns, loops; BOUND.
 
-import { type InstructionDefinition, type InstructionOptions, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, select, VECTOR, zeroExtend } from '../instruction/emitter.ts'
+import {
+  type InstructionDefinition,
+  type InstructionOptions,
+  instruction,
+  type Semantics,
+} from '../instruction/definition.ts'
+import { type Expr, type InstructionEmitter, i32, i64, select, VECTOR, zeroExtend } from '../instruction/emitter.ts'
 import { GPR, SEGMENT, STATE } from '../state-layout.ts'
 
 const ENDS: InstructionOptions = { size: 'f64', modal: true, ends: true }

@@ -115,7 +115,10 @@ describe('decimal arithmetic', () => {
         carry = 1
       } else if (sign > 0) carry = 0
       result &= 0xff
-      expect([register(GPR.RAX), flags() & ~OF]).toEqual([0x5500 | result, ofResult(result) | (carry ? CF : 0) | (low ? AF : 0)])
+      expect([register(GPR.RAX), flags() & ~OF]).toEqual([
+        0x5500 | result,
+        ofResult(result) | (carry ? CF : 0) | (low ? AF : 0),
+      ])
     }
   })
   test.each([
@@ -137,7 +140,10 @@ describe('decimal arithmetic', () => {
         set(GPR.RAX, al)
         expect(execute([0xd4, base])).toBe(-1)
         const quotient = Math.floor(al / base)
-        expect([register(GPR.RAX), flags() & (SF | ZF | PF)]).toEqual([(quotient << 8) | al % base, ofResult(al % base)])
+        expect([register(GPR.RAX), flags() & (SF | ZF | PF)]).toEqual([
+          (quotient << 8) | (al % base),
+          ofResult(al % base),
+        ])
         expect(execute([0xd5, base])).toBe(-1)
         expect([register(GPR.RAX), flags() & (SF | ZF | PF)]).toEqual([al, ofResult(al)])
       }
@@ -192,9 +198,12 @@ describe('the stack', () => {
     ram.setUint16(STACK + 0x7fe, 0x1111, true)
     ram.setUint16(STACK + 0x7fc, 0x2222, true)
     expect(execute([0xc8, 0x10, 0x00, 0x03])).toBe(-1)
-    expect([ram.getUint16(STACK + 0xffe, true), ram.getUint16(STACK + 0xffc, true), ram.getUint16(STACK + 0xffa, true), ram.getUint16(STACK + 0xff8, true)]).toEqual([
-      0x800, 0x1111, 0x2222, 0xffe,
-    ])
+    expect([
+      ram.getUint16(STACK + 0xffe, true),
+      ram.getUint16(STACK + 0xffc, true),
+      ram.getUint16(STACK + 0xffa, true),
+      ram.getUint16(STACK + 0xff8, true),
+    ]).toEqual([0x800, 0x1111, 0x2222, 0xffe])
     expect([register(GPR.RBP), register(GPR.RSP)]).toEqual([0xffe, 0xff8 - 0x10])
     expect(execute([0xc9])).toBe(-1)
     expect([register(GPR.RBP), register(GPR.RSP)]).toEqual([0x800, 0x1000])
@@ -246,7 +255,13 @@ describe('control transfer', () => {
   test('BOUND', () => {
     ram.setInt16(DATA + 0x200, -5, true)
     ram.setInt16(DATA + 0x202, 5, true)
-    for (const [index, vector] of [[0, -1], [0xfffb, -1], [5, -1], [6, 5], [0xfffa, 5]] as const) {
+    for (const [index, vector] of [
+      [0, -1],
+      [0xfffb, -1],
+      [5, -1],
+      [6, 5],
+      [0xfffa, 5],
+    ] as const) {
       set(GPR.RAX, index)
       expect(execute([0x62, 0x06, 0x00, 0x02])).toBe(vector)
     }

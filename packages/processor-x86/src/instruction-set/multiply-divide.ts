@@ -1,7 +1,7 @@
 // Multiplication and division (SDM vol. 1, 5.1.2), MULX of BMI2. WebAssembly has no 128-bit products and quotients: helpers do them with 32-bit digits.
 
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, signExtend, VECTOR } from '../instruction/emitter.ts'
+import { type Expr, type InstructionEmitter, i32, i64, signExtend, VECTOR } from '../instruction/emitter.ts'
 import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
 import { GPR } from '../state-layout.ts'
 
@@ -31,37 +31,42 @@ export const MULTIPLY_HIGH_SIGNED: HelperFunction = multiplyHigh('multiply-high-
  * (high, low, divisor) → quotient of an unsigned 128-bit dividend; high < divisor. Schoolbook division with two digits of 32 bits: each digit is guessed from the divisor's
  * upper half and corrected at most twice (Knuth, The Art of Computer Programming, 4.3.1, algorithm D).
  */
-export const DIVIDE_128: HelperFunction = helperFunction('divide-128', ['i64', 'i64', 'i64'], 'i64', (e, [high, low, divisor]) => {
-  if (!high || !low || !divisor) throw new TypeError('divide-128')
-  const shift = e.let(i64.clz(divisor))
-  const d = e.let(i64.shl(divisor, shift))
-  const d1 = e.let(i64.shr_u(d, C32))
-  const d0 = e.let(i64.and(d, LOW32))
-  const spill = i64.shr_u(i64.shr_u(low, i64.const(1)), i64.sub(SIGN, shift))
-  const n = e.let(i64.or(i64.shl(high, shift), spill))
-  const rest = e.let(i64.shl(low, shift))
-  const digit = (upper: Expr, next: Expr): Expr => {
-    const q = e.local('i64')
-    const r = e.local('i64')
-    e.set(q, i64.div_u(upper, d1))
-    e.set(r, i64.sub(upper, i64.mul(e.get(q), d1)))
-    e.block((done) => {
-      e.loop((again) => {
-        const tooLarge = i64.gt_u(i64.mul(e.get(q), d0), i64.or(i64.shl(e.get(r), C32), next))
-        e.brIf(done, i32.eqz(i32.or(i64.gt_u(e.get(q), LOW32), tooLarge)))
-        e.set(q, i64.sub(e.get(q), i64.const(1)))
-        e.set(r, i64.add(e.get(r), d1))
-        e.brIf(again, i64.le_u(e.get(r), LOW32))
+export const DIVIDE_128: HelperFunction = helperFunction(
+  'divide-128',
+  ['i64', 'i64', 'i64'],
+  'i64',
+  (e, [high, low, divisor]) => {
+    if (!high || !low || !divisor) throw new TypeError('divide-128')
+    const shift = e.let(i64.clz(divisor))
+    const d = e.let(i64.shl(divisor, shift))
+    const d1 = e.let(i64.shr_u(d, C32))
+    const d0 = e.let(i64.and(d, LOW32))
+    const spill = i64.shr_u(i64.shr_u(low, i64.const(1)), i64.sub(SIGN, shift))
+    const n = e.let(i64.or(i64.shl(high, shift), spill))
+    const rest = e.let(i64.shl(low, shift))
+    const digit = (upper: Expr, next: Expr): Expr => {
+      const q = e.local('i64')
+      const r = e.local('i64')
+      e.set(q, i64.div_u(upper, d1))
+      e.set(r, i64.sub(upper, i64.mul(e.get(q), d1)))
+      e.block((done) => {
+        e.loop((again) => {
+          const tooLarge = i64.gt_u(i64.mul(e.get(q), d0), i64.or(i64.shl(e.get(r), C32), next))
+          e.brIf(done, i32.eqz(i32.or(i64.gt_u(e.get(q), LOW32), tooLarge)))
+          e.set(q, i64.sub(e.get(q), i64.const(1)))
+          e.set(r, i64.add(e.get(r), d1))
+          e.brIf(again, i64.le_u(e.get(r), LOW32))
+        })
       })
-    })
-    return e.let(e.get(q))
-  }
-  const next1 = e.let(i64.shr_u(rest, C32))
-  const q1 = digit(n, next1)
-  const n2 = e.let(i64.sub(i64.or(i64.shl(n, C32), next1), i64.mul(q1, d)))
-  const q0 = digit(n2, e.let(i64.and(rest, LOW32)))
-  e.return(i64.or(i64.shl(q1, C32), q0))
-})
+      return e.let(e.get(q))
+    }
+    const next1 = e.let(i64.shr_u(rest, C32))
+    const q1 = digit(n, next1)
+    const n2 = e.let(i64.sub(i64.or(i64.shl(n, C32), next1), i64.mul(q1, d)))
+    const q0 = digit(n2, e.let(i64.and(rest, LOW32)))
+    e.return(i64.or(i64.shl(q1, C32), q0))
+  },
+)
 
 /** CF = OF = (i32 0 or 1); the flags that multiplication leaves undefined: AF clear, the others as they were. */
 function overflowFlags(e: InstructionEmitter, overflow: Expr): void {
@@ -88,7 +93,12 @@ const multiplyAccumulator =
       e.setGpr(GPR.RAX, product, size)
       e.setGpr(GPR.RDX, i64.shr_u(product, i64.const(size * 8)), size)
     }
-    overflowFlags(e, signed ? i64.ne(product, signExtend(product, size)) : i64.ne(i64.shr_u(product, i64.const(size * 8)), i64.const(0)))
+    overflowFlags(
+      e,
+      signed
+        ? i64.ne(product, signExtend(product, size))
+        : i64.ne(i64.shr_u(product, i64.const(size * 8)), i64.const(0)),
+    )
   }
 
 /** Two- and three-operand IMUL: operand 0 = operand `x` × operand `y`. */

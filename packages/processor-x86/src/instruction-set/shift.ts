@@ -2,7 +2,7 @@
 // they are as AMD's Zen sets them: AF 1 after shifts; OF by the formula of single shifts for all counts.
 
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, signExtend } from '../instruction/emitter.ts'
+import { type Expr, type InstructionEmitter, i32, i64, signExtend } from '../instruction/emitter.ts'
 
 const ADJUST = i64.const(16)
 const ONE = i64.const(1)
@@ -17,9 +17,11 @@ interface Shifted {
 /** `old` is zero-extended, `n` the count, masked to 5 or 6 bits, an i64. */
 type Operation = (e: InstructionEmitter, old: Expr, n: Expr, size: number) => Shifted
 
-const before = (e: InstructionEmitter, n: Expr): Expr => e.let(n.constant !== undefined ? i64.const(BigInt(n.constant) - 1n) : i64.sub(n, ONE))
+const before = (e: InstructionEmitter, n: Expr): Expr =>
+  e.let(n.constant !== undefined ? i64.const(BigInt(n.constant) - 1n) : i64.sub(n, ONE))
 /** The bit `position` of a value moved to bit 63. */
-const toSign = (value: Expr, position: number): Expr => (position === 63 ? value : i64.shl(value, i64.const(63 - position)))
+const toSign = (value: Expr, position: number): Expr =>
+  position === 63 ? value : i64.shl(value, i64.const(63 - position))
 
 const shl: Operation = (e, old, n, size) => {
   const last = e.let(i64.shl(old, before(e, n)))
@@ -181,7 +183,10 @@ const double =
 const rorx: Semantics = (e) => {
   const value = e.read(1)
   const n = e.immediateByte()
-  e.write(0, e.size(0) === 8 ? i64.rotr(value, i64.extend_i32_u(n)) : i64.extend_i32_u(i32.rotr(i32.wrap_i64(value), n)))
+  e.write(
+    0,
+    e.size(0) === 8 ? i64.rotr(value, i64.extend_i32_u(n)) : i64.extend_i32_u(i32.rotr(i32.wrap_i64(value), n)),
+  )
 }
 const shiftWithout =
   (kind: 'shl' | 'shr' | 'sar'): Semantics =>

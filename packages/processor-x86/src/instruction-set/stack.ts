@@ -1,7 +1,12 @@
 // The stack (SDM vol. 1, 5.1.1 and 6.5): PUSH, POP, PUSHA, POPA, ENTER, LEAVE. POP of a segment register and the flags are system instructions.
 
-import { type InstructionDefinition, type InstructionOptions, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter } from '../instruction/emitter.ts'
+import {
+  type InstructionDefinition,
+  type InstructionOptions,
+  instruction,
+  type Semantics,
+} from '../instruction/definition.ts'
+import { type Expr, type InstructionEmitter, i32, i64 } from '../instruction/emitter.ts'
 import { GPR, SEGMENT, STATE } from '../state-layout.ts'
 
 const DEFAULT64: InstructionOptions = { size: 'd64', modal: true }

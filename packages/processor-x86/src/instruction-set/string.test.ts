@@ -70,7 +70,8 @@ function model(memory: Uint8Array, c: Case, flags: number): Outcome {
     }
     let ended = false
     if (operation === 'MOVS') memory.set(memory.slice(out.rsi, out.rsi + size), out.rdi)
-    else if (operation === 'STOS') for (let i = 0; i < size; i++) memory[out.rdi + i] = Number((out.rax >> BigInt(i * 8)) & 0xffn)
+    else if (operation === 'STOS')
+      for (let i = 0; i < size; i++) memory[out.rdi + i] = Number((out.rax >> BigInt(i * 8)) & 0xffn)
     else if (operation === 'LODS') {
       const bits = BigInt(size * 8)
       out.rax = size >= 4 ? read(out.rsi) : ((out.rax >> bits) << bits) | read(out.rsi)
@@ -103,7 +104,8 @@ beforeAll(async () => {
   machine = await SingleStepMachine.create()
   machine.map(CODE, 4096, { write: false, execute: true })
   // frames in another order than the pages
-  for (const page of [3, 0, 5, 1, 4, 2]) machine.map(MEMORY + BigInt(page * 4096), 4096, { write: true, execute: false })
+  for (const page of [3, 0, 5, 1, 4, 2])
+    machine.map(MEMORY + BigInt(page * 4096), 4096, { write: true, execute: false })
 })
 
 function play(c: Case, memory: Uint8Array, flags: number): { outcome: Outcome; memory: Uint8Array } {
@@ -160,7 +162,8 @@ describe('repeated string instructions', () => {
       // all different, all equal, or nearly all equal, so that comparisons stop early, never, or late
       const kind = random(3)
       const common = random(256)
-      for (let i = 0; i < LENGTH; i++) memory[i] = kind === 0 || (kind === 2 && random(2000) === 0) ? random(256) : common
+      for (let i = 0; i < LENGTH; i++)
+        memory[i] = kind === 0 || (kind === 2 && random(2000) === 0) ? random(256) : common
       const rsi = random(LENGTH - 8)
       const near = Math.min(LENGTH - 8, Math.max(0, rsi + random(80) - 40))
       let rax = BigInt.asUintN(64, BigInt(common) * 0x0101010101010101n)

@@ -4,8 +4,13 @@
 // Runs inside directly accessible pages are done at once; everything else goes by elements. After a bounded amount of work the instruction ends and is executed again, so
 // that interrupts wait no longer than a moment.
 
-import { type InstructionDefinition, type InstructionOptions, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, select, signExtend } from '../instruction/emitter.ts'
+import {
+  type InstructionDefinition,
+  type InstructionOptions,
+  instruction,
+  type Semantics,
+} from '../instruction/definition.ts'
+import { type Expr, type InstructionEmitter, i32, i64, select, signExtend } from '../instruction/emitter.ts'
 import { GPR, SEGMENT, STATE } from '../state-layout.ts'
 import type { Label, Local } from '../wasm/function-emitter.ts'
 import { COPY_RUN, EQUAL_RUN, FILL_RUN, SCAN_RUN } from './string-helpers.ts'
@@ -105,7 +110,11 @@ function run(
       const down = select(fits, i32.add(inPage, i32.const(size)), i32.const(0))
       return e.let(select(s.backward, down, i32.sub(i32.const(PAGE), inPage)))
     })
-    const room = e.let(rooms.length === 1 ? (rooms[0] as Expr) : select(i32.lt_u(rooms[0] as Expr, rooms[1] as Expr), rooms[0] as Expr, rooms[1] as Expr))
+    const room = e.let(
+      rooms.length === 1
+        ? (rooms[0] as Expr)
+        : select(i32.lt_u(rooms[0] as Expr, rooms[1] as Expr), rooms[0] as Expr, rooms[1] as Expr),
+    )
     // comparisons leave the page's last element, see compareRepeated
     const whole = i32.shr_u(room, i32.const(Math.log2(size)))
     const fitting = e.let(operands.at(-1) === COMPARED ? i32.sub(whole, i32.const(1)) : whole)
@@ -254,16 +263,12 @@ function compareRepeated(
   advance: () => void,
 ): void {
   const { e, size } = s
-  repeated(
-    s,
-    bulk && ((count, work, again) => bulk(e.let(i64.sub(count, i64.const(1))), work, again)),
-    () => {
-      const [a, b] = operands()
-      compareFlags(e, a, b, size)
-      advance()
-      return stops(e, a, b)
-    },
-  )
+  repeated(s, bulk && ((count, work, again) => bulk(e.let(i64.sub(count, i64.const(1))), work, again)), () => {
+    const [a, b] = operands()
+    compareFlags(e, a, b, size)
+    advance()
+    return stops(e, a, b)
+  })
 }
 
 const cmps =
