@@ -1,8 +1,13 @@
 // Saving and restoring of x87 and SSE state (SDM vol. 1, 10.5 and chapter 13): FXSAVE, FXRSTOR, XSAVE, XRSTOR, XSAVEOPT, XGETBV, XSETBV. XCR0 has bits 0 and 1.
 
 import type { Cpu } from '../cpu.ts'
-import { type InstructionDefinition, type InstructionOptions, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, VECTOR } from '../instruction/emitter.ts'
+import {
+  type InstructionDefinition,
+  type InstructionOptions,
+  instruction,
+  type Semantics,
+} from '../instruction/definition.ts'
+import { type Expr, type InstructionEmitter, i32, i64, VECTOR } from '../instruction/emitter.ts'
 import { system } from '../instruction/system.ts'
 import { advance, requireRing0 } from '../instruction/system-operand.ts'
 import { GPR, STATE, STATUS } from '../state-layout.ts'

@@ -2,7 +2,7 @@
 //
 // The processor has the properties that CPUID.(7,0).EBX[6] and [13] stand for: FDP and FOP change with unmasked exceptions only, FCS and FDS are 0.
 
-import { type Expr, i32, type InstructionEmitter, signExtend, VECTOR } from '../instruction/emitter.ts'
+import { type Expr, type InstructionEmitter, i32, signExtend, VECTOR } from '../instruction/emitter.ts'
 import type { HelperFunction } from '../instruction/helper.ts'
 import { STATE } from '../state-layout.ts'
 import {
@@ -90,4 +90,3 @@ export function loadOperand(e: InstructionEmitter, format: MemoryFormat): [Expr,
   const value = e.let(format.signed ? signExtend(e.read(0), e.size(0)) : e.read(0))
   return [e.let(e.helper(format.significand, value)), e.let(e.helper(format.signExponent, value))]
 }
-

@@ -1,7 +1,7 @@
 // x87 comparison and classification (SDM vol. 1, 8.3.6).
 
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter } from '../instruction/emitter.ts'
+import { type Expr, type InstructionEmitter, i32, i64 } from '../instruction/emitter.ts'
 import { X87 } from '../x87/format.ts'
 import { x87CompareRegisters, x87CompareValue, x87ExamineTop, x87SetCondition } from '../x87/stack.ts'
 import {

@@ -2,11 +2,11 @@
 
 import type { Cpu } from '../cpu.ts'
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { i32, i64, type InstructionEmitter, VECTOR } from '../instruction/emitter.ts'
+import { type InstructionEmitter, i32, i64, VECTOR } from '../instruction/emitter.ts'
 import { system } from '../instruction/system.ts'
 import { STATE, STATUS } from '../state-layout.ts'
-import { CONTROL_INITIAL, X87 } from '../x87/format.ts'
 import { environmentSize, REGISTERS_SIZE, restoreEnvironment, saveEnvironment } from '../x87/environment.ts'
+import { CONTROL_INITIAL, X87 } from '../x87/format.ts'
 import { initialise, requireNoException, requireX87, setControl } from '../x87/registers.ts'
 import { x87LoadControl } from '../x87/stack.ts'
 import { checkPending, complete, pop, UNIT } from './x87-common.ts'
@@ -15,12 +15,7 @@ import { checkPending, complete, pop, UNIT } from './x87-common.ts'
 
 const storeControl: Semantics = (e) => e.write(0, i64.extend_i32_u(e.stateI32(STATE.X87_CONTROL)))
 const storeStatus: Semantics = (e) =>
-  e.write(
-    0,
-    i64.extend_i32_u(
-      i32.or(e.stateI32(STATE.X87_STATUS), i32.shl(e.stateI32(STATE.X87_TOP), i32.const(11))),
-    ),
-  )
+  e.write(0, i64.extend_i32_u(i32.or(e.stateI32(STATE.X87_STATUS), i32.shl(e.stateI32(STATE.X87_TOP), i32.const(11)))))
 const loadControl: Semantics = (e) => {
   checkPending(e)
   e.do(e.helper(x87LoadControl, i32.wrap_i64(e.read(0))))

@@ -1,7 +1,7 @@
 // x87 data transfer and constants (SDM vol. 1, 8.3.3, 8.3.4).
 
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { type Expr, i32, i64, type InstructionEmitter, select } from '../instruction/emitter.ts'
+import { type Expr, type InstructionEmitter, i32, i64, select } from '../instruction/emitter.ts'
 import type { HelperFunction } from '../instruction/helper.ts'
 import { STATE } from '../state-layout.ts'
 import { x87FromBcd, x87SignExponentFromInteger, x87SignificandFromInteger, x87ToBcd } from '../x87/convert.ts'
@@ -54,10 +54,7 @@ const loadBcd: Semantics = (e) => {
   checkPending(e)
   const [low, high] = loadTenBytes(e)
   const value = e.let(e.helper(x87FromBcd, low, high))
-  const se = i32.or(
-    e.helper(x87SignExponentFromInteger, value),
-    i32.and(high, i32.const(0x8000)),
-  )
+  const se = i32.or(e.helper(x87SignExponentFromInteger, value), i32.and(high, i32.const(0x8000)))
   complete(e, e.let(e.helper(x87PushExact, e.helper(x87SignificandFromInteger, value), se)))
 }
 /** An instruction that is one helper with the index of STi. */
@@ -122,9 +119,7 @@ const storeExtended: Semantics = (e) => {
   const significand = e.let(
     select(empty, i64.const(INDEFINITE_SIGNIFICAND), i64.load(register, e.stateOffset(STATE.X87))),
   )
-  const se = e.let(
-    select(empty, i64.const(INDEFINITE_SE), i64.load16_u(register, e.stateOffset(STATE.X87 + 8))),
-  )
+  const se = e.let(select(empty, i64.const(INDEFINITE_SE), i64.load16_u(register, e.stateOffset(STATE.X87 + 8))))
   e.setStateI32(STATE.X87_FLAGS, select(empty, i32.const(X87.IE | X87.SF), i32.const(0)))
   storeConverted(e, true, () => storeTenBytes(e, significand, se))
 }
@@ -136,9 +131,7 @@ const storeBcd: Semantics = (e) => {
   const invalid = e.let(i64.lt_s(value, i64.const(0)))
   const digits = i64.const(10n ** 16n)
   const low = e.let(select(invalid, i64.const(INDEFINITE_SIGNIFICAND), e.helper(x87ToBcd, i64.rem_u(value, digits))))
-  const high = e.let(
-    select(invalid, i64.const(0xffff), i64.or(sign, e.helper(x87ToBcd, i64.div_u(value, digits)))),
-  )
+  const high = e.let(select(invalid, i64.const(0xffff), i64.or(sign, e.helper(x87ToBcd, i64.div_u(value, digits)))))
   storeConverted(e, true, () => storeTenBytes(e, low, high))
 }
 
@@ -208,7 +201,9 @@ export const X87_DATA: readonly InstructionDefinition[] = [
     ]
   }),
   instruction('FBSTP', 'DF /6', 'Mt', storeBcd, UNIT),
-  ...['D9 C8+i', 'DD C8+i', 'DF C8+i'].map((opcode) => instruction('FXCH', opcode, 'STi', withIndex(x87Exchange), UNIT)),
+  ...['D9 C8+i', 'DD C8+i', 'DF C8+i'].map((opcode) =>
+    instruction('FXCH', opcode, 'STi', withIndex(x87Exchange), UNIT),
+  ),
   ...CONDITIONAL.map(([name, opcode, cc]) => instruction(name, opcode, 'STi', conditionalMove(cc), UNIT)),
   instruction('FLD1', 'D9 E8', '', exact(0x8000000000000000n, 0x3fff), UNIT),
   instruction('FLDL2T', 'D9 E9', '', constant(0xd49a784bcd1b8afen, false, 0x4000), UNIT),

@@ -3,7 +3,7 @@
 
 import type { Cpu } from '../cpu.ts'
 import { type InstructionDefinition, instruction } from '../instruction/definition.ts'
-import { system, type SystemSemantics } from '../instruction/system.ts'
+import { type SystemSemantics, system } from '../instruction/system.ts'
 import { STATE, STATUS } from '../state-layout.ts'
 import { EXPONENT_BIAS, EXPONENT_MAX, INTEGER_BIT, QUIET_BIT, X87 } from '../x87/format.ts'
 import { bitLength, multiply, type Real, roundReal, toReal } from '../x87/real.ts'
@@ -20,14 +20,7 @@ import {
   requireX87,
   writeStack,
 } from '../x87/registers.ts'
-import {
-  angle,
-  exponential2Minus1,
-  logarithm2,
-  logarithm2Plus1,
-  sineCosine,
-  tangent,
-} from '../x87/transcendental.ts'
+import { angle, exponential2Minus1, logarithm2, logarithm2Plus1, sineCosine, tangent } from '../x87/transcendental.ts'
 
 type Kind = 'zero' | 'normal' | 'denormal' | 'infinity' | 'quiet' | 'signaling' | 'unsupported'
 
@@ -267,7 +260,8 @@ const fpatan = binary((y, yKind, x, xKind) => {
     return size ? { ...size, negative: isNegative(value) } : toReal(value)
   }
   // Zeros are far below any other coordinate.
-  const other = (value: Real, zeroAgainst: boolean): Real => (zeroAgainst ? { ...UNIT, negative: value.negative } : value)
+  const other = (value: Real, zeroAgainst: boolean): Real =>
+    zeroAgainst ? { ...UNIT, negative: value.negative } : value
   const yReal = other(coordinate(y, yKind), xKind === 'zero' && yKind !== 'zero')
   const xReal = other(coordinate(x, xKind), yKind === 'zero')
   return { number: angle(yReal, xReal), flags }

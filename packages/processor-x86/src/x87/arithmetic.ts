@@ -51,10 +51,10 @@ class Operands {
     this.a = x.e.let(x.call(x87Class, this.aSignificand, this.aSe))
     this.b = x.e.let(x.call(x87Class, this.bSignificand, this.bSe))
   }
-  a_is(value: number): Expr {
+  aIs(value: number): Expr {
     return i32.eq(this.a, i32.const(value))
   }
-  b_is(value: number): Expr {
+  bIs(value: number): Expr {
     return i32.eq(this.b, i32.const(value))
   }
   invalidIf(condition: Expr): void {
@@ -63,7 +63,7 @@ class Operands {
   /** Raise the denormal-operand exception if one is. */
   denormal(): void {
     const { e } = this.x
-    e.if(i32.or(this.a_is(CLASS.DENORMAL), this.b_is(CLASS.DENORMAL)), () => {
+    e.if(i32.or(this.aIs(CLASS.DENORMAL), this.bIs(CLASS.DENORMAL)), () => {
       const unmasked = e.let(this.x.call(x87Raise, i32.const(X87.DE)))
       e.if(unmasked, () => e.return(unmasked))
     })
@@ -80,9 +80,7 @@ class Operands {
     const exponent = x.e.let(exponentOf(se))
     return [
       x.e.let(i64.shl(significand, shift)),
-      x.e.let(
-        i32.sub(select(exponent, exponent, i32.const(1)), i32.wrap_i64(shift)),
-      ),
+      x.e.let(i32.sub(select(exponent, exponent, i32.const(1)), i32.wrap_i64(shift))),
     ]
   }
   /** Go on with the calculation. */
@@ -173,26 +171,21 @@ const addNumbers: HelperFunction = helperFunction('x87AddNumbers', NUMBERS, 'i32
   e.return(x.call(x87RoundResult, register, sign.value, exponent.value, a.value, rest.value))
 })
 
-/** Operands with b's sign changed already: a NaN's sign must not be, so the change is passed: `(…, negate)`. */
+/** `(…, negate)`: what to change b's sign by. Only here, because a NaN's sign must not change. */
 const addLong: HelperFunction = helperFunction('x87AddLong', [...OPERANDS, 'i32'], 'i32', (e, args, context) => {
   const x = new X87Code(e, context)
   const o = new Operands(x, args)
   const bSe = e.let(i32.xor(o.bSe, args[5]!))
-  o.invalidIf(
-    i32.and(
-      i32.and(o.a_is(CLASS.INFINITY), o.b_is(CLASS.INFINITY)),
-      i32.ne(signOf(o.aSe), signOf(bSe)),
-    ),
-  )
+  o.invalidIf(i32.and(i32.and(o.aIs(CLASS.INFINITY), o.bIs(CLASS.INFINITY)), i32.ne(signOf(o.aSe), signOf(bSe))))
   o.denormal()
-  e.if(o.a_is(CLASS.INFINITY), () => o.infinity(signOf(o.aSe)))
-  e.if(o.b_is(CLASS.INFINITY), () => o.infinity(signOf(bSe)))
+  e.if(o.aIs(CLASS.INFINITY), () => o.infinity(signOf(o.aSe)))
+  e.if(o.bIs(CLASS.INFINITY), () => o.infinity(signOf(bSe)))
   const other = (significand: Expr, se: Expr): void => {
     const [normal, exponent] = Operands.normalised(x, significand, se)
     e.return(x.call(x87RoundResult, o.register, signOf(se), exponent, normal, zero64))
   }
-  e.if(o.a_is(CLASS.ZERO), () => {
-    e.if(o.b_is(CLASS.ZERO), () =>
+  e.if(o.aIs(CLASS.ZERO), () => {
+    e.if(o.bIs(CLASS.ZERO), () =>
       o.zero(
         select(
           i32.eq(signOf(o.aSe), signOf(bSe)),
@@ -203,7 +196,7 @@ const addLong: HelperFunction = helperFunction('x87AddLong', [...OPERANDS, 'i32'
     )
     other(o.bSignificand, bSe)
   })
-  e.if(o.b_is(CLASS.ZERO), () => other(o.aSignificand, o.aSe))
+  e.if(o.bIs(CLASS.ZERO), () => other(o.aSignificand, o.aSe))
   o.calculate(addNumbers, o.aSe, bSe)
 })
 
@@ -249,16 +242,14 @@ const multiplyNumbers: HelperFunction = helperFunction('x87MultiplyNumbers', NUM
     low.value = i64.shl(low.value, i64.const(1))
     exponent.value = i32.sub(exponent.value, i32.const(1))
   })
-  e.return(
-    x.call(x87RoundResult, register, i32.xor(signA(both), signB(both)), exponent.value, high.value, low.value),
-  )
+  e.return(x.call(x87RoundResult, register, i32.xor(signA(both), signB(both)), exponent.value, high.value, low.value))
 })
 
 const multiplyLong: HelperFunction = helperFunction('x87MultiplyLong', OPERANDS, 'i32', (e, args, context) => {
   const x = new X87Code(e, context)
   const o = new Operands(x, args)
-  const infinite = e.let(i32.or(o.a_is(CLASS.INFINITY), o.b_is(CLASS.INFINITY)))
-  const none = e.let(i32.or(o.a_is(CLASS.ZERO), o.b_is(CLASS.ZERO)))
+  const infinite = e.let(i32.or(o.aIs(CLASS.INFINITY), o.bIs(CLASS.INFINITY)))
+  const none = e.let(i32.or(o.aIs(CLASS.ZERO), o.bIs(CLASS.ZERO)))
   const sign = e.let(signOf(i32.xor(o.aSe, o.bSe)))
   o.invalidIf(i32.and(infinite, none))
   o.denormal()
@@ -292,19 +283,16 @@ const divideLong: HelperFunction = helperFunction('x87DivideLong', OPERANDS, 'i3
   const o = new Operands(x, args)
   const sign = e.let(signOf(i32.xor(o.aSe, o.bSe)))
   o.invalidIf(
-    i32.or(
-      i32.and(o.a_is(CLASS.INFINITY), o.b_is(CLASS.INFINITY)),
-      i32.and(o.a_is(CLASS.ZERO), o.b_is(CLASS.ZERO)),
-    ),
+    i32.or(i32.and(o.aIs(CLASS.INFINITY), o.bIs(CLASS.INFINITY)), i32.and(o.aIs(CLASS.ZERO), o.bIs(CLASS.ZERO))),
   )
-  e.if(i32.and(o.b_is(CLASS.ZERO), i32.eqz(o.a_is(CLASS.INFINITY))), () => {
+  e.if(i32.and(o.bIs(CLASS.ZERO), i32.eqz(o.aIs(CLASS.INFINITY))), () => {
     const unmasked = e.let(x.call(x87Raise, i32.const(X87.ZE)))
     e.if(unmasked, () => e.return(unmasked))
     o.infinity(sign)
   })
   o.denormal()
-  e.if(o.a_is(CLASS.INFINITY), () => o.infinity(sign))
-  e.if(i32.or(o.a_is(CLASS.ZERO), o.b_is(CLASS.INFINITY)), () => o.zero(sign))
+  e.if(o.aIs(CLASS.INFINITY), () => o.infinity(sign))
+  e.if(i32.or(o.aIs(CLASS.ZERO), o.bIs(CLASS.INFINITY)), () => o.zero(sign))
   o.calculate(divideNumbers)
 })
 
@@ -321,9 +309,9 @@ export const x87SquareRoot: HelperFunction = helperFunction(
   (e, args, context) => {
     const x = new X87Code(e, context)
     const o = new Operands(x, [...args, i64.const(INTEGER_BIT), i32.const(EXPONENT_BIAS)])
-    e.if(o.a_is(CLASS.ZERO), () => o.zero(signOf(o.aSe)))
+    e.if(o.aIs(CLASS.ZERO), () => o.zero(signOf(o.aSe)))
     o.invalidIf(signOf(o.aSe))
-    e.if(o.a_is(CLASS.INFINITY), () => o.infinity(zero32))
+    e.if(o.aIs(CLASS.INFINITY), () => o.infinity(zero32))
     o.denormal()
     const [significand, biased] = Operands.normalised(x, o.aSignificand, o.aSe)
     const exponent = e.let(i32.sub(biased, i32.const(EXPONENT_BIAS)))
@@ -335,16 +323,15 @@ export const x87SquareRoot: HelperFunction = helperFunction(
     // The remainder is at most 2 × root: its 65th bit.
     const big = e.let(
       i64.ne(
-        i64.sub(i64.sub(high, x.call(x87MultiplyHigh, root, root)), i64.extend_i32_u(i64.lt_u(low, i64.mul(root, root)))),
+        i64.sub(
+          i64.sub(high, x.call(x87MultiplyHigh, root, root)),
+          i64.extend_i32_u(i64.lt_u(low, i64.mul(root, root))),
+        ),
         zero64,
       ),
     )
     const above = i32.or(big, i64.gt_u(remainder, root))
-    const rest = select(
-      above,
-      i64.const(0xc000000000000000n),
-      i64.extend_i32_u(i64.ne(remainder, zero64)),
-    )
+    const rest = select(above, i64.const(0xc000000000000000n), i64.extend_i32_u(i64.ne(remainder, zero64)))
     e.return(
       x.call(
         x87RoundResult,

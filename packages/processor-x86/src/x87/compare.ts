@@ -82,4 +82,3 @@ export const x87Examine: HelperFunction = helperFunction(
     e.return(i32.or(sign, i32.const(X87.C0)))
   },
 )
-

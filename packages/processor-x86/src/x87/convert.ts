@@ -100,10 +100,7 @@ function narrow({ name, fraction, exponent }: Binary): HelperFunction {
     // The short way: normal, and exact.
     const inRange = i32.lt_u(i32.sub(exp.value, i32.const(1)), i32.const(mask - 1))
     const pack = (): Expr =>
-      i64.add(
-        i64.or(sign, sig.value),
-        i64.shl(i64.extend_i32_s(i32.sub(exp.value, i32.const(1))), i64.const(fraction)),
-      )
+      i64.add(i64.or(sign, sig.value), i64.shl(i64.extend_i32_s(i32.sub(exp.value, i32.const(1))), i64.const(fraction)))
     e.if(i32.and(i32.and(inRange, i64.eqz(rest.value)), i64.lt_s(significand!, zero64)), () => give(pack()))
 
     const kind = e.let(x.call(x87Class, significand!, se!))
@@ -124,10 +121,7 @@ function narrow({ name, fraction, exponent }: Binary): HelperFunction {
     const denormal = e.let(i32.le_s(exp.value, zero32))
     e.if(denormal, () => {
       tiny.value = i32.eqz(
-        i32.and(
-          i32.and(i32.eqz(exp.value), up()),
-          i64.eq(sig.value, i64.const((1n << BigInt(precision)) - 1n)),
-        ),
+        i32.and(i32.and(i32.eqz(exp.value), up()), i64.eq(sig.value, i64.const((1n << BigInt(precision)) - 1n))),
       )
       e.if(i32.and(tiny.value, i32.eqz(i32.and(x.control(), i32.const(X87.UE)))), () => {
         flags.value = i32.const(X87.UE)
@@ -162,27 +156,17 @@ function narrow({ name, fraction, exponent }: Binary): HelperFunction {
       ),
     )
     const carried = i64.eq(sig.value, i64.const(1n << BigInt(precision)))
-    e.if(
-      i32.ge_s(i32.add(exp.value, carried), i32.const(mask)),
-      () => {
-        e.if(i32.eqz(i32.and(x.control(), i32.const(X87.OE))), () => {
-          flags.value = i32.const(X87.OE)
-          give(zero64)
-        })
-        const toInfinity = e.let(
-          i32.or(
-            i32.eqz(rounding),
-            i32.eq(rounding, select(sign16, i32.const(ROUND.DOWN), i32.const(ROUND.UP))),
-          ),
-        )
-        flags.value = select(
-          toInfinity,
-          i32.const(X87.OE | X87.PE | X87.C1),
-          i32.const(X87.OE | X87.PE),
-        )
-        give(i64.or(sign, select(toInfinity, i64.const(infinity), i64.const(infinity - 1n))))
-      },
-    )
+    e.if(i32.ge_s(i32.add(exp.value, carried), i32.const(mask)), () => {
+      e.if(i32.eqz(i32.and(x.control(), i32.const(X87.OE))), () => {
+        flags.value = i32.const(X87.OE)
+        give(zero64)
+      })
+      const toInfinity = e.let(
+        i32.or(i32.eqz(rounding), i32.eq(rounding, select(sign16, i32.const(ROUND.DOWN), i32.const(ROUND.UP)))),
+      )
+      flags.value = select(toInfinity, i32.const(X87.OE | X87.PE | X87.C1), i32.const(X87.OE | X87.PE))
+      give(i64.or(sign, select(toInfinity, i64.const(infinity), i64.const(infinity - 1n))))
+    })
     give(result)
   })
 }
@@ -206,10 +190,7 @@ export const x87ToInteger: HelperFunction = helperFunction(
     e.block((invalid) => {
       e.brIf(invalid, i32.gt_s(exponent, i32.const(63)))
       // A number with an exponent has the integer bit set.
-      e.brIf(
-        invalid,
-        i32.and(i32.ne(exponent, i32.const(-EXPONENT_BIAS)), i64.ge_s(significand!, zero64)),
-      )
+      e.brIf(invalid, i32.and(i32.ne(exponent, i32.const(-EXPONENT_BIAS)), i64.ge_s(significand!, zero64)))
       const shift = e.let(i64.extend_i32_u(i32.sub(i32.const(63), exponent)))
       e.if(
         i64.ge_u(shift, i64.const(64)),
@@ -247,23 +228,31 @@ export const x87ToInteger: HelperFunction = helperFunction(
 // --- packed BCD: 18 digits and a sign
 
 /** `(low)`: the number that packed digits stand for. */
-export const x87FromBcd: HelperFunction = helperFunction('x87FromBcd', ['i64', 'i32'], 'i64', (e, [low, high], context) => {
-  const x = new X87Code(e, context)
-  const digits = x.variable(low!)
-  const value = x.variable(
-    i64.extend_i32_u(
-      i32.add(i32.and(high!, i32.const(15)), i32.mul(i32.and(i32.shr_u(high!, i32.const(4)), i32.const(15)), i32.const(10))),
-    ),
-  )
-  const count = x.variable(i32.const(16))
-  e.loop((again) => {
-    digits.value = i64.rotl(digits.value, i64.const(4))
-    value.value = i64.add(i64.mul(value.value, i64.const(10)), i64.and(digits.value, i64.const(15)))
-    count.value = i32.sub(count.value, i32.const(1))
-    e.brIf(again, count.value)
-  })
-  e.return(value.value)
-})
+export const x87FromBcd: HelperFunction = helperFunction(
+  'x87FromBcd',
+  ['i64', 'i32'],
+  'i64',
+  (e, [low, high], context) => {
+    const x = new X87Code(e, context)
+    const digits = x.variable(low!)
+    const value = x.variable(
+      i64.extend_i32_u(
+        i32.add(
+          i32.and(high!, i32.const(15)),
+          i32.mul(i32.and(i32.shr_u(high!, i32.const(4)), i32.const(15)), i32.const(10)),
+        ),
+      ),
+    )
+    const count = x.variable(i32.const(16))
+    e.loop((again) => {
+      digits.value = i64.rotl(digits.value, i64.const(4))
+      value.value = i64.add(i64.mul(value.value, i64.const(10)), i64.and(digits.value, i64.const(15)))
+      count.value = i32.sub(count.value, i32.const(1))
+      e.brIf(again, count.value)
+    })
+    e.return(value.value)
+  },
+)
 
 /** `(value)`: up to 16 packed digits of a number. */
 export const x87ToBcd: HelperFunction = helperFunction('x87ToBcd', ['i64'], 'i64', (e, [number], context) => {

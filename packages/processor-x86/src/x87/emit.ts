@@ -100,8 +100,5 @@ export class X87Code {
 
 /** `value` shifted right by `count` (1–63), bits lost kept in the lowest. */
 export function shiftRightJam(value: Expr, count: Expr): Expr {
-  return i64.or(
-    i64.shr_u(value, count),
-    i64.extend_i32_u(i64.ne(i64.shl(value, i64.sub(zero64, count)), zero64)),
-  )
+  return i64.or(i64.shr_u(value, count), i64.extend_i32_u(i64.ne(i64.shl(value, i64.sub(zero64, count)), zero64)))
 }

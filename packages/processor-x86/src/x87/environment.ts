@@ -3,15 +3,7 @@
 
 import type { Cpu } from '../cpu.ts'
 import { STATE } from '../state-layout.ts'
-import {
-  restoreRegisters,
-  saveRegisters,
-  setPointers,
-  setTagWord,
-  setWords,
-  statusWord,
-  tagWord,
-} from './registers.ts'
+import { restoreRegisters, saveRegisters, setPointers, setTagWord, setWords, statusWord, tagWord } from './registers.ts'
 
 export const REGISTERS_SIZE = 80
 
@@ -38,7 +30,7 @@ export function saveEnvironment(cpu: Cpu, operandSize: number, registers: boolea
     if (realLayout(cpu)) {
       words.push(instruction & 0xffff, ((instruction >>> 4) & 0xf000) | opcode, data & 0xffff, (data >>> 4) & 0xf000)
     } else words.push(instruction & 0xffff, 0, data & 0xffff, 0)
-    words.forEach((word, i) => view.setUint16(i * 2, word, true))
+    for (const [i, word] of words.entries()) view.setUint16(i * 2, word, true)
   } else {
     const reserved = 0xffff0000
     const doubles = words.map((word) => (word | reserved) >>> 0)
@@ -50,7 +42,7 @@ export function saveEnvironment(cpu: Cpu, operandSize: number, registers: boolea
         (data >>> 4) & 0x0ffff000,
       )
     } else doubles.push(instruction, opcode << 16, data, reserved)
-    doubles.forEach((double, i) => view.setUint32(i * 4, double, true))
+    for (const [i, double] of doubles.entries()) view.setUint32(i * 4, double, true)
   }
   if (registers) saveRegisters(cpu, view, size, 10)
   return bytes
@@ -67,7 +59,8 @@ export function restoreEnvironment(cpu: Cpu, operandSize: number, bytes: Uint8Ar
   let data: number
   let opcode: number
   if (realLayout(cpu)) {
-    const high = (i: number): number => (stride === 2 ? (word(i) & 0xf000) << 4 : ((view.getUint32(i * 4, true) & 0x0ffff000) << 4) >>> 0)
+    const high = (i: number): number =>
+      stride === 2 ? (word(i) & 0xf000) << 4 : ((view.getUint32(i * 4, true) & 0x0ffff000) << 4) >>> 0
     instruction = (word(3) | high(4)) >>> 0
     opcode = word(4) & 0x7ff
     data = (word(5) | high(6)) >>> 0

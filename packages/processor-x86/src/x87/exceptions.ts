@@ -13,9 +13,7 @@ import { CLASS, QUIET_BIT, WAS_DENORMAL, X87 } from './format.ts'
 export const x87Raise: HelperFunction = helperFunction('x87Raise', ['i32'], 'i32', (e, [flags], context) => {
   const x = new X87Code(e, context)
   const status = e.let(i32.or(i32.and(x.status(), i32.const(~X87.C1)), flags))
-  const unmasked = e.let(
-    i32.and(i32.and(flags, i32.const(X87.EXCEPTIONS)), i32.xor(x.control(), i32.const(-1))),
-  )
+  const unmasked = e.let(i32.and(i32.and(flags, i32.const(X87.EXCEPTIONS)), i32.xor(x.control(), i32.const(-1))))
   e.if(unmasked, () => {
     x.store(STATE.X87_STATUS, i32.or(status, i32.const(X87.ES | X87.B)))
     e.return(unmasked)

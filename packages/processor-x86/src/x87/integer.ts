@@ -45,11 +45,7 @@ export const x87RoundToInteger: HelperFunction = helperFunction(
       })
     })
     const leading = e.let(i64.clz(whole.value))
-    const result = select(
-      i64.eqz(whole.value),
-      zero32,
-      i32.sub(i32.const(EXPONENT_BIAS + 63), i32.wrap_i64(leading)),
-    )
+    const result = select(i64.eqz(whole.value), zero32, i32.sub(i32.const(EXPONENT_BIAS + 63), i32.wrap_i64(leading)))
     x.put(register, i64.shl(whole.value, leading), i32.or(sign, result))
     e.return(x.call(x87Raise, flags.value))
   },

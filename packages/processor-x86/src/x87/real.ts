@@ -27,7 +27,9 @@ export function toReal({ significand, se }: Extended): Real {
   }
 }
 export function bitLength(value: bigint): number {
-  return value === 0n ? 0 : value.toString(16).length * 4 - LEADING[Number.parseInt(value.toString(16)[0] as string, 16)]!
+  return value === 0n
+    ? 0
+    : value.toString(16).length * 4 - LEADING[Number.parseInt(value.toString(16)[0] as string, 16)]!
 }
 const LEADING: readonly number[] = [4, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
 

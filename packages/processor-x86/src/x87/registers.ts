@@ -13,7 +13,6 @@ import {
   X87,
 } from './format.ts'
 
-const CR0_MP = 2
 const CR0_EM = 4
 const CR0_TS = 8
 const CR0_NE = 0x20
@@ -35,12 +34,6 @@ export function requireX87(cpu: Cpu): void {
 export function requireNoException(cpu: Cpu): void {
   if (cpu.get32(STATE.X87_STATUS) & X87.ES && cpu.get32(STATE.CR0) & CR0_NE) cpu.fault(VECTOR.MF)
 }
-/** What WAIT checks: #NM when CR0.MP and CR0.TS are set, then #MF. */
-export function wait(cpu: Cpu): void {
-  if ((cpu.get32(STATE.CR0) & (CR0_MP | CR0_TS)) === (CR0_MP | CR0_TS)) cpu.fault(VECTOR.NM)
-  requireNoException(cpu)
-}
-
 /** Physical number of ST(i). */
 export function physical(cpu: Cpu, i: number): number {
   return (cpu.get32(STATE.X87_TOP) + i) & 7
@@ -165,4 +158,3 @@ export function restoreRegisters(cpu: Cpu, view: DataView, at: number, stride: n
     })
   }
 }
-

@@ -36,7 +36,8 @@ export const x87PartialRemainder: HelperFunction = helperFunction(
     /** Store the condition codes: C0, C3, C1 = the quotient's bits 2, 1, 0. */
     const conditions = (): void => {
       const q = e.let(i32.wrap_i64(quotient.value))
-      const bit = (n: number, at: number): Expr => i32.shl(i32.and(i32.shr_u(q, i32.const(n)), i32.const(1)), i32.const(at))
+      const bit = (n: number, at: number): Expr =>
+        i32.shl(i32.and(i32.shr_u(q, i32.const(n)), i32.const(1)), i32.const(at))
       x.store(
         STATE.X87_STATUS,
         i32.or(
@@ -67,15 +68,12 @@ export const x87PartialRemainder: HelperFunction = helperFunction(
       e.brIf(reduced, is(b, CLASS.INFINITY))
       e.if(i32.lt_s(distance.value, zero32), () => {
         // The quotient is below 1; to nearest it is 1 above one half.
-        e.if(
-          i32.and(i32.and(nearest, i32.eq(distance.value, i32.const(-1))), i64.gt_u(aNormal, bNormal)),
-          () => {
-            quotient.value = i64.const(1)
-            // 2b - a, in units of a's last place
-            rest.value = i64.sub(i64.shl(bNormal, i64.const(1)), aNormal)
-            sign.value = i32.xor(sign.value, i32.const(0x8000))
-          },
-        )
+        e.if(i32.and(i32.and(nearest, i32.eq(distance.value, i32.const(-1))), i64.gt_u(aNormal, bNormal)), () => {
+          quotient.value = i64.const(1)
+          // 2b - a, in units of a's last place
+          rest.value = i64.sub(i64.shl(bNormal, i64.const(1)), aNormal)
+          sign.value = i32.xor(sign.value, i32.const(0x8000))
+        })
         e.br(reduced)
       })
       exponent.value = bExponent
@@ -88,9 +86,7 @@ export const x87PartialRemainder: HelperFunction = helperFunction(
       const first = e.let(i64.ge_u(aNormal, bNormal))
       const top = e.let(i64.sub(aNormal, select(first, bNormal, zero64)))
       const shift = e.let(i64.extend_i32_u(distance.value))
-      const high = e.let(
-        select(distance.value, i64.shr_u(top, i64.sub(zero64, shift)), zero64),
-      )
+      const high = e.let(select(distance.value, i64.shr_u(top, i64.sub(zero64, shift)), zero64))
       const low = e.let(i64.shl(top, shift))
       const q = e.let(x.call(x87Divide128, high, low, bNormal))
       quotient.value = i64.add(i64.shl(i64.extend_i32_u(first), shift), q)

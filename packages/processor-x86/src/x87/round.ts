@@ -11,10 +11,7 @@ import { EXPONENT_ADJUSTMENT, EXPONENT_MAX, INTEGER_BIT, ROUND, X87 } from './fo
  * `rounding` is 0–3, `sign` not 0 for minus.
  */
 export function roundsUp(rounding: Expr, sign: Expr, odd: Expr, extra: Expr): Expr {
-  const nearest = i32.and(
-    i64.lt_s(extra, zero64),
-    i32.or(odd, i64.ne(i64.shl(extra, i64.const(1)), zero64)),
-  )
+  const nearest = i32.and(i64.lt_s(extra, zero64), i32.or(odd, i64.ne(i64.shl(extra, i64.const(1)), zero64)))
   const directed = i32.and(
     i64.ne(extra, zero64),
     i32.eq(rounding, select(sign, i32.const(ROUND.DOWN), i32.const(ROUND.UP))),
@@ -67,14 +64,11 @@ export const x87Round: HelperFunction = helperFunction(
         sig.value = significand
         rest.value = extra
       })
-      e.if(
-        i32.and(tiny.value, i32.eqz(i32.and(control, i32.const(X87.UE)))),
-        () => {
-          exp.value = i32.add(exp.value, i32.const(EXPONENT_ADJUSTMENT))
-          flags.value = i32.const(X87.UE)
-          tiny.value = zero32
-        },
-      )
+      e.if(i32.and(tiny.value, i32.eqz(i32.and(control, i32.const(X87.UE)))), () => {
+        exp.value = i32.add(exp.value, i32.const(EXPONENT_ADJUSTMENT))
+        flags.value = i32.const(X87.UE)
+        tiny.value = zero32
+      })
       e.if(i32.le_s(exp.value, zero32), () => {
         const shift = e.let(i64.extend_i32_u(i32.sub(i32.const(1), exp.value)))
         e.if(
@@ -97,10 +91,7 @@ export const x87Round: HelperFunction = helperFunction(
     })
     cut()
     e.if(i64.ne(rest.value, zero64), () => {
-      flags.value = i32.or(
-        flags.value,
-        select(tiny.value, i32.const(X87.PE | X87.UE), i32.const(X87.PE)),
-      )
+      flags.value = i32.or(flags.value, select(tiny.value, i32.const(X87.PE | X87.UE), i32.const(X87.PE)))
       e.if(up(), () => {
         flags.value = i32.or(flags.value, i32.const(X87.C1))
         sig.value = i64.add(sig.value, unit)
@@ -120,10 +111,7 @@ export const x87Round: HelperFunction = helperFunction(
           sig.value = i64.sub(zero64, unit)
           // To infinity: to nearest, or in the direction of the sign.
           e.if(
-            i32.or(
-              i32.eqz(rounding),
-              i32.eq(rounding, select(sign, i32.const(ROUND.DOWN), i32.const(ROUND.UP))),
-            ),
+            i32.or(i32.eqz(rounding), i32.eq(rounding, select(sign, i32.const(ROUND.DOWN), i32.const(ROUND.UP)))),
             () => {
               flags.value = i32.const(X87.OE | X87.PE | X87.C1)
               exp.value = i32.const(EXPONENT_MAX)

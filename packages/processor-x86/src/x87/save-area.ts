@@ -2,7 +2,7 @@
 //
 // The functions emit code that moves a component between the area, at a linear address, and the state. The caller has seen to it that no access faults.
 
-import { type Expr, i32, i64, type InstructionEmitter, simd, v128 } from '../instruction/emitter.ts'
+import { type Expr, type InstructionEmitter, i32, i64, simd, v128 } from '../instruction/emitter.ts'
 import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
 import { STATE } from '../state-layout.ts'
 import { X87Code, zero32 } from './emit.ts'
@@ -122,10 +122,7 @@ export const componentsInUse: HelperFunction = helperFunction(
     const pointer = (field: number): Expr => i64.load(i32.const(0), context.state(field))
     const pointers = i64.or(pointer(STATE.X87_INSTRUCTION), pointer(STATE.X87_DATA))
     const x87 = e.let(
-      i32.or(
-        i32.or(i32.ne(words, zero32), i64.ne(pointers, i64.const(0))),
-        any(STATE.X87, i32.const(128)),
-      ),
+      i32.or(i32.or(i32.ne(words, zero32), i64.ne(pointers, i64.const(0))), any(STATE.X87, i32.const(128))),
     )
     const sse = any(STATE.XMM, i32.shl(registers!, i32.const(4)))
     e.return(i32.or(x87, i32.shl(sse, i32.const(1))))

@@ -56,9 +56,7 @@ export const x87Scale: HelperFunction = helperFunction(
           )
         }),
     )
-    const scaled = e.let(
-      i32.add(exponent, select(down, i32.sub(zero32, amount.value), amount.value)),
-    )
+    const scaled = e.let(i32.add(exponent, select(down, i32.sub(zero32, amount.value), amount.value)))
     // Out of reach even of an unmasked exception's adjusted exponent: the masked response.
     e.if(i32.ge_s(scaled, i32.const(EXPONENT_MAX + EXPONENT_ADJUSTMENT)), () => {
       x.put(register, i64.const(INTEGER_BIT), i32.or(sign, i32.const(EXPONENT_MAX)))

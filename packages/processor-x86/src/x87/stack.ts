@@ -42,21 +42,26 @@ function checkPush(x: X87Code): void {
  * `(significand, se)`: push a value: exact, but a NaN is quieted and the use of a denormal of a shorter format is an exception (FLD m32, m64). Values of the
  * format itself (FLD m80, constants) are pushed with {@link x87PushExact}.
  */
-export const x87Push: HelperFunction = helperFunction('x87Push', ['i64', 'i32'], 'i32', (e, [significand, se], context) => {
-  const x = new X87Code(e, context)
-  checkPush(x)
-  const value = x.variable(significand!)
-  const flags = x.variable(zero32)
-  e.if(i32.and(se!, i32.const(WAS_DENORMAL)), () => (flags.value = i32.const(X87.DE)))
-  e.if(i32.eq(x.call(x87Class, significand!, se!), i32.const(CLASS.SIGNALING)), () => {
-    flags.value = i32.const(X87.IE)
-    value.value = i64.or(significand!, i64.const(QUIET_BIT))
-  })
-  const unmasked = e.let(x.call(x87Raise, flags.value))
-  // A denormal is pushed even when the exception is not masked.
-  e.if(i32.eqz(i32.and(unmasked, i32.const(X87.IE))), () => x.put(pushRegister(x), value.value, se!))
-  e.return(unmasked)
-})
+export const x87Push: HelperFunction = helperFunction(
+  'x87Push',
+  ['i64', 'i32'],
+  'i32',
+  (e, [significand, se], context) => {
+    const x = new X87Code(e, context)
+    checkPush(x)
+    const value = x.variable(significand!)
+    const flags = x.variable(zero32)
+    e.if(i32.and(se!, i32.const(WAS_DENORMAL)), () => (flags.value = i32.const(X87.DE)))
+    e.if(i32.eq(x.call(x87Class, significand!, se!), i32.const(CLASS.SIGNALING)), () => {
+      flags.value = i32.const(X87.IE)
+      value.value = i64.or(significand!, i64.const(QUIET_BIT))
+    })
+    const unmasked = e.let(x.call(x87Raise, flags.value))
+    // A denormal is pushed even when the exception is not masked.
+    e.if(i32.eqz(i32.and(unmasked, i32.const(X87.IE))), () => x.put(pushRegister(x), value.value, se!))
+    e.return(unmasked)
+  },
+)
 
 /** `(significand, se)`. */
 export const x87PushExact: HelperFunction = helperFunction(
@@ -71,29 +76,39 @@ export const x87PushExact: HelperFunction = helperFunction(
 )
 
 /** `(index)`: FLD ST(i). */
-export const x87PushRegister: HelperFunction = helperFunction('x87PushRegister', ['i32'], 'i32', (e, [index], context) => {
-  const x = new X87Code(e, context)
-  const source = x.registerAt(index!)
-  e.if(x.isEmpty(source), () => {
-    const unmasked = e.let(x.call(x87Raise, i32.const(X87.IE | X87.SF)))
-    e.if(i32.eqz(unmasked), () => x.putIndefinite(pushRegister(x)))
-    e.return(unmasked)
-  })
-  checkPush(x)
-  const significand = e.let(x.significand(source))
-  const se = e.let(x.signExponent(source))
-  x.finish(pushRegister(x), significand, se)
-})
+export const x87PushRegister: HelperFunction = helperFunction(
+  'x87PushRegister',
+  ['i32'],
+  'i32',
+  (e, [index], context) => {
+    const x = new X87Code(e, context)
+    const source = x.registerAt(index!)
+    e.if(x.isEmpty(source), () => {
+      const unmasked = e.let(x.call(x87Raise, i32.const(X87.IE | X87.SF)))
+      e.if(i32.eqz(unmasked), () => x.putIndefinite(pushRegister(x)))
+      e.return(unmasked)
+    })
+    checkPush(x)
+    const significand = e.let(x.significand(source))
+    const se = e.let(x.signExponent(source))
+    x.finish(pushRegister(x), significand, se)
+  },
+)
 
 /** `(index)`: FST ST(i). */
-export const x87StoreRegister: HelperFunction = helperFunction('x87StoreRegister', ['i32'], 'i32', (e, [index], context) => {
-  const x = new X87Code(e, context)
-  const source = x.registerAt(zero32)
-  const target = x.registerAt(index!)
-  e.if(x.isEmpty(source), () => e.return(x.call(x87Underflow, target)))
-  x.markUsed(target)
-  x.finish(target, x.significand(source), x.signExponent(source))
-})
+export const x87StoreRegister: HelperFunction = helperFunction(
+  'x87StoreRegister',
+  ['i32'],
+  'i32',
+  (e, [index], context) => {
+    const x = new X87Code(e, context)
+    const source = x.registerAt(zero32)
+    const target = x.registerAt(index!)
+    e.if(x.isEmpty(source), () => e.return(x.call(x87Underflow, target)))
+    x.markUsed(target)
+    x.finish(target, x.significand(source), x.signExponent(source))
+  },
+)
 
 /** `(index)`: FXCH. */
 export const x87Exchange: HelperFunction = helperFunction('x87Exchange', ['i32'], 'i32', (e, [index], context) => {
@@ -140,12 +155,17 @@ export const x87ConditionalMove: HelperFunction = helperFunction(
 )
 
 /** `(and, xor)`: FABS and FCHS on the sign and exponent of ST(0). */
-export const x87ChangeSign: HelperFunction = helperFunction('x87ChangeSign', ['i32', 'i32'], 'i32', (e, [and, xor], context) => {
-  const x = new X87Code(e, context)
-  const register = x.registerAt(zero32)
-  e.if(x.isEmpty(register), () => e.return(x.call(x87Underflow, register)))
-  x.finish(register, x.significand(register), i32.xor(i32.and(x.signExponent(register), and!), xor!))
-})
+export const x87ChangeSign: HelperFunction = helperFunction(
+  'x87ChangeSign',
+  ['i32', 'i32'],
+  'i32',
+  (e, [and, xor], context) => {
+    const x = new X87Code(e, context)
+    const register = x.registerAt(zero32)
+    e.if(x.isEmpty(register), () => e.return(x.call(x87Underflow, register)))
+    x.finish(register, x.significand(register), i32.xor(i32.and(x.signExponent(register), and!), xor!))
+  },
+)
 
 // --- operations on ST(0) and another register: `(target, other)`, indexes of stack registers: ST(target) = ST(target) op ST(other)
 
@@ -236,9 +256,7 @@ export const x87RoundTop: HelperFunction = onTop('x87RoundTop', x87RoundToIntege
 /** C3, C2 and C0 for operands of which one is missing, with the exception raised. */
 function compareEmpty(x: X87Code, condition: Expr): void {
   x.e.if(condition, () =>
-    x.e.return(
-      i32.or(i32.const(X87.C3 | X87.C2 | X87.C0), x.call(x87Raise, i32.const(X87.IE | X87.SF))),
-    ),
+    x.e.return(i32.or(i32.const(X87.C3 | X87.C2 | X87.C0), x.call(x87Raise, i32.const(X87.IE | X87.SF)))),
   )
 }
 
@@ -252,9 +270,7 @@ export const x87CompareRegisters: HelperFunction = helperFunction(
     const a = x.registerAt(zero32)
     const b = x.registerAt(index!)
     compareEmpty(x, i32.or(x.isEmpty(a), x.isEmpty(b)))
-    e.return(
-      x.call(x87Compare, x.significand(a), x.signExponent(a), x.significand(b), x.signExponent(b), quiet!),
-    )
+    e.return(x.call(x87Compare, x.significand(a), x.signExponent(a), x.significand(b), x.signExponent(b), quiet!))
   },
 )
 
@@ -272,17 +288,19 @@ export const x87CompareValue: HelperFunction = helperFunction(
 )
 
 /** `(compared)`: put C3, C2 and C0 of a comparison into the status word, clear C1; returns the unmasked exceptions. */
-export const x87SetCondition: HelperFunction = helperFunction('x87SetCondition', ['i32'], 'i32', (e, [compared], context) => {
-  const x = new X87Code(e, context)
-  x.store(
-    STATE.X87_STATUS,
-    i32.or(
-      i32.and(x.status(), i32.const(~X87.CONDITION)),
-      i32.and(compared!, i32.const(X87.C3 | X87.C2 | X87.C0)),
-    ),
-  )
-  e.return(i32.and(compared!, i32.const(X87.EXCEPTIONS)))
-})
+export const x87SetCondition: HelperFunction = helperFunction(
+  'x87SetCondition',
+  ['i32'],
+  'i32',
+  (e, [compared], context) => {
+    const x = new X87Code(e, context)
+    x.store(
+      STATE.X87_STATUS,
+      i32.or(i32.and(x.status(), i32.const(~X87.CONDITION)), i32.and(compared!, i32.const(X87.C3 | X87.C2 | X87.C0))),
+    )
+    e.return(i32.and(compared!, i32.const(X87.EXCEPTIONS)))
+  },
+)
 
 /** `()`: FXAM. */
 export const x87ExamineTop: HelperFunction = helperFunction('x87ExamineTop', [], 'void', (e, _, context) => {
@@ -292,13 +310,17 @@ export const x87ExamineTop: HelperFunction = helperFunction('x87ExamineTop', [],
   x.store(STATE.X87_STATUS, i32.or(i32.and(x.status(), i32.const(~X87.CONDITION)), code))
 })
 
-
 /** `(control)`: FLDCW. Exceptions that lose their mask become pending, and the other way round. */
-export const x87LoadControl: HelperFunction = helperFunction('x87LoadControl', ['i32'], 'void', (e, [control], context) => {
-  const x = new X87Code(e, context)
-  const value = e.let(i32.or(i32.and(control!, i32.const(CONTROL_WRITABLE)), i32.const(CONTROL_FIXED)))
-  x.store(STATE.X87_CONTROL, value)
-  const status = e.let(i32.and(x.status(), i32.const(~(X87.ES | X87.B))))
-  const pending = i32.and(i32.and(status, i32.xor(value, i32.const(-1))), i32.const(X87.EXCEPTIONS))
-  x.store(STATE.X87_STATUS, i32.or(status, select(pending, i32.const(X87.ES | X87.B), zero32)))
-})
+export const x87LoadControl: HelperFunction = helperFunction(
+  'x87LoadControl',
+  ['i32'],
+  'void',
+  (e, [control], context) => {
+    const x = new X87Code(e, context)
+    const value = e.let(i32.or(i32.and(control!, i32.const(CONTROL_WRITABLE)), i32.const(CONTROL_FIXED)))
+    x.store(STATE.X87_CONTROL, value)
+    const status = e.let(i32.and(x.status(), i32.const(~(X87.ES | X87.B))))
+    const pending = i32.and(i32.and(status, i32.xor(value, i32.const(-1))), i32.const(X87.EXCEPTIONS))
+    x.store(STATE.X87_STATUS, i32.or(status, select(pending, i32.const(X87.ES | X87.B), zero32)))
+  },
+)

@@ -94,7 +94,11 @@ function compare(a: Real, b: Real): number {
 /** small / large in fixed point. */
 function ratio(small: Real, large: Real): bigint {
   const shift = small.exponent - large.exponent + FRACTION
-  return shift >= 0 ? (small.mantissa << BigInt(shift)) / large.mantissa : shift < -200 ? 0n : (small.mantissa >> BigInt(-shift)) / large.mantissa
+  return shift >= 0
+    ? (small.mantissa << BigInt(shift)) / large.mantissa
+    : shift < -200
+      ? 0n
+      : (small.mantissa >> BigInt(-shift)) / large.mantissa
 }
 
 /** An angle less the nearest multiple of π/2: the rest in fixed point, and the multiple's number. */
@@ -131,4 +135,3 @@ export function tangent(x: Real): Real {
   const bottom = below < 0n ? -below : below
   return { negative, mantissa: (top << F) / bottom, exponent: -FRACTION }
 }
-

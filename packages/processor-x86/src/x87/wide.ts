@@ -48,9 +48,7 @@ export const x87Divide128: HelperFunction = helperFunction(
       return e.let(q.value)
     }
     const first = digit(high!, e.let(high32(low!)))
-    const rest = e.let(
-      i64.sub(i64.or(i64.shl(high!, i64.const(32)), high32(low!)), i64.mul(first, divisor!)),
-    )
+    const rest = e.let(i64.sub(i64.or(i64.shl(high!, i64.const(32)), high32(low!)), i64.mul(first, divisor!)))
     const second = digit(rest, e.let(low32(low!)))
     e.return(i64.or(i64.shl(first, i64.const(32)), second))
   },
@@ -65,9 +63,7 @@ export const integerSquareRoot: HelperFunction = helperFunction(
     const x = new X87Code(e, context)
     const twoTo64 = f64.const(2 ** 64)
     // 53 bits from the host, the next by one step of Newton's iteration, the last by trial.
-    const root = x.variable(
-      i64.trunc_sat_f64_u(f64.mul(f64.sqrt(f64.convert_i64_u(high!)), f64.const(2 ** 32))),
-    )
+    const root = x.variable(i64.trunc_sat_f64_u(f64.mul(f64.sqrt(f64.convert_i64_u(high!)), f64.const(2 ** 32))))
     const restHigh = x.variable(zero64)
     const restLow = x.variable(zero64)
     const remainder = (): void => {
