@@ -51,6 +51,7 @@ export {
   type RunExit,
   type SegmentName,
   type SegmentRegister,
+  type VirtualLocalApic,
   type VirtualProcessor,
   type VirtualProcessorOptions,
 } from './processor.ts'
@@ -68,3 +69,19 @@ export {
   powerControlToken,
   processorToken,
 } from './services.ts'
+export { type SynicPorts, synicPortsToken } from './synic.ts'
+export {
+  type GuestBuffer,
+  VMBUS_COMPLETION_REQUESTED,
+  VMBUS_PACKET,
+  type Vmbus,
+  type VmbusChannel,
+  type VmbusChannelHandler,
+  type VmbusConnectRequest,
+  type VmbusCounters,
+  type VmbusDevice,
+  type VmbusOffer,
+  type VmbusOffered,
+  type VmbusPacket,
+  vmbusServerToken,
+} from './vmbus.ts'

@@ -42,14 +42,29 @@ export interface Intercepts {
   /** An MSR that is not the processor's: write its value to `value[0]` and return true, or false for #GP(0). */
   msrRead(vpIndex: number, index: number, value: BigUint64Array): boolean
   msrWrite(vpIndex: number, index: number, value: bigint): boolean
-  /** VMCALL or VMMCALL with the registers as the guest left them. False raises #UD. */
+  /** VMCALL or VMMCALL in protected mode with CPL 0, with the registers as the guest left them and RIP at the instruction. False raises #UD. */
   hypercall(vpIndex: number): boolean
   /** The interrupt acknowledge cycle for an interrupt from the INTR pin; returns the vector. */
   acknowledgeInterrupt(vpIndex: number): number
-  /** EOI of a level-triggered interrupt. */
-  endOfInterrupt(vpIndex: number, vector: number): void
+  /** EOI of a level-triggered interrupt, or of an edge-triggered one that {@link VirtualLocalApic.setEoiNotify} names. */
+  endOfInterrupt(vpIndex: number, vector: number, level: boolean): void
   /** A message that this processor's local APIC sends (ICR). The hypervisor delivers it, to the sender too. */
   sendInterrupt(vpIndex: number, message: InterruptMessage): void
+  /** The guest set its time-stamp counter. */
+  timeStampWritten?(vpIndex: number): void
+}
+
+/** The local APIC of a virtual processor as the synthetic interrupt controller extends it (TLFS, "Virtual Interrupt Controller"). */
+export interface VirtualLocalApic {
+  endOfInterrupt(): void
+  /** ICR, its high half in bits 63–32. A write sends. */
+  icr: bigint
+  /** TPR, 8 bits. */
+  tpr: number
+  /** Interrupts of `vector` end when they are delivered. */
+  setAutoEoi(vector: number, automatic: boolean): void
+  /** Tell {@link Intercepts.endOfInterrupt} of edge-triggered interrupts of `vector` too. */
+  setEoiNotify(vector: number, notify: boolean): void
 }
 
 /** Why {@link VirtualProcessor.run} returned. */
@@ -73,9 +88,31 @@ export interface SegmentRegister {
 
 /** Names of the 64-bit registers that {@link VirtualProcessor} reads and writes. */
 export type RegisterName =
-  | 'rax' | 'rcx' | 'rdx' | 'rbx' | 'rsp' | 'rbp' | 'rsi' | 'rdi'
-  | 'r8' | 'r9' | 'r10' | 'r11' | 'r12' | 'r13' | 'r14' | 'r15'
-  | 'rip' | 'rflags' | 'cr0' | 'cr2' | 'cr3' | 'cr4' | 'cr8' | 'efer'
+  | 'rax'
+  | 'rcx'
+  | 'rdx'
+  | 'rbx'
+  | 'rsp'
+  | 'rbp'
+  | 'rsi'
+  | 'rdi'
+  | 'r8'
+  | 'r9'
+  | 'r10'
+  | 'r11'
+  | 'r12'
+  | 'r13'
+  | 'r14'
+  | 'r15'
+  | 'rip'
+  | 'rflags'
+  | 'cr0'
+  | 'cr2'
+  | 'cr3'
+  | 'cr4'
+  | 'cr8'
+  | 'efer'
+  | 'pat'
 export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr'
 
 /** One virtual processor. Not re-entrant. */
@@ -105,6 +142,19 @@ export interface VirtualProcessor extends Saveable, Disposable {
   readonly nextDeadline: number
   /** Instructions executed since power-on. */
   readonly instructionCount: number
+  readonly localApic: VirtualLocalApic
+  /** The time-stamp counter as the guest reads it now. */
+  readonly timeStampCounter: bigint
+  /** EFER.LMA and CS.L are set. */
+  readonly is64Bit: boolean
+  /** Invalidate every cached translation, global ones too. */
+  flushTranslations(): void
+  /** Halt after the instruction in progress until an interrupt is pending, whether RFLAGS.IF lets it in or not (TLFS, "Virtual Processor Idle Sleep State"). */
+  idle(): void
+  /** Whether the processor waits for a startup IPI. */
+  readonly waitingForStartup: boolean
+  /** End the wait for a startup IPI with the registers as they are. */
+  start(): void
   /** Linear to guest physical address with the present page tables, for debuggers; -1 when not mapped. */
   translateLinear(linear: bigint): number
 }
@@ -124,6 +174,10 @@ export interface Processor {
   readonly name: string
   /** Largest RAM in bytes that {@link Processor.createMemory} can make. */
   readonly maximumRam: number
+  /** Hz at which time-stamp counters count; constant. */
+  readonly timeStampFrequency: number
+  /** Hz at which local APIC timers count with a divider of 1. */
+  readonly apicTimerFrequency: number
   /** @throws PartitaError `ERR_PROCESSOR_MEMORY` when the host cannot give that much */
   createMemory(ramSize: number): PartitionMemory
   createVirtualProcessor(options: VirtualProcessorOptions): VirtualProcessor
