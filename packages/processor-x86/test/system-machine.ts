@@ -4,6 +4,7 @@
 import { type Clock, type Intercepts, type RegisterName, silentLogger } from '@partita/interface'
 import { Assembler, type CodeBits } from '@partita/testkit/assembler'
 import { gateDescriptor, segmentDescriptor, systemDescriptor } from '@partita/testkit/descriptors'
+import { ACTIVITY } from '../src/cpu.ts'
 import { SoftwareMemory } from '../src/memory.ts'
 import { SoftwareVirtualProcessor } from '../src/virtual-processor.ts'
 
@@ -184,6 +185,8 @@ export class SystemMachine {
   /** Run a program in ring 0 (or real mode). */
   start(rip: number = AT.CODE): string {
     this.set('rip', rip)
+    this.vp.cpu.activity = ACTIVITY.RUNNING
+    this.write32(AT.STOP, 0)
     return this.run()
   }
   /** Run a program in ring 3: 64-bit code in long mode, or 32-bit code. */
@@ -202,6 +205,46 @@ export class SystemMachine {
     }
     this.set('rsp', AT.USER_STACK)
     return this.start(rip)
+  }
+
+  /** Run a program in ring 0 up to its HLT or its first exception: `ok`, `#GP(0)`, `#UD`, … */
+  kernel(write: (a: Assembler) => unknown, bits: CodeBits = this.mode === 'long' ? 64 : 32): string {
+    this.events.length = 0
+    this.program(AT.CODE, bits, (a) => {
+      write(a)
+      a.hlt()
+    })
+    this.set('rsp', AT.STACK)
+    this.set('rflags', 2)
+    this.#ringZero(bits)
+    const exit = this.start()
+    const [event] = this.events
+    return event ? eventName(event) : exit === 'halt' ? 'ok' : exit
+  }
+  /** Run a program in ring 3 up to its end or its first exception. */
+  user(write: (a: Assembler) => unknown, bits: 32 | 64 = this.mode === 'long' ? 64 : 32): string {
+    this.events.length = 0
+    this.program(AT.USER_CODE, bits, (a) => {
+      write(a)
+      a.int(0x80)
+    })
+    const exit = this.startUser(AT.USER_CODE, bits)
+    const [event] = this.events
+    return event === undefined ? exit : event.vector === 0x80 ? 'ok' : eventName(event)
+  }
+  #ringZero(bits: CodeBits): void {
+    if (this.mode === 'real') return
+    const { vp } = this
+    const wide = bits === 64 || this.mode === 'protected'
+    vp.setSegment('cs', {
+      selector: wide ? SELECTOR.CODE : SELECTOR.CODE32,
+      base: 0n,
+      limit: 0xffffffff,
+      attributes: bits === 64 ? 0xa09b : 0xc09b,
+    })
+    for (const name of ['ss', 'ds', 'es', 'fs', 'gs'] as const) {
+      vp.setSegment(name, { selector: SELECTOR.DATA, base: 0n, limit: 0xffffffff, attributes: 0xc093 })
+    }
   }
 
   get vectors(): number[] {
@@ -336,4 +379,13 @@ export class SystemMachine {
 
 function bytes32(value: number): number[] {
   return [value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, value >>> 24]
+}
+
+const NAMES: Readonly<Record<number, string>> = {
+  0: '#DE', 1: '#DB', 2: 'NMI', 3: '#BP', 4: '#OF', 5: '#BR', 6: '#UD', 7: '#NM', 8: '#DF', 10: '#TS', 11: '#NP', 12: '#SS', 13: '#GP', 14: '#PF', 16: '#MF', 17: '#AC', 19: '#XM',
+}
+/** `#GP(8)`, `#UD`, `INT 32`. */
+export function eventName({ vector, error }: Event): string {
+  const name = NAMES[vector] ?? `INT ${vector}`
+  return WITH_ERROR.has(vector) ? `${name}(${error})` : name
 }
