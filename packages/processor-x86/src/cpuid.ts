@@ -59,6 +59,7 @@ const FEATURES_7_EBX = bits(
   0, // FSGSBASE
   1, // IA32_TSC_ADJUST
   3, // BMI1
+  6, // the x87 data pointer changes with unmasked exceptions only
   7, // SMEP
   8, // BMI2
   9, // enhanced REP MOVSB/STOSB

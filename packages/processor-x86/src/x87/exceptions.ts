@@ -59,7 +59,7 @@ export const x87Class: HelperFunction = helperFunction('x87Class', ['i64', 'i32'
  * `(register, aSignificand, aSe, aClass, bSignificand, bSe, bClass)`, of which one class is `QUIET` or above: the NaN that the operation gives (SDM vol. 1,
  * table 4-7): a quiet NaN wins over a signaling one, the larger significand over the smaller, plus over minus.
  */
-export const x87PropagateNan: HelperFunction = helperFunction(
+const x87PropagateNan: HelperFunction = helperFunction(
   'x87PropagateNan',
   ['i32', 'i64', 'i32', 'i32', 'i64', 'i32', 'i32'],
   'i32',

@@ -35,19 +35,19 @@ export function requireNoException(cpu: Cpu): void {
   if (cpu.get32(STATE.X87_STATUS) & X87.ES && cpu.get32(STATE.CR0) & CR0_NE) cpu.fault(VECTOR.MF)
 }
 /** Physical number of ST(i). */
-export function physical(cpu: Cpu, i: number): number {
+function physical(cpu: Cpu, i: number): number {
   return (cpu.get32(STATE.X87_TOP) + i) & 7
 }
 export function isEmpty(cpu: Cpu, i: number): boolean {
   return ((cpu.get32(STATE.X87_TAGS) >> physical(cpu, i)) & 1) === 0
 }
-export function readPhysical(cpu: Cpu, n: number): Extended {
+function readPhysical(cpu: Cpu, n: number): Extended {
   return {
     significand: cpu.get64(STATE.X87 + n * 16),
     se: cpu.get32(STATE.X87 + n * 16 + 8) & 0xffff,
   }
 }
-export function writePhysical(cpu: Cpu, n: number, value: Extended): void {
+function writePhysical(cpu: Cpu, n: number, value: Extended): void {
   cpu.set64(STATE.X87 + n * 16, value.significand)
   cpu.set32(STATE.X87 + n * 16 + 8, value.se)
 }
@@ -92,7 +92,7 @@ export function setControl(cpu: Cpu, value: number): void {
   summarise(cpu)
 }
 /** ES and B follow from the flags and the masks. */
-export function summarise(cpu: Cpu): void {
+function summarise(cpu: Cpu): void {
   const status = cpu.get32(STATE.X87_STATUS) & ~(X87.ES | X87.B)
   const pending = status & ~cpu.get32(STATE.X87_CONTROL) & X87.EXCEPTIONS
   cpu.set32(STATE.X87_STATUS, pending ? status | X87.ES | X87.B : status)
