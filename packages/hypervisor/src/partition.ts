@@ -222,7 +222,9 @@ export class Partition implements Saveable, Disposable {
       msrWrite: (vpIndex, index, value) => msrs.write(vpIndex, index, value),
       hypercall: (vpIndex) => hypercalls.dispatch(virtualProcessors[vpIndex] as VirtualProcessor),
       acknowledgeInterrupt: () => interrupts.acknowledge(),
-      endOfInterrupt: (_vpIndex, vector) => interrupts.endOfInterrupt(vector),
+      endOfInterrupt: (_vpIndex, vector, level) => {
+        if (level) interrupts.endOfInterrupt(vector)
+      },
       sendInterrupt: (_vpIndex, message) => interrupts.send(message),
     }
   }

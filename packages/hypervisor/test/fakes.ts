@@ -10,6 +10,7 @@ import type {
   SavedState,
   SegmentName,
   SegmentRegister,
+  VirtualLocalApic,
   VirtualProcessor,
   VirtualProcessorOptions,
 } from '@partita/interface'
@@ -18,17 +19,19 @@ import type { EventLoop, HostTime } from '../src/index.ts'
 const PAGE = 4096
 /** Pages before RAM in the fake's store, so that nobody takes an offset for an address. */
 const RAM_OFFSET = 2 * PAGE
+const OVERLAYS = 64
 
 export class FakeMemory implements PartitionMemory {
   readonly buffer: ArrayBuffer
   readonly ramOffset: number = RAM_OFFSET
   readonly ramSize: number
   readonly pages: Map<number, { offset: number; access: number }> = new Map()
+  overlays = 0
   readonly writes: { gpa: number; length: number }[] = []
 
   constructor(ramSize: number) {
     this.ramSize = ramSize
-    this.buffer = new ArrayBuffer(RAM_OFFSET + ramSize + 4 * PAGE)
+    this.buffer = new ArrayBuffer(RAM_OFFSET + ramSize + OVERLAYS * PAGE)
   }
 
   map(gpaPage: number, pages: number, offset: number, access: number): void {
@@ -46,11 +49,35 @@ export class FakeMemory implements PartitionMemory {
   }
 
   allocateOverlay(): number {
-    return RAM_OFFSET + this.ramSize
+    if (this.overlays === OVERLAYS) throw new Error('no overlay page is left')
+    return RAM_OFFSET + this.ramSize + this.overlays++ * PAGE
   }
 
   written(gpa: number, length: number): void {
     this.writes.push({ gpa, length })
+  }
+}
+
+/** Remembers what the synthetic interrupt controller asks for. */
+export class FakeLocalApic implements VirtualLocalApic {
+  icr = 0n
+  tpr = 0
+  ended = 0
+  readonly autoEoi: Set<number> = new Set()
+  readonly eoiNotify: Set<number> = new Set()
+
+  endOfInterrupt(): void {
+    this.ended++
+  }
+
+  setAutoEoi(vector: number, automatic: boolean): void {
+    if (automatic) this.autoEoi.add(vector)
+    else this.autoEoi.delete(vector)
+  }
+
+  setEoiNotify(vector: number, notify: boolean): void {
+    if (notify) this.eoiNotify.add(vector)
+    else this.eoiNotify.delete(vector)
   }
 }
 
@@ -72,6 +99,15 @@ export class FakeProcessorVp implements VirtualProcessor {
   disposed = false
   nextDeadline: number = Infinity
   instructionCount = 0
+  readonly localApic: FakeLocalApic = new FakeLocalApic()
+  timeStampCounter = 0n
+  is64Bit = true
+  waitingForStartup: boolean
+  flushes = 0
+  idles = 0
+  readonly xmm: Uint8Array[] = Array.from({ length: 16 }, () => new Uint8Array(16))
+  readonly segments: Map<SegmentName, SegmentRegister> = new Map()
+  readonly tables: Map<string, { base: bigint; limit: number }> = new Map()
 
   constructor(options: VirtualProcessorOptions, script: Script) {
     this.index = options.index
@@ -79,6 +115,7 @@ export class FakeProcessorVp implements VirtualProcessor {
     this.intercepts = options.intercepts
     this.options = options
     this.script = script
+    this.waitingForStartup = options.index !== 0
   }
 
   run(budget: number): RunExit {
@@ -100,21 +137,41 @@ export class FakeProcessorVp implements VirtualProcessor {
     this.registers.set(name, value)
   }
 
-  getSegment(_name: SegmentName): SegmentRegister {
-    return { selector: 0, base: 0n, limit: 0, attributes: 0 }
+  getSegment(name: SegmentName): SegmentRegister {
+    return this.segments.get(name) ?? { selector: 0, base: 0n, limit: 0, attributes: 0 }
   }
 
-  setSegment(_name: SegmentName, _value: SegmentRegister): void {}
-  setDescriptorTable(_name: 'gdtr' | 'idtr', _base: bigint, _limit: number): void {}
-
-  getXmm(_index: number): Uint8Array {
-    return new Uint8Array(16)
+  setSegment(name: SegmentName, value: SegmentRegister): void {
+    this.segments.set(name, value)
   }
 
-  setXmm(_index: number, _value: Uint8Array): void {}
+  setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void {
+    this.tables.set(name, { base, limit })
+  }
+
+  getXmm(index: number): Uint8Array {
+    return (this.xmm[index] as Uint8Array).slice()
+  }
+
+  setXmm(index: number, value: Uint8Array): void {
+    this.xmm[index]?.set(value)
+  }
+
+  flushTranslations(): void {
+    this.flushes++
+  }
+
+  idle(): void {
+    this.idles++
+  }
+
+  start(): void {
+    this.waitingForStartup = false
+  }
 
   reset(kind: 'power-on' | 'init'): void {
     this.resets.push(kind)
+    this.waitingForStartup = this.index !== 0
     this.registers.clear()
   }
 
@@ -153,6 +210,8 @@ export class FakeProcessorVp implements VirtualProcessor {
 export class FakeProcessor implements Processor {
   readonly name: string = 'fake'
   readonly maximumRam: number
+  readonly timeStampFrequency: number = 2e9
+  readonly apicTimerFrequency: number = 1e9
   readonly processors: FakeProcessorVp[] = []
   memory: FakeMemory | undefined
   readonly #script: Script

@@ -55,7 +55,8 @@ describe('Partition', () => {
       log.push(`wrmsr ${intercepts.msrWrite(0, 0x124, 1n)}`)
       log.push(`vmcall ${intercepts.hypercall(0)}`)
       log.push(`inta ${intercepts.acknowledgeInterrupt(0)}`)
-      intercepts.endOfInterrupt(0, 0x31)
+      intercepts.endOfInterrupt(0, 0x31, true)
+      intercepts.endOfInterrupt(0, 0x32, false)
       intercepts.sendInterrupt(0, fixed(0x40, 0))
       return 'shutdown'
     })

@@ -33,6 +33,7 @@ import {
 } from './local-apic/registers.ts'
 import { invalidState, packState, unpackState } from './local-apic/saved-state.ts'
 import { ApicTimer, TIMER_MODE } from './local-apic/timer.ts'
+import { VectorSet } from './local-apic/vector-set.ts'
 
 export { APIC_TIMER_FREQUENCY } from './local-apic/timer.ts'
 
@@ -50,8 +51,8 @@ export interface LocalApicOptions {
   readonly tscFrequency: number
   /** An interprocessor interrupt. It is offered to every local APIC before this returns, to the sender's too. */
   send(message: InterruptMessage): void
-  /** EOI of a level-triggered vector, for the I/O APICs. */
-  endOfInterrupt(vector: number): void
+  /** EOI of a level-triggered vector, for the I/O APICs, or of an edge-triggered one that asked for it. */
+  endOfInterrupt(vector: number, level: boolean): void
   /** Something happened that may interrupt the processor or change {@link LocalApic.nextDeadline}. */
   changed(): void
 }
@@ -70,6 +71,7 @@ export class LocalApic implements Saveable {
   readonly #options: LocalApicOptions
   readonly #timer: ApicTimer
   readonly #interrupts: Interrupts
+  readonly #eoiNotify: VectorSet = new VectorSet()
   readonly #lvt: Uint32Array = new Uint32Array(LVT_COUNT)
   #apicBase = 0n
   #mode: number = MODE.DISABLED
@@ -340,10 +342,49 @@ export class LocalApic implements Saveable {
   /** EOI, from whichever register: the highest vector in service ends. */
   endOfInterrupt(): void {
     const vector = this.#interrupts.end()
-    if (vector < 0 || !this.#interrupts.tmr.has(vector)) return
+    if (vector < 0) return
+    if (!this.#interrupts.tmr.has(vector)) {
+      if (this.#eoiNotify.has(vector)) this.#options.endOfInterrupt(vector, false)
+      return
+    }
     this.#endLevel(LVT.LINT0, vector)
     this.#endLevel(LVT.LINT1, vector)
-    if ((this.#svr & SVR.SUPPRESS_EOI_BROADCAST) === 0) this.#options.endOfInterrupt(vector)
+    if ((this.#svr & SVR.SUPPRESS_EOI_BROADCAST) === 0 || this.#eoiNotify.has(vector))
+      this.#options.endOfInterrupt(vector, true)
+  }
+
+  // --- what the synthetic interrupt controller adds (TLFS, "Virtual Interrupt Controller"); resets leave it alone, since it is not the APIC's state
+
+  /** Interrupts of `vector` do not go into service: they end with their delivery. */
+  setAutoEoi(vector: number, automatic: boolean): void {
+    this.#interrupts.setAutoEoi(vector, automatic)
+  }
+
+  /** Report the EOI of `vector` when it is edge-triggered, too. */
+  setEoiNotify(vector: number, notify: boolean): void {
+    if (notify) this.#eoiNotify.add(vector)
+    else this.#eoiNotify.remove(vector)
+  }
+
+  /** ICR, its high half in bits 63–32. */
+  get icr(): bigint {
+    return (BigInt(this.#icrHigh) << 32n) | BigInt(this.#icrLow)
+  }
+
+  set icr(value: bigint) {
+    const high = Number((value >> 32n) & 0xffff_ffffn)
+    this.#icrHigh = this.#mode === MODE.X2APIC ? high : (high & 0xff00_0000) >>> 0
+    this.#icrLow = Number(value & BigInt(ICR_WRITABLE))
+    this.#sendCommand(this.#icrLow)
+  }
+
+  /** TPR, 8 bits. */
+  get tpr(): number {
+    return this.#interrupts.tpr
+  }
+
+  set tpr(value: number) {
+    this.#interrupts.tpr = value & 0xff
   }
 
   // --- local interrupts (SDM vol. 3, 11.5)

@@ -156,7 +156,11 @@ export class ModelSpecificRegisters {
     const delta = BigInt.asUintN(64, value - this.readTsc())
     this.tscOffset = BigInt.asUintN(64, this.tscOffset + delta)
     this.tscAdjust = BigInt.asUintN(64, this.tscAdjust + delta)
+    this.#tscChanged()
+  }
+  #tscChanged(): void {
     this.#cpu.apic.tscChanged()
+    this.#cpu.intercepts.timeStampWritten?.(this.#cpu.index)
   }
 
   reset(): void {
@@ -239,7 +243,7 @@ export class ModelSpecificRegisters {
       case MSR.IA32_TSC_ADJUST:
         this.tscOffset = BigInt.asUintN(64, this.tscOffset + value - this.tscAdjust)
         this.tscAdjust = value
-        cpu.apic.tscChanged()
+        this.#tscChanged()
         return
       case MSR.IA32_SPEC_CTRL:
         require((value & ~7n) === 0n)

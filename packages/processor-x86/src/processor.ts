@@ -1,7 +1,9 @@
 // The software processor as the hypervisor's contract wants it.
 
 import type { PartitionMemory, Processor, VirtualProcessor, VirtualProcessorOptions } from '@partita/interface'
+import { APIC_TIMER_FREQUENCY } from './local-apic.ts'
 import { MAXIMUM_RAM, SoftwareMemory } from './memory.ts'
+import { TSC_FREQUENCY } from './msr.ts'
 import { ProcessorError } from './processor-error.ts'
 import { SoftwareVirtualProcessor } from './virtual-processor.ts'
 
@@ -18,6 +20,8 @@ export function createProcessor(): Processor {
   return {
     name: 'software-x86-64',
     maximumRam: MAXIMUM_RAM,
+    timeStampFrequency: TSC_FREQUENCY,
+    apicTimerFrequency: APIC_TIMER_FREQUENCY,
     createMemory(ramSize: number): PartitionMemory {
       if (!Number.isInteger(ramSize) || ramSize <= 0 || ramSize > MAXIMUM_RAM || ramSize % 4096 !== 0) {
         throw new ProcessorError('ERR_PROCESSOR_MEMORY', `${ramSize} bytes is not a size of memory for this processor`, {

@@ -8,6 +8,7 @@ import {
   type SavedState,
   type SegmentName,
   type SegmentRegister,
+  type VirtualLocalApic,
   type VirtualProcessor,
   type VirtualProcessorOptions,
 } from '@partita/interface'
@@ -42,7 +43,7 @@ const TABLE_SIZE = 16384
 
 const REGISTERS: Readonly<Record<RegisterName, number>> = {
   rax: 0, rcx: 8, rdx: 16, rbx: 24, rsp: 32, rbp: 40, rsi: 48, rdi: 56, r8: 64, r9: 72, r10: 80, r11: 88, r12: 96, r13: 104, r14: 112, r15: 120,
-  rip: STATE.RIP, rflags: -1, cr0: STATE.CR0, cr2: STATE.CR2, cr3: STATE.CR3, cr4: STATE.CR4, cr8: -2, efer: STATE.EFER,
+  rip: STATE.RIP, rflags: -1, cr0: STATE.CR0, cr2: STATE.CR2, cr3: STATE.CR3, cr4: STATE.CR4, cr8: -2, efer: STATE.EFER, pat: -3,
 }
 const SEGMENTS: Readonly<Record<SegmentName, number>> = {
   es: SEGMENT.ES, cs: SEGMENT.CS, ss: SEGMENT.SS, ds: SEGMENT.DS, fs: SEGMENT.FS, gs: SEGMENT.GS, ldtr: SEGMENT.LDTR, tr: SEGMENT.TR,
@@ -69,6 +70,8 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   #sliceBudget = 0
   #running = false
   #externalInterrupt = false
+  /** Halted until an interrupt is pending, whether IF is set or not. */
+  #idle = false
 
   readonly #profile: ExecutionProfile | undefined
 
@@ -92,7 +95,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       readTsc: () => cpu.msrs.readTsc(),
       tscFrequency: TSC_FREQUENCY,
       send: (message) => intercepts.sendInterrupt(index, message),
-      endOfInterrupt: (vector) => intercepts.endOfInterrupt(index, vector),
+      endOfInterrupt: (vector, level) => intercepts.endOfInterrupt(index, vector, level),
       changed: () => this.#interruptsChanged(),
     })
     this.#decoder = new Decoder(INSTRUCTION_SET, (form) => this.#generate(form))
@@ -386,6 +389,10 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     let left = Math.max(1, Math.min(budget * INSTRUCTIONS_PER_BLOCK, 0x3fffffff))
     for (;;) {
       while (cpu.activity !== ACTIVITY.SHUTDOWN && this.#takeEvents());
+      if (this.#idle && (cpu.activity !== ACTIVITY.HALTED || this.#interruptWaiting() || cpu.apic.nmiPending)) {
+        this.#idle = false
+        if (cpu.activity === ACTIVITY.HALTED) cpu.activity = ACTIVITY.RUNNING
+      }
       const activity = cpu.activity as Activity
       if (activity === ACTIVITY.SHUTDOWN) return 'shutdown'
       if (activity === ACTIVITY.HALTED) return 'halt'
@@ -515,12 +522,14 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   getRegister(name: RegisterName): bigint {
     if (name === 'rflags') return BigInt(this.cpu.flags >>> 0)
     if (name === 'cr8') return BigInt(this.cpu.apic.taskPriority)
+    if (name === 'pat') return this.cpu.msrs.pat
     return this.cpu.get64(this.#field(name))
   }
   setRegister(name: RegisterName, value: bigint): void {
     const { cpu } = this
     if (name === 'rflags') cpu.flags = Number(value & 0xffffffffn)
     else if (name === 'cr8') cpu.apic.taskPriority = Number(value & 15n)
+    else if (name === 'pat') cpu.msrs.pat = value
     else cpu.set64(this.#field(name), value)
     if (name.startsWith('cr') || name === 'efer' || name === 'rflags') {
       cpu.updateMode()
@@ -576,6 +585,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     cpu.flags = FLAG.FIXED
     cpu.interruptShadow = false
     cpu.nmiBlocked = false
+    this.#idle = false
     cpu.activity = kind === 'init' && this.index !== 0 ? ACTIVITY.WAIT_FOR_SIPI : this.index === 0 ? ACTIVITY.RUNNING : ACTIVITY.WAIT_FOR_SIPI
     if (kind === 'power-on') {
       cpu.set64(STATE.XCR0, 1n)
@@ -592,6 +602,33 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     cpu.apic.reset(kind)
     cpu.mmu.watching = false
     cpu.mmu.flush(true)
+    cpu.updateMode()
+  }
+
+  get localApic(): VirtualLocalApic {
+    return this.cpu.apic
+  }
+  get timeStampCounter(): bigint {
+    return this.cpu.msrs.readTsc()
+  }
+  get is64Bit(): boolean {
+    return this.cpu.mode === MODE.LONG
+  }
+  flushTranslations(): void {
+    this.cpu.mmu.flush(true)
+  }
+  idle(): void {
+    this.cpu.activity = ACTIVITY.HALTED
+    this.#idle = true
+  }
+  get waitingForStartup(): boolean {
+    return this.cpu.activity === ACTIVITY.WAIT_FOR_SIPI
+  }
+  start(): void {
+    const { cpu } = this
+    if (cpu.activity !== ACTIVITY.WAIT_FOR_SIPI) return
+    cpu.apic.startupVector = -1
+    cpu.activity = ACTIVITY.RUNNING
     cpu.updateMode()
   }
 
@@ -624,6 +661,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         activity: cpu.activity,
         interruptShadow: cpu.interruptShadow,
         nmiBlocked: cpu.nmiBlocked,
+        idle: this.#idle,
         externalInterrupt: this.#externalInterrupt,
         instructions: this.#instructions,
         tsc: msrs.readTsc(),
@@ -665,6 +703,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     cpu.nmiBlocked = nmiBlocked
     this.#externalInterrupt = externalInterrupt
     this.#instructions = instructions
+    this.#idle = state.data['idle'] === true
     const [star, lstar, cstar, fmask, kernelGsBase, tscAux, sysenterCs, sysenterEsp, sysenterEip, pat, miscEnable, specCtrl, mtrrDefType, ...mtrr] =
       values as bigint[]
     Object.assign(msrs, { star, lstar, cstar, fmask, kernelGsBase, tscAux, sysenterCs, sysenterEsp, sysenterEip, pat, miscEnable, specCtrl, mtrrDefType })

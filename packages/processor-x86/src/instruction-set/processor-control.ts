@@ -5,7 +5,7 @@ import { cpuid } from '../cpuid.ts'
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
 import { VECTOR } from '../instruction/emitter.ts'
 import { system, type SystemSemantics } from '../instruction/system.ts'
-import { advance, leave, requireRing0, writeRegister } from '../instruction/system-operand.ts'
+import { advance, leave, requireProtected, requireRing0, writeRegister } from '../instruction/system-operand.ts'
 import { FLAG } from '../cpu.ts'
 import { GPR, RECORD, STATE, STATUS } from '../state-layout.ts'
 
@@ -44,10 +44,11 @@ const timeStamp = (withProcessor: boolean): SystemSemantics =>
 /** There is no performance counter to read. */
 const rdpmc = system((cpu) => cpu.fault(VECTOR.GP, 0))
 
-const rdmsr = system((cpu) => {
+const rdmsr = system((cpu, record) => {
   requireRing0(cpu)
   setPair(cpu, cpu.msrs.read(cpu.gpr32(GPR.RCX)))
-  return STATUS.NEXT
+  // HV_X64_MSR_GUEST_IDLE halts
+  return cpu.activity === ACTIVITY.RUNNING ? STATUS.NEXT : leave(cpu, record)
 })
 const wrmsr = system((cpu, record) => {
   requireRing0(cpu)
@@ -73,6 +74,9 @@ const random = system((cpu, record, form) => {
 
 /** VMCALL and VMMCALL. */
 const hypercall = system((cpu, record) => {
+  requireProtected(cpu)
+  if (cpu.cpl !== 0) cpu.fault(VECTOR.UD, 0)
+  cpu.set64(STATE.RIP, cpu.ripOf(record))
   if (!cpu.intercepts.hypercall(cpu.index)) cpu.fault(VECTOR.UD, 0)
   return advance(cpu, record)
 })

@@ -13,6 +13,7 @@ export class Interrupts {
   readonly irr: VectorSet = new VectorSet()
   /** Highest requested vector that PPR lets through, or -1. */
   pending = -1
+  readonly #autoEoi: VectorSet = new VectorSet()
   #tpr = 0
   #ppr = 0
   readonly #changed: () => void
@@ -49,11 +50,17 @@ export class Interrupts {
     this.#refresh()
   }
 
-  /** Move the pending vector, which there must be, from IRR to ISR. */
+  /** Interrupts of `vector` end when they are delivered, from now on. */
+  setAutoEoi(vector: number, automatic: boolean): void {
+    if (automatic) this.#autoEoi.add(vector)
+    else this.#autoEoi.remove(vector)
+  }
+
+  /** Move the pending vector, which there must be, from IRR to ISR, unless it ends at once. */
   acknowledge(): number {
     const vector = this.pending
     this.irr.remove(vector)
-    this.isr.add(vector)
+    if (!this.#autoEoi.has(vector) || this.tmr.has(vector)) this.isr.add(vector)
     this.#refresh()
     return vector
   }
