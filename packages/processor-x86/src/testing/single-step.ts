@@ -3,6 +3,7 @@
 
 import type { Clock, Intercepts } from '@partita/interface'
 import { silentLogger } from '@partita/interface'
+import { ACTIVITY } from '../cpu.ts'
 import { SoftwareMemory } from '../memory.ts'
 import { GPR, SEGMENT, STATE } from '../state-layout.ts'
 import { SoftwareVirtualProcessor } from '../virtual-processor.ts'
@@ -220,7 +221,18 @@ export class SingleStepMachine {
     const { vp } = this
     const { cpu } = vp
     vp.step()
-    if (cpu.cpl === 3) return { exception: null }
+    return cpu.cpl === 3 ? { exception: null } : this.#exception()
+  }
+  /** Execute until an exception, in slices of `budget` blocks. The state is then as {@link SingleStepMachine.step} leaves it. */
+  run(budget: number): StepResult {
+    const { vp } = this
+    while (vp.cpu.cpl === 3) vp.run(budget)
+    vp.cpu.activity = ACTIVITY.RUNNING
+    return this.#exception()
+  }
+  /** Back from the handler of an exception to where it was raised. */
+  #exception(): StepResult {
+    const { cpu } = this.vp
     const rip = cpu.get64(STATE.RIP)
     const vector = Number((rip - KERNEL - BigInt(HANDLERS)) / 16n)
     const frame = this.#view(Number(cpu.gpr(GPR.RSP) - KERNEL), 48)

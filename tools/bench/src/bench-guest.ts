@@ -1,0 +1,26 @@
+// The guest that is booted by everybody alike: the default guest, told to load no drivers, because machines with different devices would do different work.
+
+import { createProgressReporter, ensureDefaultGuest } from '../../../packages/cli/src/default-guest/index.ts'
+
+export interface BenchGuest {
+  readonly kernel: string
+  readonly initrd: string
+  readonly commandLine: string
+  readonly version: string
+  /** Bytes. */
+  readonly memory: number
+}
+
+const MEMORY = 512 * 2 ** 20
+
+export async function benchGuest(): Promise<BenchGuest> {
+  const reporter = createProgressReporter(process.stderr)
+  const guest = await ensureDefaultGuest({ progress: reporter.report }).finally(() => reporter.clear())
+  return {
+    kernel: guest.kernel,
+    initrd: guest.initrd,
+    version: guest.version,
+    commandLine: `${guest.commandLine} ${guest.pipedInputWord} partita_drivers=no`,
+    memory: MEMORY,
+  }
+}
