@@ -76,6 +76,8 @@ interface BootPlan {
   readonly commandLine: string
   /** For the notice at the start. */
   readonly name: string
+  /** Piped input waits for the guest's first words: it is quiet until its shell has set the console up. */
+  readonly waitForOutput?: boolean | undefined
   /** Bytes for the guest at the end of piped input. */
   readonly endOfInput?: ((lastByte: number | undefined) => Uint8Array) | undefined
 }
@@ -199,6 +201,7 @@ async function planBoot(
     initrd: guest.initrd,
     commandLine: words(guest.commandLine, PANIC_RESETS, interactive ? terminal : guest.pipedInputWord, options.append),
     name: `Linux ${guest.version}`,
+    waitForOutput: !interactive,
     endOfInput: (lastByte) =>
       lastByte === undefined || lastByte === NEWLINE
         ? Uint8Array.of(END_OF_TRANSMISSION)
@@ -224,6 +227,7 @@ async function openConsole(
     output: host.stdout,
     interactive,
     onEscape,
+    waitForOutput: plan.waitForOutput,
     endOfInput: plan.endOfInput,
   })
 }

@@ -223,6 +223,7 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
     )
     await until(() => existsSync(socket))
     child.process.kill(signal)
+    child.process.kill(signal)
     expect(await child.result).toMatchObject({ status, signal: null })
     expect(existsSync(socket)).toBe(false)
   })

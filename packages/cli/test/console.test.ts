@@ -123,6 +123,27 @@ describe('StdioBackend', () => {
     expect(new TextDecoder().decode(written[0])).toBe('abcd')
   })
 
+  it('holds input until the guest has said something, where it is told so', async () => {
+    const input = new PassThrough()
+    const made = new StdioBackend({
+      input,
+      output: new PassThrough(),
+      interactive: false,
+      onEscape: () => {},
+      waitForOutput: true,
+    })
+    input.end('abc')
+    await new Promise((resolve) => input.on('end', resolve))
+    const target = new Uint8Array(8)
+    expect(made.read(target)).toBe(0)
+    const ready = new Promise<void>((resolve) => {
+      made.onReady = resolve
+    })
+    made.write(bytes('hello'))
+    await ready
+    expect(made.read(target)).toBe(3)
+  })
+
   it('knows the escape key on a terminal, and nothing special in a pipe', async () => {
     const terminal = backend(true)
     terminal.input.write('ab')

@@ -2,7 +2,7 @@
 //
 // A character that the guest sends is out at once, without the time of a real line. Output is collected and handed to the back end between
 // two slices of the processor. While the back end holds back, THRE stays clear and the transmitter FIFO fills. Input is pulled from the back end when the
-// guest consumes it: it has enabled the receiver's interrupt, or polls the line status. What a program pipes into a machine that still boots is so
+// guest consumes it: the receiver's interrupt is enabled and reaches the processor, or it polls the line status. What a program pipes into a machine that still boots is so
 // kept for the system that will read it. Input has the speed of a real line, since a guest's terminal has no other flow control.
 
 import type {
@@ -163,6 +163,7 @@ export class Uart16550 implements PortHandler {
         break
       case REGISTER.MCR:
         this.#mcr = value & MCR.BITS
+        if (this.#listening) this.#pull()
         this.#updateModemStatus()
         break
       case REGISTER.SCR:
@@ -183,6 +184,14 @@ export class Uart16550 implements PortHandler {
 
   get #triggerLevel(): number {
     return this.#fifosOn ? (TRIGGER_LEVELS[this.#fcr >> FCR.TRIGGER_SHIFT] ?? 1) : 1
+  }
+
+  /**
+   * Whether the receiver's interrupt would reach the processor. A driver that looks for UARTs enables it for a moment without OUT2, and drops what it
+   * finds: Linux would lose the first characters of piped input so.
+   */
+  get #listening(): boolean {
+    return (this.#ier & IER.ERBFI) !== 0 && (this.#mcr & (MCR.OUT2 | MCR.LOOP)) === MCR.OUT2
   }
 
   get #transmitterEmpty(): boolean {
@@ -236,13 +245,15 @@ export class Uart16550 implements PortHandler {
     this.#ier = value & 0x0f
     // Enabling the transmitter's interrupt while it is empty raises it. Drivers test for UARTs that do not.
     if ((enabled & IER.ETBEI) !== 0 && this.#transmitterEmpty) this.#thrEmptyPending = true
-    if ((enabled & IER.ERBFI) !== 0) this.#pull()
+    if ((enabled & IER.ERBFI) !== 0 && this.#listening) this.#pull()
     this.#updateInterrupt()
   }
 
   #writeFifoControl(value: number): void {
     const switched = ((value ^ this.#fcr) & FCR.ENABLE) !== 0
-    if (switched || (value & FCR.CLEAR_RECEIVER) !== 0) {
+    // What is in the one holding register is in no FIFO yet: it stays when the FIFOs are switched on. Linux does that after it has enabled the
+    // receiver's interrupt, and would lose a character.
+    if ((switched && this.#fifosOn) || (value & FCR.CLEAR_RECEIVER) !== 0) {
       this.#receiver.clear()
       this.#endTimeOut()
     }
@@ -323,7 +334,7 @@ export class Uart16550 implements PortHandler {
       if (this.#transmitterEmpty) this.#thrEmptyPending = true
       this.#updateInterrupt()
     }
-    if ((this.#ier & IER.ERBFI) !== 0) this.#pull()
+    if (this.#listening) this.#pull()
   }
 
   // ── input ──
@@ -365,7 +376,7 @@ export class Uart16550 implements PortHandler {
     this.#endTimeOut()
     if (this.#receiver.length === 0) {
       // Only a guest that reads is given more.
-      if ((this.#ier & IER.ERBFI) !== 0) this.#pull()
+      if (this.#listening) this.#pull()
     }
     this.#startTimeOut()
     this.#updateInterrupt()
@@ -475,7 +486,7 @@ export class Uart16550 implements PortHandler {
       while (this.#transmitter.length > 0) this.#send(this.#transmitter.shift())
       this.#thrEmptyPending = true
     }
-    if ((this.#ier & IER.ERBFI) !== 0) this.#inputTimer.arm(Math.max(this.#nextInput, this.#clock.now()))
+    if (this.#listening) this.#inputTimer.arm(Math.max(this.#nextInput, this.#clock.now()))
     else this.#inputTimer.cancel()
     this.#updateInterrupt()
   }

@@ -225,12 +225,31 @@ describe('input', () => {
 
   it('has one byte without FIFOs', async () => {
     const { ports, console } = await started({ inputRate: 0 })
+    ports.write(MCR, 0x08)
     ports.write(IER, 0x01)
     console.type('ab')
     expect(console.waiting).toBe(1)
     expect(ports.read(IIR)).toBe(0x04)
     expect(ports.read(RBR)).toBe(0x61)
     expect(ports.read(RBR)).toBe(0x62)
+  })
+
+  it('keeps input from a driver that only looks for a UART, and from one that switches the FIFOs on late', async () => {
+    const { ports, console } = await started({ inputRate: 0 })
+    console.type('abc')
+    // Linux's autoconfig: all interrupts enabled for a moment, without OUT2, then the FIFOs switched on and off again.
+    ports.write(IER, 0x0f)
+    ports.write(IER, 0x00)
+    ports.write(FCR, 0x01)
+    ports.write(FCR, 0x00)
+    expect(console.waiting).toBe(3)
+    // Its startup: interrupts first, FIFOs later.
+    ports.write(MCR, 0x08)
+    ports.write(IER, 0x05)
+    expect(console.waiting).toBe(2)
+    ports.write(FCR, 0x01)
+    ports.write(FCR, 0x81)
+    expect([ports.read(RBR), ports.read(RBR), ports.read(RBR)]).toEqual([0x61, 0x62, 0x63])
   })
 
   it('delivers all of a paste to an interrupt-driven guest', async () => {

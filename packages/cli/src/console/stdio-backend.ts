@@ -17,6 +17,8 @@ export interface StdioBackendOptions {
   /** Input is a terminal: watch for the escape key. */
   readonly interactive: boolean
   readonly onEscape: () => void
+  /** Nothing is given to the guest before it has said something. */
+  readonly waitForOutput?: boolean | undefined
   /** Given to the guest when a pipe's end is reached. */
   readonly endOfInput?: ((lastByte: number | undefined) => Uint8Array) | undefined
 }
@@ -29,10 +31,12 @@ export class StdioBackend implements ConsoleBackend {
   readonly #queue = new InputQueue()
   #lastByte: number | undefined
   #closed = false
+  #holding: boolean
 
   constructor(options: StdioBackendOptions) {
     this.#options = options
     const { input, output } = options
+    this.#holding = options.waitForOutput ?? false
     this.#queue.source = input
     output.on('drain', this.#onDrain)
     output.on('error', this.#onOutputError)
@@ -43,13 +47,17 @@ export class StdioBackend implements ConsoleBackend {
   }
 
   write(data: Uint8Array): boolean {
+    if (this.#holding) {
+      this.#holding = false
+      queueMicrotask(() => this.onReady?.())
+    }
     if (this.#closed) return true
     // The device uses its buffer again.
     return this.#options.output.write(data.slice())
   }
 
   read(target: Uint8Array): number {
-    return this.#queue.read(target)
+    return this.#holding ? 0 : this.#queue.read(target)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
