@@ -1,6 +1,7 @@
 // Rounding of results to the format (SDM vol. 1, 4.8.4, 8.1.5.2, 8.5.4–8.5.6): precision control, rounding control, overflow, underflow, C1.
 
 import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
+import { STATE } from '../state-layout.ts'
 import { type Expr, i32, i64, select } from '../wasm/expression.ts'
 import { shiftRightJam, X87Code, zero32, zero64 } from './emit.ts'
 import { x87Raise } from './exceptions.ts'
@@ -142,22 +143,14 @@ export const x87RoundResult: HelperFunction = helperFunction(
     const whole = e.let(i32.and(precision, i32.const(1)))
     e.if(i32.and(whole, i32.lt_u(i32.sub(exponent, i32.const(1)), i32.const(EXPONENT_MAX - 2))), () => {
       e.if(i64.eqz(extra), () => x.finish(register, significand, i32.or(sign, exponent)))
-      e.if(
-        roundsUp(x.rounding(), sign, odd(significand), extra),
-        () => {
-          const next = e.let(i64.add(significand, i64.const(1)))
-          e.if(
-            i64.eqz(next),
-            () => x.put(register, i64.const(INTEGER_BIT), i32.or(sign, i32.add(exponent, i32.const(1)))),
-            () => x.put(register, next, i32.or(sign, exponent)),
-          )
-          e.return(x.call(x87Raise, i32.const(X87.PE | X87.C1)))
-        },
-        () => {
-          x.put(register, significand, i32.or(sign, exponent))
-          e.return(x.call(x87Raise, i32.const(X87.PE)))
-        },
-      )
+      const up = e.let(i32.ne(roundsUp(x.rounding(), sign, odd(significand), extra), zero32))
+      const rounded = e.let(i64.add(significand, i64.extend_i32_u(up)))
+      const carried = e.let(i64.eqz(rounded))
+      x.put(register, select(carried, i64.const(INTEGER_BIT), rounded), i32.or(sign, i32.add(exponent, carried)))
+      const flags = e.let(i32.or(i32.const(X87.PE), i32.shl(up, i32.const(9))))
+      e.if(i32.eqz(i32.and(x.control(), i32.const(X87.PE))), () => e.return(x.call(x87Raise, flags)))
+      x.store(STATE.X87_STATUS, i32.or(i32.and(x.status(), i32.const(~X87.C1)), flags))
+      e.return(zero32)
     })
     const drop = select(whole, zero64, select(precision, i64.const(11), i64.const(40)))
     e.return(x.call(x87Round, register, sign, exponent, significand, extra, drop))
