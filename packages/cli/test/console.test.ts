@@ -69,6 +69,17 @@ describe('PanicWatcher', () => {
     expect(watcher.panicked).toBe(false)
   })
 
+  it('keeps the reason of a panic through a long trace', () => {
+    const watcher = new PanicWatcher()
+    watcher.output(bytes('[ 1.0] Kernel panic - not syncing: sysrq triggered crash\n'))
+    expect(watcher.lastLines()).toHaveLength(1)
+    for (let line = 0; line < 99; line++) watcher.output(bytes(`[ 1.${line}] trace\n`))
+    expect(watcher.lastLines()[0]).toContain('sysrq triggered crash')
+    expect(watcher.lastLines()).toHaveLength(31)
+    watcher.input()
+    expect(watcher.lastLines()[0]).toContain('trace')
+  })
+
   it('keeps the last lines, bounded and without control characters', () => {
     const watcher = new PanicWatcher()
     for (let line = 0; line < 1000; line++) watcher.output(bytes(`line ${line} ${'x'.repeat(line)}\r\n\r\n`))

@@ -18,6 +18,7 @@ export class PanicWatcher {
   readonly #decoder = new TextDecoder()
   #length = 0
   #panicked = false
+  #panicLine = ''
   /** Called at the end of a line with a panic message. */
   onPanic: (() => void) | undefined
 
@@ -49,10 +50,11 @@ export class PanicWatcher {
     this.#panicked = false
   }
 
-  /** The last lines, oldest first. */
+  /** The last lines, oldest first; before them the line with the panic's reason, if a long trace came after it. */
   lastLines(): string[] {
     const rest = this.#text()
-    return rest === '' ? [...this.#lines] : [...this.#lines, rest]
+    const reason = this.#panicked && !this.#lines.includes(this.#panicLine) ? [this.#panicLine] : []
+    return [...reason, ...this.#lines, ...(rest === '' ? [] : [rest])]
   }
 
   #endLine(): void {
@@ -63,6 +65,7 @@ export class PanicWatcher {
     if (this.#lines.length > LINES) this.#lines.shift()
     if (!PANIC.test(text)) return
     this.#panicked = true
+    this.#panicLine = text
     this.onPanic?.()
   }
 
