@@ -444,6 +444,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const dr7 = cpu.get32(STATE.DR7)
     const tf = (cpu.get32(STATE.FLAGS_REST) & FLAG.TF) !== 0
     const watching = (dr7 & 0xff) !== 0
+    const resumed = (cpu.get32(STATE.FLAGS_REST) & FLAG.RF) !== 0
     if (watching !== mmu.watching) {
       mmu.watching = watching
       mmu.flush(true)
@@ -467,7 +468,8 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     }
     if (shadow) cpu.interruptShadow = false
     if (!completed) return
-    cpu.set32(STATE.FLAGS_REST, cpu.get32(STATE.FLAGS_REST) & ~FLAG.RF)
+    // one that was set before; an IRET has set it for the next instruction
+    if (resumed) cpu.set32(STATE.FLAGS_REST, cpu.get32(STATE.FLAGS_REST) & ~FLAG.RF)
     // a MOV SS or POP SS holds debug traps back until the next instruction
     const hits = cpu.debugHits | (tf ? 0x4000 : 0)
     if (hits && !(cpu.interruptShadow && !tf)) this.#deliver(VECTOR.DB, 'exception', 0, BigInt(hits))

@@ -228,6 +228,7 @@ export class SystemMachine {
       write(a)
       a.int(0x80)
     })
+    this.set('rflags', 2)
     const exit = this.startUser(AT.USER_CODE, bits)
     const [event] = this.events
     return event === undefined ? exit : event.vector === 0x80 ? 'ok' : eventName(event)
