@@ -15,6 +15,21 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     defaultRuns: 5,
     load: async () => (await import('./loops/index.ts')).loops,
   },
+  boot: {
+    summary: 'seconds to the first prompt, next to QEMU TCG; then memory and idle once',
+    defaultRuns: 5,
+    load: async () => (await import('./boot.ts')).boot,
+  },
+  memory: {
+    summary: 'resident memory beside the RAM of the guest',
+    defaultRuns: 1,
+    load: async () => (await import('./boot.ts')).memory,
+  },
+  idle: {
+    summary: 'processor time while the guest waits at its prompt',
+    defaultRuns: 1,
+    load: async () => (await import('./boot.ts')).idle,
+  },
   'profile-boot': {
     summary: 'which instruction forms a boot executes, inline and out of line, and where the host spends its time',
     defaultRuns: 1,

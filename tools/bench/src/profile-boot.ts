@@ -54,7 +54,7 @@ class ProfiledProcessor {
   }
 }
 
-/** Boot to the prompt; returns seconds. `running` is called when the VM exists, its result when the prompt is there. */
+/** Boot to the prompt; returns seconds. */
 async function boot(guest: BenchGuest, processor: ProfiledProcessor): Promise<number> {
   const console = new GuestConsole()
   const registry = new PluginRegistry({
