@@ -1,0 +1,176 @@
+// The reading end of a ring. The pointer `out` is this side's own and kept privately; of the other side's words each is read once and
+// checked. A ring that makes no sense breaks for good: the channel is then to be closed.
+
+import { CONTROL, DESCRIPTOR_SIZE, FEATURE_PENDING_SEND_SIZE, FOOTER_SIZE } from './layout.ts'
+import type { RingMemory } from './ring-memory.ts'
+import { RingPacket } from './ring-packet.ts'
+
+/** What {@link RingReader.next} found. */
+export const READ = { EMPTY: 0, PACKET: 1, BROKEN: 2 } as const
+export type ReadResult = (typeof READ)[keyof typeof READ]
+
+/**
+ * Reads packets in batches: `mask`, `next` until it is empty, `commit`, `unmask`.
+ *
+ * @example
+ * ```ts
+ * reader.mask()
+ * do {
+ *   while (reader.next() === READ.PACKET) serve(reader.packet)
+ *   if (reader.commit()) signal()
+ * } while (reader.unmask() && (reader.mask(), true))
+ * ```
+ */
+export class RingReader {
+  readonly memory: RingMemory
+  /** The packet that {@link RingReader.next} found, until it is called again. */
+  readonly packet: RingPacket = new RingPacket()
+  readonly #control: Int32Array
+  readonly #size: number
+  /** Where the packet begins that `next` looks at. */
+  #out: number
+  /** Where the packet ends that `next` found. */
+  #end: number
+  /** The `out` that the other side knows. */
+  #published: number
+  /** The last `in` that was read. */
+  #in: number
+  #fault: string | undefined
+
+  private constructor(memory: RingMemory, out: number) {
+    this.memory = memory
+    this.#control = memory.control
+    this.#size = memory.size
+    this.#out = out
+    this.#end = out
+    this.#published = out
+    this.#in = out
+  }
+
+  /**
+   * Read on where the control page says, or from `out`, which is then stored there. `undefined` when that is no place in the ring, or `in` is none.
+   */
+  static open(memory: RingMemory, out?: number): RingReader | undefined {
+    const start = out ?? Atomics.load(memory.control, CONTROL.OUT) >>> 0
+    if (!isPointer(start, memory.size) || !isPointer(Atomics.load(memory.control, CONTROL.IN) >>> 0, memory.size))
+      return undefined
+    if (out !== undefined) Atomics.store(memory.control, CONTROL.OUT, out)
+    return new RingReader(memory, start)
+  }
+
+  /** What is wrong with the ring, once something is. */
+  get fault(): string | undefined {
+    return this.#fault
+  }
+
+  /** The reader's place, as saved state: of the first packet that is not consumed. */
+  get position(): number {
+    return this.#out
+  }
+
+  /** Whether packets were consumed that {@link RingReader.commit} has not told the other side of. */
+  get uncommitted(): boolean {
+    return this.#out !== this.#published
+  }
+
+  /**
+   * Look for a packet: {@link READ}. It stays the next one until {@link RingReader.consume}.
+   */
+  peek(): ReadResult {
+    if (this.#fault !== undefined) return READ.BROKEN
+    const out = this.#out
+    if (this.#in === out) {
+      const at = Atomics.load(this.#control, CONTROL.IN) >>> 0
+      if (!isPointer(at, this.#size)) return this.#break(`in is ${at} in a ring of ${this.#size} bytes`)
+      if (at === out) return READ.EMPTY
+      this.#in = at
+    }
+    const available = this.#in > out ? this.#in - out : this.#size - out + this.#in
+    if (available < DESCRIPTOR_SIZE + FOOTER_SIZE) return this.#break(`${available} bytes are less than a packet`)
+    const { packet, memory } = this
+    memory.copyOut(out, DESCRIPTOR_SIZE, packet.words, packet.bytes, 0)
+    const first = packet.words[0] as number
+    const second = packet.words[1] as number
+    const dataOffset = (first >>> 16) * 8
+    const length = (second & 0xffff) * 8
+    if (dataOffset < DESCRIPTOR_SIZE || dataOffset > length || length + FOOTER_SIZE > available)
+      return this.#break(`a packet of ${length} bytes with data at ${dataOffset}, in ${available} bytes`)
+    packet.reserve(length)
+    const start = out + DESCRIPTOR_SIZE
+    memory.copyOut(
+      start >= this.#size ? start - this.#size : start,
+      length - DESCRIPTOR_SIZE,
+      packet.words,
+      packet.bytes,
+      DESCRIPTOR_SIZE / 4,
+    )
+    packet.type = first & 0xffff
+    packet.flags = second >>> 16
+    packet.transactionLow = (packet.words[2] as number) >>> 0
+    packet.transactionHigh = (packet.words[3] as number) >>> 0
+    packet.payloadOffset = dataOffset
+    packet.payloadLength = length - dataOffset
+    const problem = packet.parseHeader(dataOffset)
+    if (problem !== undefined) return this.#break(problem)
+    const end = out + length + FOOTER_SIZE
+    this.#end = end >= this.#size ? end - this.#size : end
+    return READ.PACKET
+  }
+
+  /** Go past the packet that {@link RingReader.peek} found. The other side hears of it with {@link RingReader.commit}. */
+  consume(): void {
+    this.#out = this.#end
+  }
+
+  /** {@link RingReader.peek}, and {@link RingReader.consume} what it found. */
+  next(): ReadResult {
+    const result = this.peek()
+    if (result === READ.PACKET) this.#out = this.#end
+    return result
+  }
+
+  /** Give the consumed bytes back to the writer. True: it waits for room, has it now, and is to be signalled. */
+  commit(): boolean {
+    const before = this.#published
+    const out = this.#out
+    if (out === before || this.#fault !== undefined) return false
+    this.#published = out
+    Atomics.store(this.#control, CONTROL.OUT, out)
+    if ((Atomics.load(this.#control, CONTROL.FEATURE_BITS) & FEATURE_PENDING_SEND_SIZE) === 0) return false
+    const pending = Atomics.load(this.#control, CONTROL.PENDING_SEND_SIZE) >>> 0
+    if (pending === 0) return false
+    // Room is judged by an `in` that was read after the pending size: the writer stores that last.
+    const at = Atomics.load(this.#control, CONTROL.IN) >>> 0
+    if (!isPointer(at, this.#size)) {
+      this.#break(`in is ${at} in a ring of ${this.#size} bytes`)
+      return false
+    }
+    const free = at >= out ? this.#size - (at - out) : out - at
+    const read = out >= before ? out - before : this.#size - before + out
+    return free > pending && free - read <= pending
+  }
+
+  /** Ask for no signals while reading. */
+  mask(): void {
+    Atomics.store(this.#control, CONTROL.INTERRUPT_MASK, 1)
+  }
+
+  /** Ask for signals again. True: something came meanwhile, look again. */
+  unmask(): boolean {
+    Atomics.store(this.#control, CONTROL.INTERRUPT_MASK, 0)
+    return (
+      this.#fault === undefined &&
+      (this.#in !== this.#out || Atomics.load(this.#control, CONTROL.IN) >>> 0 !== this.#out)
+    )
+  }
+
+  #break(reason: string): ReadResult {
+    this.#fault = reason
+    return READ.BROKEN
+  }
+}
+
+/** Whether `pointer` is a place where a packet can begin in `size` bytes. */
+export function isPointer(pointer: number, size: number): boolean {
+  return pointer >= 0 && pointer < size && pointer % 8 === 0
+}
