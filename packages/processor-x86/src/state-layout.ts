@@ -104,8 +104,6 @@ export const STATE = {
   XMM: 832,
   /** 64 bytes: values on their way through a slow path (page-crossing and MMIO accesses). */
   SCRATCH: 1088,
-  /** i32: x87 exceptions of a conversion, between its calculation and its store. */
-  X87_FLAGS: 1152,
   /** i64 each: the MSRs that fast system calls, SWAPGS and RDTSCP use. The other MSRs live in JavaScript. */
   KERNEL_GS_BASE: 1152,
   STAR: 1160,
@@ -116,6 +114,8 @@ export const STATE = {
   SYSENTER_ESP: 1200,
   SYSENTER_EIP: 1208,
   TSC_AUX: 1216,
+  /** i32: x87 exceptions of a conversion, between its calculation and its store. */
+  X87_FLAGS: 1224,
   END: 1280,
 } as const
 
