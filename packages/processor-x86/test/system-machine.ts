@@ -66,7 +66,7 @@ export interface Event {
   readonly rsp: number
   readonly ss: number
   readonly cr2: bigint
-  /** RSP in the handler before anything was pushed by it. */
+  /** Where RIP was pushed. */
   readonly frame: number
 }
 
@@ -302,7 +302,8 @@ export class SystemMachine {
       a.label('common')
       a.out(EVENT_PORT, 'al')
       if (long) a.bytes(0x80, 0x3c, 0x25, ...bytes32(AT.STOP), 0)
-      else a.bytes(0x80, 0x3d, ...bytes32(AT.STOP), 0)
+      // DS is null after an exception of virtual-8086 mode
+      else a.bytes(0x36, 0x80, 0x3d, ...bytes32(AT.STOP), 0)
       a.jcc('ne', 'stop')
       if (long) a.add('rsp', 16).iret()
       else a.add('esp', 8).iret()
