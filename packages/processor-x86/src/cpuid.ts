@@ -93,7 +93,13 @@ const FEATURES_EXTENDED_EDX = bits(
 
 /** A string of four characters as a register. */
 function word(text: string, at: number): number {
-  return (text.charCodeAt(at) | (text.charCodeAt(at + 1) << 8) | (text.charCodeAt(at + 2) << 16) | (text.charCodeAt(at + 3) << 24)) >>> 0
+  return (
+    (text.charCodeAt(at) |
+      (text.charCodeAt(at + 1) << 8) |
+      (text.charCodeAt(at + 2) << 16) |
+      (text.charCodeAt(at + 3) << 24)) >>>
+    0
+  )
 }
 const VENDOR = 'GenuineIntel'
 const BRAND: string = 'Partita Software Processor'.padEnd(48, '\0')

@@ -10,7 +10,8 @@ export function innerStack(cpu: Cpu, cpl: number, external: number): { ss: numbe
   const wide = (cpu.segmentAttributes(SEGMENT.TR) & TYPE.TSS32) === TYPE.TSS32
   const offset = wide ? 4 + cpl * 8 : 2 + cpl * 4
   const size = wide ? 4 : 2
-  if (offset + size + 1 > cpu.segmentLimit(SEGMENT.TR)) cpu.fault(VECTOR.TS, (cpu.segmentSelector(SEGMENT.TR) & 0xfffc) | external)
+  if (offset + size + 1 > cpu.segmentLimit(SEGMENT.TR))
+    cpu.fault(VECTOR.TS, (cpu.segmentSelector(SEGMENT.TR) & 0xfffc) | external)
   const at = cpu.segmentBase(SEGMENT.TR) + BigInt(offset)
   const stack = at & 0xffffffffn
   const selector = (at + BigInt(size)) & 0xffffffffn
@@ -19,12 +20,21 @@ export function innerStack(cpu: Cpu, cpl: number, external: number): { ss: numbe
 
 /** A 64-bit stack pointer of the 64-bit TSS: RSP0–RSP2 at 4, IST1–IST7 at 0x24. */
 export function readTaskStack(cpu: Cpu, offset: number, external: number): bigint {
-  if (offset + 7 > cpu.segmentLimit(SEGMENT.TR)) cpu.fault(VECTOR.TS, (cpu.segmentSelector(SEGMENT.TR) & 0xfffc) | external)
+  if (offset + 7 > cpu.segmentLimit(SEGMENT.TR))
+    cpu.fault(VECTOR.TS, (cpu.segmentSelector(SEGMENT.TR) & 0xfffc) | external)
   return cpu.readU64(BigInt.asUintN(64, cpu.segmentBase(SEGMENT.TR) + BigInt(offset)), true)
 }
 
 /** Store words below `esp` of a stack segment at `base`, the first word highest; `mask` are the bits that address it. All are checked first. */
-export function pushWords(cpu: Cpu, base: bigint, esp: number, mask: number, words: readonly number[], size: number, supervisor: boolean): void {
+export function pushWords(
+  cpu: Cpu,
+  base: bigint,
+  esp: number,
+  mask: number,
+  words: readonly number[],
+  size: number,
+  supervisor: boolean,
+): void {
   const at = (i: number): bigint => (base + BigInt(((esp - (i + 1) * size) & mask) >>> 0)) & 0xffffffffn
   for (let i = 0; i < words.length; i++) cpu.probeWrite(at(i), size, supervisor)
   words.forEach((word, i) => {
@@ -36,7 +46,14 @@ export function pushWords(cpu: Cpu, base: bigint, esp: number, mask: number, wor
 /**
  * Push on a stack segment that is not loaded yet; `error` is the code of #SS when it has no room. Returns the new ESP.
  */
-export function pushInner(cpu: Cpu, stack: Descriptor, esp: number, words: readonly number[], size: number, error: number): number {
+export function pushInner(
+  cpu: Cpu,
+  stack: Descriptor,
+  esp: number,
+  words: readonly number[],
+  size: number,
+  error: number,
+): number {
   const mask = stack.attributes & 0x4000 ? -1 : 0xffff
   const bytes = words.length * size
   const bottom = ((esp - bytes) & mask) >>> 0

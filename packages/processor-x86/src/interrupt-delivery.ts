@@ -5,7 +5,16 @@ import { FLAG } from './cpu.ts'
 import { innerStack, pushInner, pushWords, readTaskStack } from './inner-stack.ts'
 import { VECTOR } from './instruction/emitter.ts'
 import { isCanonical } from './instruction/system-operand.ts'
-import { checkStackSegment, type Descriptor, markAccessed, readDescriptor, setCodeSegment, setStackSegment, TYPE, UNUSABLE } from './segmentation.ts'
+import {
+  checkStackSegment,
+  type Descriptor,
+  markAccessed,
+  readDescriptor,
+  setCodeSegment,
+  setStackSegment,
+  TYPE,
+  UNUSABLE,
+} from './segmentation.ts'
 import { GPR, SEGMENT, STATE } from './state-layout.ts'
 import { switchTaskByGate } from './task-switch.ts'
 
@@ -25,9 +34,9 @@ export function hasErrorCode(vector: number): boolean {
  * Deliver an event. STATE.RIP is the RIP to push. Throws the guest fault that its delivery meets, with nothing changed.
  */
 export function deliver(cpu: Cpu, vector: number, kind: EventKind, errorCode: number): void {
-  if (!cpu.protectedMode) return deliverReal(cpu, vector)
-  if (cpu.longMode) return deliverLong(cpu, vector, kind, errorCode)
-  return deliverProtected(cpu, vector, kind, errorCode)
+  if (!cpu.protectedMode) deliverReal(cpu, vector)
+  else if (cpu.longMode) deliverLong(cpu, vector, kind, errorCode)
+  else deliverProtected(cpu, vector, kind, errorCode)
 }
 
 /** EFLAGS as pushed. */
@@ -115,7 +124,8 @@ function deliverProtected(cpu: Cpu, vector: number, kind: EventKind, errorCode: 
   const high = cpu.readU32((address + 4n) & 0xffffffffn, true)
   const type = (high >>> 8) & 31
   const interruptGate = type === TYPE.INTERRUPT_GATE32 || type === TYPE.INTERRUPT_GATE16
-  if (!interruptGate && type !== TYPE.TASK_GATE && type !== TYPE.TRAP_GATE16 && type !== TYPE.TRAP_GATE32) cpu.fault(VECTOR.GP, error)
+  if (!interruptGate && type !== TYPE.TASK_GATE && type !== TYPE.TRAP_GATE16 && type !== TYPE.TRAP_GATE32)
+    cpu.fault(VECTOR.GP, error)
   if (kind === 'software' && ((high >>> 13) & 3) < cpu.cpl) cpu.fault(VECTOR.GP, error)
   if (!(high & 0x8000)) cpu.fault(VECTOR.NP, error)
   const selector = low >>> 16
@@ -150,7 +160,8 @@ function deliverProtected(cpu: Cpu, vector: number, kind: EventKind, errorCode: 
     if (!stack) return
     esp = pushInner(cpu, stack, top, words, size, (ss & 0xfffc) | external)
     if (fromVirtual) {
-      for (const segment of [SEGMENT.GS, SEGMENT.FS, SEGMENT.DS, SEGMENT.ES]) cpu.setSegment(segment, 0, 0n, 0, UNUSABLE)
+      for (const segment of [SEGMENT.GS, SEGMENT.FS, SEGMENT.DS, SEGMENT.ES])
+        cpu.setSegment(segment, 0, 0n, 0, UNUSABLE)
     }
     setStackSegment(cpu, ss, stack, cpl)
   } else {

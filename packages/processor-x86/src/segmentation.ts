@@ -9,8 +9,18 @@ export const UNUSABLE = 0x10000
 
 /** Types of system descriptors (SDM vol. 3, table 3-2). */
 export const TYPE = {
-  TSS16: 1, LDT: 2, TSS16_BUSY: 3, CALL_GATE16: 4, TASK_GATE: 5, INTERRUPT_GATE16: 6, TRAP_GATE16: 7,
-  TSS32: 9, TSS32_BUSY: 11, CALL_GATE32: 12, INTERRUPT_GATE32: 14, TRAP_GATE32: 15,
+  TSS16: 1,
+  LDT: 2,
+  TSS16_BUSY: 3,
+  CALL_GATE16: 4,
+  TASK_GATE: 5,
+  INTERRUPT_GATE16: 6,
+  TRAP_GATE16: 7,
+  TSS32: 9,
+  TSS32_BUSY: 11,
+  CALL_GATE32: 12,
+  INTERRUPT_GATE32: 14,
+  TRAP_GATE32: 15,
 } as const
 
 /** A descriptor taken apart. */
@@ -111,7 +121,13 @@ export function loadSegment(cpu: Cpu, segment: number, selector: number): void {
 }
 
 /** Load SS for a privilege level. `notPresent` is the vector when the segment is not present; `invalid` when it is not a stack segment of that level. */
-export function loadStackSegment(cpu: Cpu, selector: number, cpl: number, notPresent: number, invalid: number = VECTOR.GP): void {
+export function loadStackSegment(
+  cpu: Cpu,
+  selector: number,
+  cpl: number,
+  notPresent: number,
+  invalid: number = VECTOR.GP,
+): void {
   const to64 = cpu.longMode && (cpu.segmentAttributes(SEGMENT.CS) & 0x2000) !== 0
   setStackSegment(cpu, selector, checkStackSegment(cpu, selector, cpl, notPresent, invalid, to64), cpl)
   cpu.updateMode()

@@ -8,7 +8,8 @@ beforeEach(() => {
   m = new SystemMachine('long')
 })
 const dr6 = (): number => Number(m.vp.cpu.get64(440))
-const setDr = (number: number, value: number): void => m.vp.cpu.set64(number < 4 ? 408 + number * 8 : number === 6 ? 440 : 448, BigInt(value))
+const setDr = (number: number, value: number): void =>
+  m.vp.cpu.set64(number < 4 ? 408 + number * 8 : number === 6 ? 440 : 448, BigInt(value))
 
 describe('single-step', () => {
   it('traps after each instruction while TF is set, beginning with the one after POPF', () => {
@@ -68,14 +69,29 @@ describe('breakpoints', () => {
   })
   it.each([
     ['a write', 1, true, (a: import('@partita/testkit/assembler').Assembler) => a.mov(mem(AT.DATA + 4), 'eax')],
-    ['a read that only writes are watched for', 1, false, (a: import('@partita/testkit/assembler').Assembler) => a.mov('eax', mem(AT.DATA + 4))],
+    [
+      'a read that only writes are watched for',
+      1,
+      false,
+      (a: import('@partita/testkit/assembler').Assembler) => a.mov('eax', mem(AT.DATA + 4)),
+    ],
     ['a read', 3, true, (a: import('@partita/testkit/assembler').Assembler) => a.mov('eax', mem(AT.DATA + 4))],
-    ['a read that overlaps from below', 3, true, (a: import('@partita/testkit/assembler').Assembler) => a.mov('eax', mem(AT.DATA + 1))],
+    [
+      'a read that overlaps from below',
+      3,
+      true,
+      (a: import('@partita/testkit/assembler').Assembler) => a.mov('eax', mem(AT.DATA + 1)),
+    ],
     ['a read beside it', 3, false, (a: import('@partita/testkit/assembler').Assembler) => a.mov('eax', mem(AT.DATA))],
   ] as const)('on data: %s', (_, kind, hit, access) => {
     setDr(0, AT.DATA + 4)
     setDr(7, 0x402 | ((kind | 0xc) << 16))
-    expect(m.kernel((a) => { access(a); a.label('after').nop() })).toBe(hit ? '#DB' : 'ok')
+    expect(
+      m.kernel((a) => {
+        access(a)
+        a.label('after').nop()
+      }),
+    ).toBe(hit ? '#DB' : 'ok')
     // a trap: RIP is behind the instruction
     if (hit) {
       expect(m.events[0]?.rip).toBe(AT.CODE + 7)
@@ -98,7 +114,17 @@ describe('debug registers', () => {
     expect(m.events[0]?.rip).toBe(AT.CODE + 8)
   })
   it('reserved bits have fixed values, and those above 31 are #GP(0)', () => {
-    m.kernel((a) => a.mov('eax', 0).mov('dr6', 'rax').mov('rax', 'dr6').out(0x80, 'eax').mov('eax', 0).mov('dr7', 'rax').mov('rax', 'dr7').out(0x80, 'eax'))
+    m.kernel((a) =>
+      a
+        .mov('eax', 0)
+        .mov('dr6', 'rax')
+        .mov('rax', 'dr6')
+        .out(0x80, 'eax')
+        .mov('eax', 0)
+        .mov('dr7', 'rax')
+        .mov('rax', 'dr7')
+        .out(0x80, 'eax'),
+    )
     expect(m.output(0x80)).toEqual([0xffff0ff0, 0x400])
     expect(m.kernel((a) => a.mov('rax', 0x1_0000_0000n).mov('dr7', 'rax'))).toBe('#GP(0)')
     expect(m.kernel((a) => a.mov('rax', 0x1_0000_0000n).mov('dr3', 'rax').mov('rbx', 'dr3'))).toBe('ok')

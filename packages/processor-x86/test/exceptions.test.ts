@@ -1,6 +1,7 @@
 // Exceptions and software interrupts (SDM vol. 3, chapter 6): vectors, error codes, saved state, stacks, double and triple faults.
-import { segmentDescriptor } from '@partita/testkit/descriptors'
+
 import { mem } from '@partita/testkit/assembler'
+import { segmentDescriptor } from '@partita/testkit/descriptors'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { AT, eventName, RFLAGS, SELECTOR, SystemMachine } from './system-machine.ts'
 
@@ -28,7 +29,11 @@ describe('faults of instructions', () => {
     ['MOV to CR1', (a) => a.bytes(0x0f, 0x22, 0xc8), '#UD'],
     ['RDPMC', (a) => a.bytes(0x0f, 0x33), '#GP(0)'],
     ['RDMSR of nothing', (a) => a.mov('ecx', 0x12345).rdmsr(), '#GP(0)'],
-    ['WRMSR of a non-canonical base', (a) => a.mov('ecx', 0xc0000100).mov('edx', 0x8000).mov('eax', 0).wrmsr(), '#GP(0)'],
+    [
+      'WRMSR of a non-canonical base',
+      (a) => a.mov('ecx', 0xc0000100).mov('edx', 0x8000).mov('eax', 0).wrmsr(),
+      '#GP(0)',
+    ],
     ['INT through a gate that is not there', (a) => a.int(0xff), '#GP(2042)'],
     ['a jump to a non-canonical address', (a) => a.mov('rax', 0x8000_0000_0000n).jmp('rax'), '#GP(0)'],
   ] as [string, (a: import('@partita/testkit/assembler').Assembler) => unknown, string][])('%s', (_, write, result) => {
@@ -69,7 +74,17 @@ describe('faults of instructions', () => {
   })
   it('alignment checks of ring 3', () => {
     m.set('cr0', m.get('cr0') | 0x40000n)
-    expect(m.user((a) => a.pushf().pop('rax').or('rax', RFLAGS.AC).push('rax').popf().mov('eax', mem(AT.USER_DATA + 1)))).toBe('#AC(0)')
+    expect(
+      m.user((a) =>
+        a
+          .pushf()
+          .pop('rax')
+          .or('rax', RFLAGS.AC)
+          .push('rax')
+          .popf()
+          .mov('eax', mem(AT.USER_DATA + 1)),
+      ),
+    ).toBe('#AC(0)')
     expect(m.user((a) => a.mov('eax', mem(AT.USER_DATA + 1)))).toBe('ok')
   })
 })
@@ -114,7 +129,11 @@ describe('delivery', () => {
       () => m.setGate(6, { kind: 'interrupt', bits: 64, selector: 8, offset: AT.HANDLERS, present: false }),
       '#NP(51)',
     ],
-    ['a gate with a null selector', () => m.setGate(6, { kind: 'interrupt', bits: 64, selector: 0, offset: AT.HANDLERS }), '#GP(1)'],
+    [
+      'a gate with a null selector',
+      () => m.setGate(6, { kind: 'interrupt', bits: 64, selector: 0, offset: AT.HANDLERS }),
+      '#GP(1)',
+    ],
     [
       'a gate to a data segment',
       () => m.setGate(6, { kind: 'interrupt', bits: 64, selector: SELECTOR.DATA, offset: AT.HANDLERS }),
@@ -133,7 +152,11 @@ describe('delivery', () => {
       },
       `#NP(${FREE | 1})`,
     ],
-    ['a selector beyond the GDT', () => m.setGate(6, { kind: 'interrupt', bits: 64, selector: 0x1008, offset: AT.HANDLERS }), '#GP(4105)'],
+    [
+      'a selector beyond the GDT',
+      () => m.setGate(6, { kind: 'interrupt', bits: 64, selector: 0x1008, offset: AT.HANDLERS }),
+      '#GP(4105)',
+    ],
   ] as const)('%s: the error code has EXT', (_, prepare, result) => {
     // one at a time is benign: #UD is not contributory, so no double fault
     prepare()
@@ -176,17 +199,30 @@ describe('32-bit protected mode', () => {
     m.kernel((a) => a.ud2())
     expect(m.events[0]).toMatchObject({ frame: AT.STACK - 12, cs: SELECTOR.CODE, rip: AT.CODE })
     m.user((a) => a.ud2())
-    expect(m.events[0]).toMatchObject({ frame: AT.STACK - 20, rsp: AT.USER_STACK, ss: SELECTOR.USER_DATA, rip: AT.USER_CODE })
+    expect(m.events[0]).toMatchObject({
+      frame: AT.STACK - 20,
+      rsp: AT.USER_STACK,
+      ss: SELECTOR.USER_DATA,
+      rip: AT.USER_CODE,
+    })
   })
   it('a limit violation is #GP(0), with the stack #SS(0)', () => {
     m.setDescriptor(FREE, segmentDescriptor({ kind: 'data', bits: 32, limit: 0xfff }))
     expect(m.kernel((a) => a.mov('eax', FREE).mov('ds', 'eax').mov('eax', mem(0xffc)))).toBe('ok')
     expect(m.kernel((a) => a.mov('eax', FREE).mov('ds', 'eax').mov('eax', mem(0xffd)))).toBe('#GP(0)')
-    expect(m.kernel((a) => a.mov('ebp', 0x1000).mov('eax', FREE).mov('ss', 'eax').mov('eax', mem('ebp')).nop())).not.toBe('ok')
+    expect(
+      m.kernel((a) => a.mov('ebp', 0x1000).mov('eax', FREE).mov('ss', 'eax').mov('eax', mem('ebp')).nop()),
+    ).not.toBe('ok')
   })
   it('expand-down segments', () => {
     m.setDescriptor(FREE, segmentDescriptor({ kind: 'data', bits: 32, limit: 0x2fff, conforming: true }))
-    const at = (address: number): string => m.kernel((a) => a.mov('eax', FREE).mov('es', 'eax').bytes(0x26, 0xa1, address & 255, address >> 8, address >> 16, 0))
+    const at = (address: number): string =>
+      m.kernel((a) =>
+        a
+          .mov('eax', FREE)
+          .mov('es', 'eax')
+          .bytes(0x26, 0xa1, address & 255, address >> 8, address >> 16, 0),
+      )
     expect(at(0x2ffc)).toBe('#GP(0)')
     expect(at(0x3000)).toBe('ok')
   })
@@ -201,7 +237,13 @@ describe('32-bit protected mode', () => {
     m.setDescriptor(FREE + 8, segmentDescriptor({ kind: 'data', bits: 32, dpl: 1 }))
     m.program(AT.HANDLERS + 0x4000, 32, (a) => a.mov('eax', 'esp').int(0x20))
     m.setGate(0x80, { kind: 'interrupt', bits: 32, selector: FREE, offset: AT.HANDLERS + 0x4000, dpl: 3 })
-    m.setGate(0x20, { kind: 'interrupt', bits: 32, selector: SELECTOR.CODE, offset: Number(gateOffset(m, 0x20)), dpl: 1 })
+    m.setGate(0x20, {
+      kind: 'interrupt',
+      bits: 32,
+      selector: SELECTOR.CODE,
+      offset: Number(gateOffset(m, 0x20)),
+      dpl: 1,
+    })
     m.write32(AT.TSS + 12, AT.STACK - 0x800)
     m.write32(AT.TSS + 16, (FREE + 8) | 1)
     m.user((a) => a.nop())

@@ -18,7 +18,9 @@ describe('32-bit protected mode', () => {
   it('JMP, CALL and RET to a segment with a base', () => {
     m.setDescriptor(FREE, segmentDescriptor({ kind: 'code', bits: 32, base: TARGET, limit: 0xfff }))
     m.program(TARGET + 0x10, 32, (a) => a.mov('eax', 'cs').out(0x80, 'eax').retf())
-    expect(m.kernel((a) => a.callFar(FREE, 0x10).mov('eax', 'cs').out(0x80, 'eax').mov('eax', 'esp').out(0x80, 'eax'))).toBe('ok')
+    expect(
+      m.kernel((a) => a.callFar(FREE, 0x10).mov('eax', 'cs').out(0x80, 'eax').mov('eax', 'esp').out(0x80, 'eax')),
+    ).toBe('ok')
     expect(m.output(0x80)).toEqual([FREE, SELECTOR.CODE, AT.STACK])
     expect(m.read(AT.GDT + FREE + 5, 1) & 1).toBe(1)
   })
@@ -28,7 +30,8 @@ describe('32-bit protected mode', () => {
     expect(m.kernel((a) => a.callFar(FREE, 0).mov('eax', 0x5678_9abc).out(0x80, 'eax'))).toBe('ok')
     expect(m.output(0x80)).toEqual([0x1234, 0x5678_9abc])
   })
-  const code = (options: Partial<Parameters<typeof segmentDescriptor>[0]>): bigint => segmentDescriptor({ kind: 'code', bits: 32, ...options })
+  const code = (options: Partial<Parameters<typeof segmentDescriptor>[0]>): bigint =>
+    segmentDescriptor({ kind: 'code', bits: 32, ...options })
   it.each<[string, bigint, number, 'kernel' | 'user', string]>([
     ['a data segment', code({ kind: 'data' }), FREE, 'kernel', `#GP(${FREE})`],
     ['a code segment of another ring', code({ dpl: 3 }), FREE, 'kernel', `#GP(${FREE})`],
@@ -68,17 +71,39 @@ describe('32-bit protected mode', () => {
         for (const depth of [0, 4, 8, 12, 16, 20, 24]) a.mov('eax', mem('esp', depth)).out(0x80, 'eax')
         a.mov('eax', 'ss').out(0x80, 'eax').mov('eax', 'esp').out(0x80, 'eax').bytes(0xca, 12, 0)
       })
-      expect(m.user((a) => a.push(1).push(2).push(3).callFar(GATE | 3, 0).mov('ebx', 'esp'))).toBe('ok')
+      expect(
+        m.user((a) =>
+          a
+            .push(1)
+            .push(2)
+            .push(3)
+            .callFar(GATE | 3, 0)
+            .mov('ebx', 'esp'),
+        ),
+      ).toBe('ok')
       const back = AT.USER_CODE + 6 + 7
       expect(m.output(0x80)).toEqual([
-        back, SELECTOR.USER_CODE32, 3, 2, 1, AT.USER_STACK - 12, SELECTOR.USER_DATA, SELECTOR.DATA, AT.STACK - 28,
+        back,
+        SELECTOR.USER_CODE32,
+        3,
+        2,
+        1,
+        AT.USER_STACK - 12,
+        SELECTOR.USER_DATA,
+        SELECTOR.DATA,
+        AT.STACK - 28,
       ])
       expect(m.get('rbx')).toBe(BigInt(AT.USER_STACK))
     })
     it('drop data segments of the inner ring on the way out', () => {
       gate()
       m.program(TARGET, 32, (a) => a.mov('eax', SELECTOR.DATA).mov('es', 'eax').retf())
-      m.user((a) => a.callFar(GATE | 3, 0).mov('eax', 'es').mov('ecx', 'ds'))
+      m.user((a) =>
+        a
+          .callFar(GATE | 3, 0)
+          .mov('eax', 'es')
+          .mov('ecx', 'ds'),
+      )
       expect(m.get('rax') & 0xffffn).toBe(0n)
       expect(m.get('rcx') & 0xffffn).toBe(BigInt(SELECTOR.USER_DATA))
     })
@@ -95,7 +120,10 @@ describe('32-bit protected mode', () => {
       expect(m.user((a) => a.callFar(GATE | 3, 0))).toBe(`#GP(${SELECTOR.DATA})`)
       gate(0, 0)
       expect(m.user((a) => a.callFar(GATE | 3, 0))).toBe('#GP(0)')
-      m.setDescriptor(GATE, gateDescriptor({ kind: 'call', bits: 32, selector: SELECTOR.CODE, offset: TARGET, dpl: 3, present: false }))
+      m.setDescriptor(
+        GATE,
+        gateDescriptor({ kind: 'call', bits: 32, selector: SELECTOR.CODE, offset: TARGET, dpl: 3, present: false }),
+      )
       expect(m.user((a) => a.callFar(GATE | 3, 0))).toBe(`#NP(${GATE})`)
     })
     it('JMP goes through to the same ring only', () => {
@@ -116,29 +144,61 @@ describe('32-bit protected mode', () => {
   describe('far returns', () => {
     it('to an outer ring load its stack', () => {
       m.program(AT.USER_CODE, 32, (a) => a.mov('eax', 'esp').int(0x80))
-      m.kernel((a) => a.push(SELECTOR.USER_DATA).push(AT.USER_STACK).push(SELECTOR.USER_CODE32).push(AT.USER_CODE).retf())
-      expect(m.events[0]).toMatchObject({ vector: 0x80, cs: SELECTOR.USER_CODE32, ss: SELECTOR.USER_DATA, rsp: AT.USER_STACK })
+      m.kernel((a) =>
+        a.push(SELECTOR.USER_DATA).push(AT.USER_STACK).push(SELECTOR.USER_CODE32).push(AT.USER_CODE).retf(),
+      )
+      expect(m.events[0]).toMatchObject({
+        vector: 0x80,
+        cs: SELECTOR.USER_CODE32,
+        ss: SELECTOR.USER_DATA,
+        rsp: AT.USER_STACK,
+      })
     })
     it('never go to an inner ring', () => {
       expect(m.user((a) => a.push(SELECTOR.CODE).push(AT.CODE).retf())).toBe(`#GP(${SELECTOR.CODE})`)
     })
     it('check the outer stack', () => {
-      expect(m.kernel((a) => a.push(SELECTOR.DATA).push(AT.USER_STACK).push(SELECTOR.USER_CODE32).push(AT.USER_CODE).retf())).toBe(`#GP(${SELECTOR.DATA})`)
-      expect(m.kernel((a) => a.push(0).push(AT.USER_STACK).push(SELECTOR.USER_CODE32).push(AT.USER_CODE).retf())).toBe('#GP(0)')
+      expect(
+        m.kernel((a) => a.push(SELECTOR.DATA).push(AT.USER_STACK).push(SELECTOR.USER_CODE32).push(AT.USER_CODE).retf()),
+      ).toBe(`#GP(${SELECTOR.DATA})`)
+      expect(m.kernel((a) => a.push(0).push(AT.USER_STACK).push(SELECTOR.USER_CODE32).push(AT.USER_CODE).retf())).toBe(
+        '#GP(0)',
+      )
     })
   })
 
   describe('IRET', () => {
     it('pops three words in the same ring', () => {
-      m.kernel((a) => a.bytes(0x68).dwords(RFLAGS.CF | 0x3002).push(SELECTOR.CODE).bytes(0x68).dwords(ref('on')).iret().label('on').pushf().pop('eax').out(0x80, 'eax').mov('eax', 'esp').out(0x80, 'eax').push(2).popf())
+      m.kernel((a) =>
+        a
+          .bytes(0x68)
+          .dwords(RFLAGS.CF | 0x3002)
+          .push(SELECTOR.CODE)
+          .bytes(0x68)
+          .dwords(ref('on'))
+          .iret()
+          .label('on')
+          .pushf()
+          .pop('eax')
+          .out(0x80, 'eax')
+          .mov('eax', 'esp')
+          .out(0x80, 'eax')
+          .push(2)
+          .popf(),
+      )
       expect(m.output(0x80)).toEqual([0x3003, AT.STACK])
     })
     it('of ring 3 keeps IF and IOPL', () => {
-      m.user((a) => a.bytes(0x68).dwords(0x3202).push(SELECTOR.USER_CODE32).bytes(0x68).dwords(ref('on')).iret().label('on'))
+      m.user((a) =>
+        a.bytes(0x68).dwords(0x3202).push(SELECTOR.USER_CODE32).bytes(0x68).dwords(ref('on')).iret().label('on'),
+      )
       expect(m.events[0]).toMatchObject({ vector: 0x80, flags: 2 })
     })
     it('to a null or wrong code segment', () => {
-      const frame = (cs: number) => (a: Assembler): unknown => a.push(2).push(cs).push(AT.CODE).iret()
+      const frame =
+        (cs: number) =>
+        (a: Assembler): unknown =>
+          a.push(2).push(cs).push(AT.CODE).iret()
       expect(m.kernel(frame(0))).toBe('#GP(0)')
       expect(m.kernel(frame(SELECTOR.DATA))).toBe(`#GP(${SELECTOR.DATA})`)
       expect(m.user(frame(SELECTOR.CODE))).toBe(`#GP(${SELECTOR.CODE})`)
@@ -151,7 +211,8 @@ describe('32-bit protected mode', () => {
       m.events.length = 0
       m.program(0x1_a000, 16, write)
       m.kernel((a) => {
-        for (const value of [0x44, 0x33, 0x22, 0x11, 0x1000, 0x800, RFLAGS.VM | (iopl << 12) | 2, 0x1a00, 0]) a.bytes(0x68).dwords(value)
+        for (const value of [0x44, 0x33, 0x22, 0x11, 0x1000, 0x800, RFLAGS.VM | (iopl << 12) | 2, 0x1a00, 0])
+          a.bytes(0x68).dwords(value)
         a.iret()
       })
     }
@@ -208,11 +269,22 @@ describe('32-bit protected mode', () => {
       m.write32(NEW + 0x24, 2)
       m.write32(NEW + 0x28, 0xaaaa)
       m.write32(NEW + 0x38, AT.STACK - 0x1000)
-      for (const [i, selector] of [SELECTOR.DATA, SELECTOR.CODE, SELECTOR.DATA, SELECTOR.DATA, 0, 0].entries()) m.write32(NEW + 0x48 + i * 4, selector)
+      for (const [i, selector] of [SELECTOR.DATA, SELECTOR.CODE, SELECTOR.DATA, SELECTOR.DATA, 0, 0].entries())
+        m.write32(NEW + 0x48 + i * 4, selector)
     })
     it('by JMP: state saved and loaded, busy bits moved, TS set', () => {
       m.program(TARGET, 32, (a) => {
-        a.out(0x80, 'eax').mov('eax', 'esp').out(0x80, 'eax').pushf().pop('eax').out(0x80, 'eax').str('eax').out(0x80, 'eax').smsw('eax').out(0x80, 'eax').hlt()
+        a.out(0x80, 'eax')
+          .mov('eax', 'esp')
+          .out(0x80, 'eax')
+          .pushf()
+          .pop('eax')
+          .out(0x80, 'eax')
+          .str('eax')
+          .out(0x80, 'eax')
+          .smsw('eax')
+          .out(0x80, 'eax')
+          .hlt()
       })
       expect(m.kernel((a) => a.mov('ecx', 0x1234).jmpFar(NEW_TSS, 0).label('back'))).toBe('ok')
       expect(m.output(0x80)).toEqual([0xaaaa, AT.STACK - 0x1000, 2, NEW_TSS, 0x3b])
@@ -225,7 +297,9 @@ describe('32-bit protected mode', () => {
     })
     it('by CALL: nested, with a link, and IRET goes back', () => {
       m.program(TARGET, 32, (a) => a.pushf().pop('eax').out(0x80, 'eax').iret().mov('eax', 0x99).out(0x80, 'eax').hlt())
-      expect(m.kernel((a) => a.mov('eax', 0x77).callFar(NEW_TSS, 0).out(0x81, 'eax').pushf().pop('eax').out(0x81, 'eax'))).toBe('ok')
+      expect(
+        m.kernel((a) => a.mov('eax', 0x77).callFar(NEW_TSS, 0).out(0x81, 'eax').pushf().pop('eax').out(0x81, 'eax')),
+      ).toBe('ok')
       expect(m.output(0x80)).toEqual([RFLAGS.NT | 2])
       expect(m.output(0x81)).toEqual([0x77, 2])
       expect(m.read(NEW, 2)).toBe(SELECTOR.TSS)
@@ -269,7 +343,17 @@ describe('long mode', () => {
     m.write32(AT.DATA + 4, SELECTOR.CODE32)
     m.program(TARGET, 32, (a) => a.mov('eax', -1).inc('eax').bytes(0x40).out(0x80, 'eax').bytes(0x66).retf())
     m.program(TARGET, 32, (a) => a.mov('eax', -1).bytes(0x40).out(0x80, 'eax').retf())
-    expect(m.kernel((a) => a.callFarIndirect(mem(AT.DATA), 32).mov('rax', 0x1_0000_0005n).shr('rax', 32).out(0x80, 'eax').mov('rax', 'rsp').out(0x80, 'eax'))).toBe('ok')
+    expect(
+      m.kernel((a) =>
+        a
+          .callFarIndirect(mem(AT.DATA), 32)
+          .mov('rax', 0x1_0000_0005n)
+          .shr('rax', 32)
+          .out(0x80, 'eax')
+          .mov('rax', 'rsp')
+          .out(0x80, 'eax'),
+      ),
+    ).toBe('ok')
     expect(m.output(0x80)).toEqual([0, 1, AT.STACK])
   })
   it('64-bit call gates take RSP0 and push four words', () => {
@@ -281,31 +365,63 @@ describe('long mode', () => {
       a.mov('eax', 'ss').out(0x80, 'eax').mov('rax', 'rsp').out(0x80, 'eax').retf(64)
     })
     expect(m.user((a) => a.callFarIndirect(mem(AT.USER_DATA), 32).mov('rbx', 'rsp'))).toBe('ok')
-    expect(m.output(0x80)).toEqual([AT.USER_CODE + 7, SELECTOR.USER_CODE, AT.USER_STACK, SELECTOR.USER_DATA, 0, AT.STACK - 32])
+    expect(m.output(0x80)).toEqual([
+      AT.USER_CODE + 7,
+      SELECTOR.USER_CODE,
+      AT.USER_STACK,
+      SELECTOR.USER_DATA,
+      0,
+      AT.STACK - 32,
+    ])
     expect(m.get('rbx')).toBe(BigInt(AT.USER_STACK))
   })
   it('has no task switches, no 16-bit gates, and no far pointers in the instruction', () => {
     m.write32(AT.DATA + 4, SELECTOR.TSS)
     expect(m.kernel((a) => a.callFarIndirect(mem(AT.DATA), 32))).toBe(`#GP(${SELECTOR.TSS})`)
     expect(m.kernel((a) => a.bytes(0xea, 0, 0, 0, 0, 8, 0))).toBe('#UD')
-    expect(m.kernel((a) => a.push(RFLAGS.NT | 2).popf().iret())).toBe('#GP(0)')
+    expect(
+      m.kernel((a) =>
+        a
+          .push(RFLAGS.NT | 2)
+          .popf()
+          .iret(),
+      ),
+    ).toBe('#GP(0)')
   })
   it('IRETQ pops five words in the same ring, too', () => {
     m.kernel((a) => {
-      a.mov('rax', 'rsp').push(SELECTOR.DATA).mov('ebx', AT.STACK - 0x800).push('rbx').push(RFLAGS.CF | 2).push(SELECTOR.CODE)
+      a.mov('rax', 'rsp')
+        .push(SELECTOR.DATA)
+        .mov('ebx', AT.STACK - 0x800)
+        .push('rbx')
+        .push(RFLAGS.CF | 2)
+        .push(SELECTOR.CODE)
       a.bytes(0x68).dwords(ref('on')).iret().label('on').setcc('b', 'al').mov('rax', 'rsp').out(0x80, 'eax')
     })
     expect(m.output(0x80)).toEqual([AT.STACK - 0x800])
   })
   it('IRETQ to a null SS is for ring 0 to 2 of 64-bit mode', () => {
-    const frame = (ss: number, cs: number) => (a: Assembler): unknown =>
-      a.push(ss).push(AT.STACK).push(2).push(cs).bytes(0x68).dwords(ref('on')).iret().label('on').nop()
+    const frame =
+      (ss: number, cs: number) =>
+      (a: Assembler): unknown =>
+        a.push(ss).push(AT.STACK).push(2).push(cs).bytes(0x68).dwords(ref('on')).iret().label('on').nop()
     expect(m.kernel(frame(0, SELECTOR.CODE))).toBe('ok')
     expect(m.kernel(frame(3, SELECTOR.USER_CODE))).toBe('#GP(0)')
     expect(m.kernel(frame(0, SELECTOR.CODE32))).toBe('#GP(0)')
     expect(m.kernel(frame(SELECTOR.USER_DATA, SELECTOR.CODE))).toBe(`#GP(${SELECTOR.USER_DATA & ~3})`)
   })
   it('IRETQ to a non-canonical address is #GP(0)', () => {
-    expect(m.kernel((a) => a.push(SELECTOR.DATA).push(AT.STACK).push(2).push(SELECTOR.CODE).mov('rax', 0x8000_0000_0000n).push('rax').iret())).toBe('#GP(0)')
+    expect(
+      m.kernel((a) =>
+        a
+          .push(SELECTOR.DATA)
+          .push(AT.STACK)
+          .push(2)
+          .push(SELECTOR.CODE)
+          .mov('rax', 0x8000_0000_0000n)
+          .push('rax')
+          .iret(),
+      ),
+    ).toBe('#GP(0)')
   })
 })

@@ -14,7 +14,8 @@ beforeEach(() => {
 
 const fixed = (vector: number): boolean =>
   m.vp.receiveInterrupt({ vector, deliveryMode: DELIVERY_MODE.FIXED, destination: 0, logical: false, level: false })
-const nmi = (): boolean => m.vp.receiveInterrupt({ vector: 2, deliveryMode: DELIVERY_MODE.NMI, destination: 0, logical: false, level: false })
+const nmi = (): boolean =>
+  m.vp.receiveInterrupt({ vector: 2, deliveryMode: DELIVERY_MODE.NMI, destination: 0, logical: false, level: false })
 
 function kernel(write: (a: Assembler) => unknown): Assembler {
   const a = m.program(AT.CODE, 64, (a) => {
@@ -54,7 +55,9 @@ describe('maskable interrupts', () => {
     m.events.length = 0
     m.vp.cpu.apic.writeMmio(0xfee000b0, 4, 0)
     m.onPortWrite = () => void fixed(0x40)
-    const b = kernel((a) => a.mov('eax', SELECTOR.DATA).sti().nop().mov('ss', 'eax').out(0x80, 'al').label('next').nop())
+    const b = kernel((a) =>
+      a.mov('eax', SELECTOR.DATA).sti().nop().mov('ss', 'eax').out(0x80, 'al').label('next').nop(),
+    )
     expect(m.events[0]).toMatchObject({ rip: b.addressOf('next') })
   })
   it('end HLT, and the handler returns behind it', () => {
@@ -115,7 +118,12 @@ describe('maskable interrupts', () => {
     m.resume = (event) => (event.vector === 0x70 ? event.rip : undefined)
     m.startUser()
     expect(m.vectors).toEqual([0x70, 0x80])
-    expect(m.events[0]).toMatchObject({ rip: AT.USER_CODE, cs: SELECTOR.USER_CODE, rsp: AT.USER_STACK, frame: AT.STACK - 40 })
+    expect(m.events[0]).toMatchObject({
+      rip: AT.USER_CODE,
+      cs: SELECTOR.USER_CODE,
+      rsp: AT.USER_STACK,
+      frame: AT.STACK - 40,
+    })
   })
 })
 

@@ -30,9 +30,23 @@ describe('rights of a page', () => {
     ['supervisor read of a user page', 'kernel', 'read', USER, BigInt(USER) | 7n, 'ok'],
     ['supervisor write of a user page', 'kernel', 'write', USER, BigInt(USER) | 7n, 'ok'],
     ['supervisor write of a read-only page, WP clear', 'kernel', 'write', KERNEL, readOnly, 'ok'],
-    ['a reserved physical address bit', 'kernel', 'read', KERNEL, BigInt(KERNEL) | 3n | (1n << 45n), `#PF(${RSVD | P})`],
+    [
+      'a reserved physical address bit',
+      'kernel',
+      'read',
+      KERNEL,
+      BigInt(KERNEL) | 3n | (1n << 45n),
+      `#PF(${RSVD | P})`,
+    ],
     ['the highest physical address bit', 'kernel', 'read', KERNEL, BigInt(KERNEL) | 3n | (1n << 39n), 'ok'],
-    ['user write and a reserved bit', 'user', 'write', USER, BigInt(USER) | 7n | (1n << 51n), `#PF(${RSVD | U | W | P})`],
+    [
+      'user write and a reserved bit',
+      'user',
+      'write',
+      USER,
+      BigInt(USER) | 7n | (1n << 51n),
+      `#PF(${RSVD | U | W | P})`,
+    ],
   ] as const)('%s', (_, ring, access, address, entry, result) => {
     m.set('cr0', 0x80000033)
     m.setPage(address, entry)
@@ -112,7 +126,9 @@ describe('SMAP', () => {
   })
   it('but not with EFLAGS.AC, which STAC sets and CLAC clears', () => {
     expect(m.kernel((a) => a.bytes(0x0f, 0x01, 0xcb).mov(mem(USER), 'eax'))).toBe('ok')
-    expect(m.kernel((a) => a.bytes(0x0f, 0x01, 0xcb).mov('eax', mem(USER)).bytes(0x0f, 0x01, 0xca).mov('eax', mem(USER)))).toBe(`#PF(${P})`)
+    expect(
+      m.kernel((a) => a.bytes(0x0f, 0x01, 0xcb).mov('eax', mem(USER)).bytes(0x0f, 0x01, 0xca).mov('eax', mem(USER))),
+    ).toBe(`#PF(${P})`)
   })
   it('nor in ring 3, where STAC is undefined', () => {
     expect(m.user((a) => a.mov('eax', mem(USER)))).toBe('ok')
@@ -131,7 +147,14 @@ describe('restart', () => {
       m.setPage(USER + 0x1000, BigInt(USER + 0x1000) | 7n)
       return event.rip
     }
-    m.user((a) => a.mov('rsi', USER).mov('rdi', USER + 0xff0).mov('ecx', 8).rep().movs(32))
+    m.user((a) =>
+      a
+        .mov('rsi', USER)
+        .mov('rdi', USER + 0xff0)
+        .mov('ecx', 8)
+        .rep()
+        .movs(32),
+    )
     // four elements went before the fault
     expect(state).toEqual([BigInt(USER + 16), BigInt(USER + 0x1000), 4n])
     expect(m.vectors).toEqual([14, 0x80])
@@ -202,7 +225,9 @@ describe('invalidation', () => {
     expect(moved((a) => a.mov('rax', 'cr4').xor('rax', CR4.PGE).mov('cr4', 'rax'), true)).toEqual([0x1111, 0x2222])
   })
   it('INVPCID of all with global pages', () => {
-    expect(moved((a) => a.mov('eax', 2).sub('rsp', 16).bytes(0x66, 0x0f, 0x38, 0x82, 0x04, 0x24), true)).toEqual([0x1111, 0x2222])
+    expect(moved((a) => a.mov('eax', 2).sub('rsp', 16).bytes(0x66, 0x0f, 0x38, 0x82, 0x04, 0x24), true)).toEqual([
+      0x1111, 0x2222,
+    ])
   })
   it('INVLPG anywhere in a large page drops all of it', () => {
     m.write32(0x20_1000, 0x1111)

@@ -60,7 +60,8 @@ describe('ring 3', () => {
     expect(m.kernel((a) => a.rdtsc())).toBe('ok')
   })
   it('RDFSBASE and its kin need CR4.FSGSBASE', () => {
-    const write: Write = (a) => a.mov('rax', 0x1234_5678_9abcn).bytes(0xf3, 0x48, 0x0f, 0xae, 0xd0).bytes(0xf3, 0x48, 0x0f, 0xae, 0xc1)
+    const write: Write = (a) =>
+      a.mov('rax', 0x1234_5678_9abcn).bytes(0xf3, 0x48, 0x0f, 0xae, 0xd0).bytes(0xf3, 0x48, 0x0f, 0xae, 0xc1)
     expect(m.user(write)).toBe('#UD')
     m.set('cr4', CR4.PAE | CR4.FSGSBASE)
     expect(m.user(write)).toBe('ok')
@@ -115,11 +116,22 @@ describe('I/O privilege', () => {
     expect(flagsAfter(2, 0x3200)).toBe(2)
     expect(flagsAfter(0x202, 0)).toBe(0x202)
     expect(flagsAfter(0x3002, 0x200)).toBe(0x3202)
-    expect(flagsAfter(2, RFLAGS.NT | RFLAGS.AC | 0x20_0000 | RFLAGS.CF)).toBe(RFLAGS.NT | RFLAGS.AC | 0x20_0000 | RFLAGS.CF | 2)
+    expect(flagsAfter(2, RFLAGS.NT | RFLAGS.AC | 0x20_0000 | RFLAGS.CF)).toBe(
+      RFLAGS.NT | RFLAGS.AC | 0x20_0000 | RFLAGS.CF | 2,
+    )
     expect(flagsAfter(2, RFLAGS.RF | RFLAGS.VM | 0x18_0000)).toBe(2)
   })
   it('POPF of ring 0 changes all', () => {
-    m.kernel((a) => a.push(0x3000 | RFLAGS.NT).popf().pushf().pop('rax').out(0x80, 'eax').push(2).popf())
+    m.kernel((a) =>
+      a
+        .push(0x3000 | RFLAGS.NT)
+        .popf()
+        .pushf()
+        .pop('rax')
+        .out(0x80, 'eax')
+        .push(2)
+        .popf(),
+    )
     expect(m.output(0x80)).toEqual([0x7002])
   })
 })
@@ -133,7 +145,16 @@ describe('string I/O', () => {
     expect(m.read(AT.DATA, 4)).toBe(0x2222_1111)
     expect(m.read(AT.DATA + 1198, 2)).toBe((0x1111 * 600) & 0xffff)
     expect([m.get('rcx'), m.get('rdi')]).toEqual([0n, BigInt(AT.DATA + 1200)])
-    m.kernel((a) => a.mov('edx', 0x1f0).mov('rsi', AT.DATA + 2).mov('ecx', 2).std().rep().outs(16).cld())
+    m.kernel((a) =>
+      a
+        .mov('edx', 0x1f0)
+        .mov('rsi', AT.DATA + 2)
+        .mov('ecx', 2)
+        .std()
+        .rep()
+        .outs(16)
+        .cld(),
+    )
     expect(m.output(0x1f0)).toEqual([0x2222, 0x1111])
     expect(m.get('rsi')).toBe(BigInt(AT.DATA - 2))
   })
@@ -141,17 +162,28 @@ describe('string I/O', () => {
     let reads = 0
     m.portRead = () => reads++
     m.setPage(AT.DATA + 0x1000, 0n)
-    expect(m.kernel((a) => a.mov('edx', 0x1f0).mov('rdi', AT.DATA + 0xffc).mov('ecx', 4).rep().ins(16))).toBe('#PF(2)')
+    expect(
+      m.kernel((a) =>
+        a
+          .mov('edx', 0x1f0)
+          .mov('rdi', AT.DATA + 0xffc)
+          .mov('ecx', 4)
+          .rep()
+          .ins(16),
+      ),
+    ).toBe('#PF(2)')
     expect(reads).toBe(2)
     expect([m.get('rcx'), m.get('rdi')]).toEqual([2n, BigInt(AT.DATA + 0x1000)])
   })
 })
 
 describe('control registers', () => {
-  const rax = (value: number | bigint, write: Write): Write => (a) => {
-    a.mov('rax', value)
-    write(a)
-  }
+  const rax =
+    (value: number | bigint, write: Write): Write =>
+    (a) => {
+      a.mov('rax', value)
+      write(a)
+    }
   it.each<[string, Write, string]>([
     ['CR0: paging without protection', rax(0x8001_0032n, (a) => a.mov('cr0', 'rax')), '#GP(0)'],
     ['CR0: no paging in 64-bit mode', rax(0x1_0033, (a) => a.mov('cr0', 'rax')), '#GP(0)'],
@@ -164,10 +196,25 @@ describe('control registers', () => {
     ['CR4: VMXE, which is not offered', rax(0x20 | (1 << 13), (a) => a.mov('cr4', 'rax')), '#GP(0)'],
     ['CR4: no PAE in long mode', rax(0, (a) => a.mov('cr4', 'rax')), '#GP(0)'],
     ['CR4: all that is offered', rax(0x37_0ef8 | 0x6c, (a) => a.mov('cr4', 'rax')), 'ok'],
-    ['CR4: PCIDE with a PCID in CR3', (a) => a.mov('eax', AT.PML4 | 8).mov('cr3', 'rax').mov('eax', 0x2_0020).mov('cr4', 'rax'), '#GP(0)'],
+    [
+      'CR4: PCIDE with a PCID in CR3',
+      (a) =>
+        a
+          .mov('eax', AT.PML4 | 8)
+          .mov('cr3', 'rax')
+          .mov('eax', 0x2_0020)
+          .mov('cr4', 'rax'),
+      '#GP(0)',
+    ],
     [
       'CR3: bit 63 with PCIDs',
-      (a) => a.mov('eax', 0x2_0020).mov('cr4', 'rax').mov('rax', (1n << 63n) | BigInt(AT.PML4 | 5)).mov('cr3', 'rax').mov('rbx', 'cr3'),
+      (a) =>
+        a
+          .mov('eax', 0x2_0020)
+          .mov('cr4', 'rax')
+          .mov('rax', (1n << 63n) | BigInt(AT.PML4 | 5))
+          .mov('cr3', 'rax')
+          .mov('rbx', 'cr3'),
       'ok',
     ],
     ['CR8: more than 15', rax(16, (a) => a.bytes(0x44, 0x0f, 0x22, 0xc0)), '#GP(0)'],
@@ -177,7 +224,14 @@ describe('control registers', () => {
     expect(m.kernel(write)).toBe(result)
   })
   it('bit 63 of CR3 is not kept', () => {
-    m.kernel((a) => a.mov('eax', 0x2_0020).mov('cr4', 'rax').mov('rax', (1n << 63n) | BigInt(AT.PML4 | 5)).mov('cr3', 'rax').mov('rbx', 'cr3'))
+    m.kernel((a) =>
+      a
+        .mov('eax', 0x2_0020)
+        .mov('cr4', 'rax')
+        .mov('rax', (1n << 63n) | BigInt(AT.PML4 | 5))
+        .mov('cr3', 'rax')
+        .mov('rbx', 'cr3'),
+    )
     expect(m.get('rbx')).toBe(BigInt(AT.PML4 | 5))
   })
   it('LMSW sets PE, MP, EM and TS and cannot clear PE; CLTS clears TS', () => {
@@ -206,7 +260,9 @@ describe('leaving long mode', () => {
   it('through compatibility mode', () => {
     m.program(AT.CODE, 64, (a) => {
       a.sub('rsp', 16).mov(mem('rsp'), 'rax')
-      a.push(0x40).push(AT.CODE + 0x100).retf(64)
+      a.push(0x40)
+        .push(AT.CODE + 0x100)
+        .retf(64)
       a.fill(AT.CODE + 0x100 - a.here, 0x90).bits(32)
       a.mov('eax', 'cr0').and('eax', 0x7fff_ffff).mov('cr0', 'eax')
       a.mov('ecx', 0xc0000080).rdmsr().out(0x80, 'eax').mov('eax', 'cr0').out(0x81, 'eax').hlt()

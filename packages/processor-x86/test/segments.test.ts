@@ -10,7 +10,8 @@ let m: SystemMachine
 beforeEach(() => {
   m = new SystemMachine('protected')
 })
-const define = (selector: number, options: SegmentDescriptorOptions): void => m.setDescriptor(selector, segmentDescriptor(options))
+const define = (selector: number, options: SegmentDescriptorOptions): void =>
+  m.setDescriptor(selector, segmentDescriptor(options))
 const load =
   (segment: 'ds' | 'es' | 'fs' | 'gs' | 'ss', selector: number) =>
   (a: Assembler): unknown =>
@@ -66,7 +67,19 @@ describe('loads of SS', () => {
   })
   it('a 16-bit stack uses SP and leaves the rest of ESP', () => {
     define(FREE, { kind: 'data', bits: 16, limit: 0xffff })
-    m.kernel((a) => a.mov('esp', 0x1234_8000).mov('eax', FREE).mov('ss', 'eax').push(5).pop('ebx').mov('eax', 'esp').out(0x80, 'eax').push('eax').mov('eax', 'esp').out(0x80, 'eax'))
+    m.kernel((a) =>
+      a
+        .mov('esp', 0x1234_8000)
+        .mov('eax', FREE)
+        .mov('ss', 'eax')
+        .push(5)
+        .pop('ebx')
+        .mov('eax', 'esp')
+        .out(0x80, 'eax')
+        .push('eax')
+        .mov('eax', 'esp')
+        .out(0x80, 'eax'),
+    )
     expect(m.output(0x80)).toEqual([0x1234_8000, 0x1234_7ffc])
     expect(m.read(0x7ffc, 4)).toBe(0x1234_8000)
   })
@@ -167,7 +180,11 @@ describe('LLDT and LTR', () => {
     m.setDescriptor(FREE, systemDescriptor('ldt', 32, AT.DATA, 0xff))
     m.write64(AT.DATA + 8, segmentDescriptor({ kind: 'data', bits: 32, base: AT.DATA + 0x1000 }))
     m.write32(AT.DATA + 0x1004, 0xcafe)
-    expect(m.kernel((a) => a.mov('eax', FREE).lldt('ax').mov('eax', 0xc).mov('es', 'eax').bytes(0x26, 0xa1, 4, 0, 0, 0).out(0x80, 'eax'))).toBe('ok')
+    expect(
+      m.kernel((a) =>
+        a.mov('eax', FREE).lldt('ax').mov('eax', 0xc).mov('es', 'eax').bytes(0x26, 0xa1, 4, 0, 0, 0).out(0x80, 'eax'),
+      ),
+    ).toBe('ok')
     expect(m.output(0x80)).toEqual([0xcafe])
     expect(m.kernel((a) => a.mov('eax', 0x104).mov('es', 'eax'))).toBe(`#GP(${0x104})`)
   })
@@ -195,10 +212,19 @@ describe('descriptor tables', () => {
     const long = new SystemMachine('long')
     long.write64(AT.DATA, 0x9234_5678_0000_0123n)
     long.write32(AT.DATA + 8, 0xffff)
-    long.kernel((a) => a.mov('rbx', AT.DATA).lidt(mem('rbx')).sidt(mem(AT.DATA + 0x20)))
+    long.kernel((a) =>
+      a
+        .mov('rbx', AT.DATA)
+        .lidt(mem('rbx'))
+        .sidt(mem(AT.DATA + 0x20)),
+    )
     expect(long.read(AT.DATA + 0x20, 2)).toBe(0x123)
     expect(long.read64(AT.DATA + 0x22)).toBe(0xffff_9234_5678_0000n)
-    expect(new SystemMachine('long').kernel((a) => a.mov('rax', 0x8000_0000_0000n).push('rax').push('rax').lgdt(mem('rsp', 6)))).toBe('#GP(0)')
+    expect(
+      new SystemMachine('long').kernel((a) =>
+        a.mov('rax', 0x8000_0000_0000n).push('rax').push('rax').lgdt(mem('rsp', 6)),
+      ),
+    ).toBe('#GP(0)')
   })
   it('a 16-bit operand gives bases of 24 bits', () => {
     m.write32(AT.DATA, 0x0fff)

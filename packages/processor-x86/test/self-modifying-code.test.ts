@@ -1,5 +1,5 @@
 // Self-modifying code (SDM vol. 3, 9.1.3 and 12.6): a store to code is seen by the next instruction, wherever it comes from.
-import { mem, word, dword, byte } from '@partita/testkit/assembler'
+import { byte, dword, mem, word } from '@partita/testkit/assembler'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { AT, SystemMachine } from './system-machine.ts'
 
@@ -13,7 +13,13 @@ const IMMEDIATE = 1
 describe('stores to code', () => {
   it('in the block that is running', () => {
     // mov [next + 1], ecx is 7 bytes long
-    m.kernel((a) => a.mov('ecx', 0x2222).mov(mem(AT.CODE + 12 + IMMEDIATE), 'ecx').mov('eax', 0x1111).out(0x80, 'eax'))
+    m.kernel((a) =>
+      a
+        .mov('ecx', 0x2222)
+        .mov(mem(AT.CODE + 12 + IMMEDIATE), 'ecx')
+        .mov('eax', 0x1111)
+        .out(0x80, 'eax'),
+    )
     expect(m.output(0x80)).toEqual([0x2222])
   })
   it('behind the store in a loop of one block', () => {
@@ -29,7 +35,12 @@ describe('stores to code', () => {
   })
   it('to a block that has run, over and over', () => {
     const a = m.program(AT.CODE, 64, (a) => {
-      a.mov('edi', 100).label('again').mov('rbx', AT.DATA).mov(dword(AT.DATA + 1), 'edi').call('rbx').add('esi', 'eax')
+      a.mov('edi', 100)
+        .label('again')
+        .mov('rbx', AT.DATA)
+        .mov(dword(AT.DATA + 1), 'edi')
+        .call('rbx')
+        .add('esi', 'eax')
       a.dec('edi').jcc('ne', 'again').mov('eax', 'esi').out(0x80, 'eax').hlt()
     })
     m.program(AT.DATA, 64, (b) => b.mov('eax', 0).ret())
@@ -52,17 +63,26 @@ describe('stores to code', () => {
     m.program(at, 64, (b) => b.mov('eax', 0x11111111).ret())
     m.kernel((a) => {
       a.mov('rbx', at).call('rbx').out(0x80, 'eax')
-      a.mov(word(AT.DATA + 0x1000), 0x2222).call('rbx').out(0x80, 'eax')
-      a.mov(byte(at + 1), 0x33).call('rbx').out(0x80, 'eax')
+      a.mov(word(AT.DATA + 0x1000), 0x2222)
+        .call('rbx')
+        .out(0x80, 'eax')
+      a.mov(byte(at + 1), 0x33)
+        .call('rbx')
+        .out(0x80, 'eax')
     })
     expect(m.output(0x80)).toEqual([0x11111111, 0x11222211, 0x11222233])
   })
   it('that themselves cross into a page of code', () => {
     m.program(AT.DATA + 0x1000, 64, (b) => b.bytes(0xb0, 0x01).ret())
     m.kernel((a) => {
-      a.mov('rbx', AT.DATA + 0x1000).mov('eax', 0).call('rbx').out(0x80, 'eax')
+      a.mov('rbx', AT.DATA + 0x1000)
+        .mov('eax', 0)
+        .call('rbx')
+        .out(0x80, 'eax')
       // the store's last two bytes replace mov al, 1 by mov al, 9
-      a.mov(dword(AT.DATA + 0xffe), 0x09b0_0000).call('rbx').out(0x80, 'eax')
+      a.mov(dword(AT.DATA + 0xffe), 0x09b0_0000)
+        .call('rbx')
+        .out(0x80, 'eax')
     })
     expect(m.output(0x80)).toEqual([1, 9])
   })
@@ -71,7 +91,11 @@ describe('stores to code', () => {
     m.program(AT.DATA + 0x800, 64, (b) => b.mov('eax', 2).ret())
     m.kernel((a) => {
       a.mov('rbx', AT.DATA).call('rbx').out(0x80, 'eax')
-      a.mov('rsi', AT.DATA + 0x800).mov('rdi', AT.DATA).mov('ecx', 6).rep().movs(8)
+      a.mov('rsi', AT.DATA + 0x800)
+        .mov('rdi', AT.DATA)
+        .mov('ecx', 6)
+        .rep()
+        .movs(8)
       a.call('rbx').out(0x80, 'eax')
     })
     expect(m.output(0x80)).toEqual([1, 2])
@@ -80,13 +104,28 @@ describe('stores to code', () => {
     const alias = AT.DATA + 0x1_0000
     m.setPage(alias, BigInt(AT.DATA) | 3n)
     m.program(AT.DATA, 64, (b) => b.mov('eax', 1).ret())
-    m.kernel((a) => a.mov('rbx', AT.DATA).call('rbx').out(0x80, 'eax').mov(byte(alias + 1), 5).call('rbx').out(0x80, 'eax'))
+    m.kernel((a) =>
+      a
+        .mov('rbx', AT.DATA)
+        .call('rbx')
+        .out(0x80, 'eax')
+        .mov(byte(alias + 1), 5)
+        .call('rbx')
+        .out(0x80, 'eax'),
+    )
     expect(m.output(0x80)).toEqual([1, 5])
   })
   it('to data beside code on one page do no harm', () => {
     m.program(AT.DATA, 64, (b) => b.mov('eax', 1).inc('eax').ret())
     m.kernel((a) => {
-      a.mov('rbx', AT.DATA).mov('edi', 50).label('again').call('rbx').mov(dword(AT.DATA + 0x400), 'edi').dec('edi').jcc('ne', 'again').out(0x80, 'eax')
+      a.mov('rbx', AT.DATA)
+        .mov('edi', 50)
+        .label('again')
+        .call('rbx')
+        .mov(dword(AT.DATA + 0x400), 'edi')
+        .dec('edi')
+        .jcc('ne', 'again')
+        .out(0x80, 'eax')
     })
     expect(m.output(0x80)).toEqual([2])
     expect(m.read(AT.DATA + 0x400, 4)).toBe(1)
@@ -95,8 +134,13 @@ describe('stores to code', () => {
     m.program(AT.DATA, 64, (b) => b.mov('eax', 1).ret())
     m.kernel((a) => {
       a.mov('rbx', AT.DATA).call('rbx').out(0x80, 'eax')
-      a.lock().inc(byte(AT.DATA + 1)).call('rbx').out(0x80, 'eax')
-      a.add(byte(AT.DATA + 1), 8).call('rbx').out(0x80, 'eax')
+      a.lock()
+        .inc(byte(AT.DATA + 1))
+        .call('rbx')
+        .out(0x80, 'eax')
+      a.add(byte(AT.DATA + 1), 8)
+        .call('rbx')
+        .out(0x80, 'eax')
     })
     expect(m.output(0x80)).toEqual([1, 2, 10])
   })

@@ -20,7 +20,9 @@ describe('SYSCALL and SYSRET', () => {
       a.mov('rax', 'rsp').mov('rbx', 'rcx').mov('rdx', 'r11').sysret(64)
     })
     // the stack of the program is still the user's
-    m.program(AT.USER_CODE, 64, (a) => a.stc().mov('rsp', AT.USER_STACK).syscall().label('back').setcc('b', 'sil').int(0x80))
+    m.program(AT.USER_CODE, 64, (a) =>
+      a.stc().mov('rsp', AT.USER_STACK).syscall().label('back').setcc('b', 'sil').int(0x80),
+    )
     m.set('rflags', 0x202)
     m.startUser()
     expect(m.vectors).toEqual([0x80])
@@ -34,8 +36,19 @@ describe('SYSCALL and SYSRET', () => {
   })
   it('SYSRET to compatibility mode', () => {
     m.program(AT.USER_DATA, 32, (a) => a.mov('eax', 'esp').int(0x80))
-    m.kernel((a) => a.mov('rcx', 0x5_0000_0000n + BigInt(AT.USER_DATA)).mov('r11d', 2).mov('rsp', AT.USER_STACK).sysret(32))
-    expect(m.events[0]).toMatchObject({ vector: 0x80, cs: SELECTOR.USER_CODE32, ss: SELECTOR.USER_DATA, rip: AT.USER_DATA + 4 })
+    m.kernel((a) =>
+      a
+        .mov('rcx', 0x5_0000_0000n + BigInt(AT.USER_DATA))
+        .mov('r11d', 2)
+        .mov('rsp', AT.USER_STACK)
+        .sysret(32),
+    )
+    expect(m.events[0]).toMatchObject({
+      vector: 0x80,
+      cs: SELECTOR.USER_CODE32,
+      ss: SELECTOR.USER_DATA,
+      rip: AT.USER_DATA + 4,
+    })
   })
   it('SYSRET to a non-canonical address is #GP(0) in ring 0', () => {
     expect(m.kernel((a) => a.mov('rcx', 0x8000_0000_0000n).sysret(64))).toBe('#GP(0)')
@@ -54,7 +67,16 @@ describe('SYSENTER and SYSEXIT', () => {
     m.vp.cpu.msrs.write(0x174, BigInt(SELECTOR.CODE))
     m.vp.cpu.msrs.write(0x175, BigInt(AT.STACK - 0x100))
     m.vp.cpu.msrs.write(0x176, BigInt(ENTRY))
-    m.program(ENTRY, 64, (a) => a.mov('rax', 'rsp').out(0x80, 'eax').mov('eax', 'cs').out(0x80, 'eax').mov('edx', AT.USER_DATA).mov('ecx', AT.USER_STACK).sysexit(32))
+    m.program(ENTRY, 64, (a) =>
+      a
+        .mov('rax', 'rsp')
+        .out(0x80, 'eax')
+        .mov('eax', 'cs')
+        .out(0x80, 'eax')
+        .mov('edx', AT.USER_DATA)
+        .mov('ecx', AT.USER_STACK)
+        .sysexit(32),
+    )
     m.program(AT.USER_DATA, 32, (a) => a.int(0x80))
     m.program(AT.USER_CODE, 32, (a) => a.sysenter())
     m.startUser(AT.USER_CODE, 32)
@@ -67,7 +89,17 @@ describe('SYSENTER and SYSEXIT', () => {
     p.vp.cpu.msrs.write(0x175, BigInt(AT.STACK))
     p.vp.cpu.msrs.write(0x176, BigInt(ENTRY))
     p.program(ENTRY, 32, (a) => a.mov('eax', 'ss').out(0x80, 'eax').sysexit())
-    expect(p.user((a) => a.mov('edx', AT.USER_CODE + 12).mov('ecx', 'esp').sysenter().nop().nop().nop())).toBe('ok')
+    expect(
+      p.user((a) =>
+        a
+          .mov('edx', AT.USER_CODE + 12)
+          .mov('ecx', 'esp')
+          .sysenter()
+          .nop()
+          .nop()
+          .nop(),
+      ),
+    ).toBe('ok')
     expect(p.output(0x80)).toEqual([SELECTOR.DATA])
   })
   it('are #GP(0) while IA32_SYSENTER_CS is null', () => {
@@ -83,7 +115,11 @@ it('SWAPGS exchanges the base of GS with IA32_KERNEL_GS_BASE', () => {
   m.write32(AT.DATA + 0x1008, 2)
   const load = [0x65, 0x8b, 0x04, 0x25, 8, 0, 0, 0]
   m.program(AT.CODE, 64, (a) => {
-    a.bytes(...load).out(0x80, 'eax').swapgs().bytes(...load).out(0x80, 'eax')
+    a.bytes(...load)
+      .out(0x80, 'eax')
+      .swapgs()
+      .bytes(...load)
+      .out(0x80, 'eax')
     a.mov('ecx', 0xc0000102).rdmsr().out(0x80, 'eax').mov(mem(AT.DATA), 'eax').hlt()
   })
   m.start()

@@ -49,9 +49,38 @@ export const SELECTOR = {
   FREE: 0x60,
 } as const
 
-export const RFLAGS = { CF: 1, ZF: 0x40, TF: 0x100, IF: 0x200, DF: 0x400, OF: 0x800, NT: 0x4000, RF: 0x1_0000, VM: 0x2_0000, AC: 0x4_0000 } as const
-export const CR4 = { DE: 8, PAE: 0x20, PGE: 0x80, UMIP: 0x800, FSGSBASE: 0x1_0000, PCIDE: 0x2_0000, SMEP: 0x10_0000, SMAP: 0x20_0000 } as const
-export const PTE = { P: 1n, W: 2n, U: 4n, A: 0x20n, D: 0x40n, PS: 0x80n, G: 0x100n, NX: 0x8000_0000_0000_0000n } as const
+export const RFLAGS = {
+  CF: 1,
+  ZF: 0x40,
+  TF: 0x100,
+  IF: 0x200,
+  DF: 0x400,
+  OF: 0x800,
+  NT: 0x4000,
+  RF: 0x1_0000,
+  VM: 0x2_0000,
+  AC: 0x4_0000,
+} as const
+export const CR4 = {
+  DE: 8,
+  PAE: 0x20,
+  PGE: 0x80,
+  UMIP: 0x800,
+  FSGSBASE: 0x1_0000,
+  PCIDE: 0x2_0000,
+  SMEP: 0x10_0000,
+  SMAP: 0x20_0000,
+} as const
+export const PTE = {
+  P: 1n,
+  W: 2n,
+  U: 4n,
+  A: 0x20n,
+  D: 0x40n,
+  PS: 0x80n,
+  G: 0x100n,
+  NX: 0x8000_0000_0000_0000n,
+} as const
 
 const EVENT_PORT = 0xf0
 const WITH_ERROR = new Set([8, 10, 11, 12, 13, 14, 17])
@@ -159,11 +188,11 @@ export class SystemMachine {
   }
   setDescriptor(selector: number, words: bigint | readonly bigint[]): void {
     const list = typeof words === 'bigint' ? [words] : words
-    list.forEach((word, i) => this.write64(AT.GDT + (selector & ~7) + i * 8, word))
+    for (const [i, word] of list.entries()) this.write64(AT.GDT + (selector & ~7) + i * 8, word)
   }
   setGate(vector: number, options: Parameters<typeof gateDescriptor>[0]): void {
     const words = gateDescriptor(options)
-    words.forEach((word, i) => this.write64(AT.IDT + vector * words.length * 8 + i * 8, word))
+    for (const [i, word] of words.entries()) this.write64(AT.IDT + vector * words.length * 8 + i * 8, word)
   }
 
   // --- registers
@@ -326,7 +355,8 @@ export class SystemMachine {
     const long = this.mode === 'long'
     const size = long ? 8 : 4
     const rsp = Number(this.get('rsp'))
-    const word = (n: number): number => (long ? Number(this.read64(this.#linear(rsp + n * size))) : this.read(this.#linear(rsp + n * size), 4))
+    const word = (n: number): number =>
+      long ? Number(this.read64(this.#linear(rsp + n * size))) : this.read(this.#linear(rsp + n * size), 4)
     const cs = word(3) & 0xffff
     const privileged = long || (cs & 3) !== 0 || (word(4) & RFLAGS.VM) !== 0
     const event: Event = {
@@ -384,7 +414,23 @@ function bytes32(value: number): number[] {
 }
 
 const NAMES: Readonly<Record<number, string>> = {
-  0: '#DE', 1: '#DB', 2: 'NMI', 3: '#BP', 4: '#OF', 5: '#BR', 6: '#UD', 7: '#NM', 8: '#DF', 10: '#TS', 11: '#NP', 12: '#SS', 13: '#GP', 14: '#PF', 16: '#MF', 17: '#AC', 19: '#XM',
+  0: '#DE',
+  1: '#DB',
+  2: 'NMI',
+  3: '#BP',
+  4: '#OF',
+  5: '#BR',
+  6: '#UD',
+  7: '#NM',
+  8: '#DF',
+  10: '#TS',
+  11: '#NP',
+  12: '#SS',
+  13: '#GP',
+  14: '#PF',
+  16: '#MF',
+  17: '#AC',
+  19: '#XM',
 }
 /** `#GP(8)`, `#UD`, `INT 32`. */
 export function eventName({ vector, error }: Event): string {

@@ -4,13 +4,35 @@ import { type Cpu, CR0, CR4, EFER } from '../cpu.ts'
 import { type InstructionDefinition, type InstructionForm, instruction } from '../instruction/definition.ts'
 import { VECTOR } from '../instruction/emitter.ts'
 import { system } from '../instruction/system.ts'
-import { advance, is64, isCanonical, leave, reg64, requireRing0, rm64, writeRegister } from '../instruction/system-operand.ts'
+import {
+  advance,
+  is64,
+  isCanonical,
+  leave,
+  reg64,
+  requireRing0,
+  rm64,
+  writeRegister,
+} from '../instruction/system-operand.ts'
 import { RECORD, SEGMENT, STATE, STATUS } from '../state-layout.ts'
 
 const CR0_WRITABLE = CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.NE | CR0.WP | CR0.AM | CR0.NW | CR0.CD | CR0.PG
 const CR4_VALID =
-  CR4.TSD | CR4.DE | CR4.PSE | CR4.PAE | CR4.MCE | CR4.PGE | CR4.PCE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.UMIP | CR4.FSGSBASE |
-  CR4.PCIDE | CR4.OSXSAVE | CR4.SMEP | CR4.SMAP
+  CR4.TSD |
+  CR4.DE |
+  CR4.PSE |
+  CR4.PAE |
+  CR4.MCE |
+  CR4.PGE |
+  CR4.PCE |
+  CR4.OSFXSR |
+  CR4.OSXMMEXCPT |
+  CR4.UMIP |
+  CR4.FSGSBASE |
+  CR4.PCIDE |
+  CR4.OSXSAVE |
+  CR4.SMEP |
+  CR4.SMAP
 /** Bits whose change makes translations stale (SDM vol. 3, 4.10.4.1). */
 const CR4_FLUSH = CR4.PSE | CR4.PAE | CR4.PGE | CR4.PCIDE | CR4.SMEP | CR4.SMAP
 /** CR3 bits above the 40 of a physical address; bit 63 is apart. */
@@ -83,7 +105,12 @@ function writeCr4(cpu: Cpu, value: bigint): void {
   const changed = old ^ next
   if (cpu.longMode && !(next & CR4.PAE)) cpu.fault(VECTOR.GP, 0)
   if (changed & next & CR4.PCIDE && (!cpu.longMode || cpu.get32(STATE.CR3) & 0xfff)) cpu.fault(VECTOR.GP, 0)
-  if (next & CR4.PAE && changed & (CR4.PAE | CR4.PSE | CR4.PGE | CR4.SMEP) && cpu.get32(STATE.CR0) & CR0.PG && !cpu.longMode) {
+  if (
+    next & CR4.PAE &&
+    changed & (CR4.PAE | CR4.PSE | CR4.PGE | CR4.SMEP) &&
+    cpu.get32(STATE.CR0) & CR0.PG &&
+    !cpu.longMode
+  ) {
     checkPdptes(cpu, cpu.get32(STATE.CR3))
   }
   cpu.set64(STATE.CR4, BigInt(next))

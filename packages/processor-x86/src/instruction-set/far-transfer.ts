@@ -1,11 +1,20 @@
 // Control transfer between code segments (SDM vol. 1, 6.4–6.5; vol. 3, 5.8 and chapter 7): far JMP, CALL and RET, call gates, task switches, IRET, software interrupts.
 
 import { type Cpu, FLAG } from '../cpu.ts'
+import { innerStack, pushInner, readTaskStack } from '../inner-stack.ts'
 import { type InstructionDefinition, type InstructionOptions, instruction } from '../instruction/definition.ts'
 import { VECTOR } from '../instruction/emitter.ts'
-import { system, type SystemSemantics } from '../instruction/system.ts'
-import { ioPrivilege, is64, isCanonical, peek, push, readInteger, setStackPointer, stackAddress } from '../instruction/system-operand.ts'
-import { innerStack, pushInner, readTaskStack } from '../inner-stack.ts'
+import { type SystemSemantics, system } from '../instruction/system.ts'
+import {
+  ioPrivilege,
+  is64,
+  isCanonical,
+  peek,
+  push,
+  readInteger,
+  setStackPointer,
+  stackAddress,
+} from '../instruction/system-operand.ts'
 import { deliver } from '../interrupt-delivery.ts'
 import {
   checkStackSegment,
@@ -29,7 +38,13 @@ function isReal(cpu: Cpu): boolean {
   return !cpu.protectedMode || cpu.virtual8086
 }
 function setRealCode(cpu: Cpu, selector: number, ip: bigint): number {
-  cpu.setSegment(SEGMENT.CS, selector, BigInt(selector * 16), cpu.segmentLimit(SEGMENT.CS), cpu.segmentAttributes(SEGMENT.CS))
+  cpu.setSegment(
+    SEGMENT.CS,
+    selector,
+    BigInt(selector * 16),
+    cpu.segmentLimit(SEGMENT.CS),
+    cpu.segmentAttributes(SEGMENT.CS),
+  )
   cpu.updateMode()
   return cpu.jump(ip)
 }
@@ -264,7 +279,8 @@ const iret = system((cpu, record, form) => {
   const offset = peek(cpu, 0, size)
   const selector = Number(peek(cpu, size, size) & 0xffffn)
   const image = Number(peek(cpu, 2 * size, size) & 0xffffffffn)
-  if (image & FLAG.VM && size === 4 && cpu.cpl === 0 && !cpu.longMode) return returnToVirtual(cpu, selector, offset, image)
+  if (image & FLAG.VM && size === 4 && cpu.cpl === 0 && !cpu.longMode)
+    return returnToVirtual(cpu, selector, offset, image)
   const target = returnTarget(cpu, selector)
   const rip = offsetFor(cpu, target, offset)
   checkOffset(cpu, target, rip)
@@ -317,7 +333,8 @@ function returnToTask(cpu: Cpu, record: number): number {
   const selector = cpu.readU16(cpu.segmentBase(SEGMENT.TR), true)
   const error = selector & 0xfffc
   const tss = selector & 4 ? undefined : findDescriptor(cpu, selector)
-  if (!tss || tss.segment || (tss.type !== TYPE.TSS32_BUSY && tss.type !== TYPE.TSS16_BUSY)) return cpu.fault(VECTOR.TS, error)
+  if (!tss || tss.segment || (tss.type !== TYPE.TSS32_BUSY && tss.type !== TYPE.TSS16_BUSY))
+    return cpu.fault(VECTOR.TS, error)
   if (!tss.present) cpu.fault(VECTOR.NP, error)
   cpu.set64(STATE.RIP, cpu.nextRipOf(record))
   switchTask(cpu, selector, tss, 'iret', 0, undefined, record)

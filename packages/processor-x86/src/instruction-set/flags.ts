@@ -1,9 +1,14 @@
 // The flags that concern the system (SDM vol. 1, 3.4.3; vol. 2: PUSHF, POPF, CLI, STI, CLAC, STAC): the interrupt flag, I/O privilege and access checks.
 
 import { FLAG } from '../cpu.ts'
-import { type InstructionDefinition, type InstructionOptions, instruction, type Semantics } from '../instruction/definition.ts'
+import {
+  type InstructionDefinition,
+  type InstructionOptions,
+  instruction,
+  type Semantics,
+} from '../instruction/definition.ts'
 import { type Expr, i32, i64, VECTOR } from '../instruction/emitter.ts'
-import { system, type SystemSemantics } from '../instruction/system.ts'
+import { type SystemSemantics, system } from '../instruction/system.ts'
 import { advance, ioPrivilege, peek, setStackPointer } from '../instruction/system-operand.ts'
 import { GPR, STATE } from '../state-layout.ts'
 

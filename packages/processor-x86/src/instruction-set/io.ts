@@ -1,9 +1,14 @@
 // Port I/O (SDM vol. 1, chapter 19): IN, OUT, INS, OUTS, with the checks of I/O privilege and the permission bitmap.
 
 import type { Cpu } from '../cpu.ts'
-import { type InstructionDefinition, type InstructionForm, type InstructionOptions, instruction } from '../instruction/definition.ts'
+import {
+  type InstructionDefinition,
+  type InstructionForm,
+  type InstructionOptions,
+  instruction,
+} from '../instruction/definition.ts'
 import { VECTOR } from '../instruction/emitter.ts'
-import { system, type SystemSemantics } from '../instruction/system.ts'
+import { type SystemSemantics, system } from '../instruction/system.ts'
 import { advance, ioPrivilege } from '../instruction/system-operand.ts'
 import { GPR, RECORD, SEGMENT, STATE, STATUS } from '../state-layout.ts'
 

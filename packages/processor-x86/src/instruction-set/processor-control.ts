@@ -1,12 +1,11 @@
 // Processor identification and control (SDM vol. 2): CPUID, time stamps, MSRs, random numbers, HLT, fences and cache hints, undefined instructions.
 
-import { ACTIVITY, type Cpu, CR4 } from '../cpu.ts'
+import { ACTIVITY, type Cpu, CR4, FLAG } from '../cpu.ts'
 import { cpuid } from '../cpuid.ts'
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
 import { VECTOR } from '../instruction/emitter.ts'
-import { system, type SystemSemantics } from '../instruction/system.ts'
+import { type SystemSemantics, system } from '../instruction/system.ts'
 import { advance, leave, requireProtected, requireRing0, writeRegister } from '../instruction/system-operand.ts'
-import { FLAG } from '../cpu.ts'
 import { GPR, RECORD, STATE, STATUS } from '../state-layout.ts'
 
 const hlt = system((cpu, record) => {

@@ -2,7 +2,12 @@
 // SGDT, SIDT, LGDT, LIDT, RDFSBASE…WRGSBASE, SWAPGS).
 
 import { type Cpu, CR4 } from '../cpu.ts'
-import { type InstructionDefinition, type InstructionOptions, instruction, type Semantics } from '../instruction/definition.ts'
+import {
+  type InstructionDefinition,
+  type InstructionOptions,
+  instruction,
+  type Semantics,
+} from '../instruction/definition.ts'
 import { i32, i64, VECTOR } from '../instruction/emitter.ts'
 import { system } from '../instruction/system.ts'
 import {
@@ -17,7 +22,15 @@ import {
   writeRegister,
   writeWord,
 } from '../instruction/system-operand.ts'
-import { type Descriptor, findDescriptor, loadSegment, readDescriptor, TYPE, UNUSABLE, wideBase } from '../segmentation.ts'
+import {
+  type Descriptor,
+  findDescriptor,
+  loadSegment,
+  readDescriptor,
+  TYPE,
+  UNUSABLE,
+  wideBase,
+} from '../segmentation.ts'
 import { FILE, GPR, RECORD, SEGMENT, STATE, STATUS } from '../state-layout.ts'
 import { checkUmip } from './control-registers.ts'
 
@@ -104,10 +117,7 @@ const loadAccess = (limit: boolean): ReturnType<typeof system> =>
   system((cpu, record, form) => {
     requireProtected(cpu)
     const d = visibleDescriptor(cpu, readWord(cpu, record, form))
-    const types =
-      limit ? (cpu.longMode ? LSL_TYPES_LONG : LSL_TYPES)
-      : cpu.longMode ? LAR_TYPES_LONG
-      : LAR_TYPES
+    const types = limit ? (cpu.longMode ? LSL_TYPES_LONG : LSL_TYPES) : cpu.longMode ? LAR_TYPES_LONG : LAR_TYPES
     const valid = d !== undefined && (d.segment || (types & bit(d.type)) !== 0)
     if (valid) {
       const value = limit ? d.limit : (d.high & 0x00f0ff00) >>> 0
@@ -136,7 +146,11 @@ const storeSystemSegment = (segment: number): ReturnType<typeof system> =>
   })
 
 /** The descriptor for LLDT or LTR; 16 bytes long in IA-32e mode. */
-function systemDescriptor(cpu: Cpu, selector: number, accepts: (type: number) => boolean): { descriptor: Descriptor; base: bigint } {
+function systemDescriptor(
+  cpu: Cpu,
+  selector: number,
+  accepts: (type: number) => boolean,
+): { descriptor: Descriptor; base: bigint } {
   const error = selector & 0xfffc
   if (selector & 4) cpu.fault(VECTOR.GP, error)
   const descriptor = readDescriptor(cpu, selector)

@@ -49,7 +49,13 @@ const sysret = system((cpu, _record, form) => {
   if (wide && !isCanonical(target)) cpu.fault(VECTOR.GP, 0)
   const selector = cpu.get32(STATE.STAR + 4) >>> 16
   cpu.flags = cpu.gpr32(GPR.R11) & SYSRET_FLAGS
-  setFlatSegments(cpu, ((selector + (wide ? 16 : 0)) & 0xffff) | 3, wide ? CODE64 : CODE32, ((selector + 8) & 0xffff) | 3, 3)
+  setFlatSegments(
+    cpu,
+    ((selector + (wide ? 16 : 0)) & 0xffff) | 3,
+    wide ? CODE64 : CODE32,
+    ((selector + 8) & 0xffff) | 3,
+    3,
+  )
   cpu.set64(STATE.RIP, wide ? target : target & 0xffffffffn)
   return STATUS.JUMP
 })

@@ -70,7 +70,9 @@ export function writeWord(cpu: Cpu, record: number, form: InstructionForm, value
 // --- integers of an operand size
 
 export function readInteger(cpu: Cpu, linear: bigint, size: number): bigint {
-  return size === 8 ? cpu.readU64(linear) : BigInt(size === 4 ? cpu.readU32(linear) : size === 2 ? cpu.readU16(linear) : cpu.readU8(linear))
+  return size === 8
+    ? cpu.readU64(linear)
+    : BigInt(size === 4 ? cpu.readU32(linear) : size === 2 ? cpu.readU16(linear) : cpu.readU8(linear))
 }
 export function writeInteger(cpu: Cpu, linear: bigint, size: number, value: bigint, supervisor = false): void {
   if (size === 8) cpu.writeU64(linear, BigInt.asUintN(64, value), supervisor)
@@ -107,6 +109,8 @@ export function push(cpu: Cpu, size: number, ...values: bigint[]): void {
   const top = cpu.gpr(GPR.RSP)
   const at = values.map((_, i) => stackAddress(cpu, top - BigInt((i + 1) * size), size, 'write'))
   for (const address of at) cpu.probeWrite(address, size)
-  values.forEach((value, i) => writeInteger(cpu, at[i] as bigint, size, value))
+  values.forEach((value, i) => {
+    writeInteger(cpu, at[i] as bigint, size, value)
+  })
   setStackPointer(cpu, top - BigInt(values.length * size))
 }
