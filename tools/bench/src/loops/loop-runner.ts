@@ -5,7 +5,7 @@ import type { LoopProgram } from './programs.ts'
 /** One execution of one program. */
 export interface LoopResult {
   readonly name: string
-  /** Of the program alone, without the start of whatever runs it. */
+  /** Processor time of the program alone, without the start of whatever runs it: other programs on the machine count little. */
   readonly seconds: number
   readonly checksum: number
 }

@@ -57,9 +57,10 @@ export class PartitaRunner implements LoopRunner {
     machine.writeMemory(top, new Uint8Array(BigUint64Array.of(END).buffer))
     const { vp } = machine
     const before = vp.instructionCount
-    const start = performance.now()
+    const start = process.threadCpuUsage()
     const { exception } = machine.run(SLICE)
-    const seconds = (performance.now() - start) / 1000
+    const { user, system } = process.threadCpuUsage(start)
+    const seconds = (user + system) / 1e6
     const after = machine.get()
     if (exception !== INVALID_OPCODE || after.rip !== END) {
       throw new Error(`${program.name} ended with exception ${exception} at ${after.rip.toString(16)}`)
