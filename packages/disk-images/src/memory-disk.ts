@@ -64,10 +64,22 @@ export class MemoryDisk implements Disk {
     this.#checkOpen()
   }
 
+  async zero(sector: number, count: number): Promise<void> {
+    this.#checkChange(sector, count)
+    let at = sector * this.sectorSize
+    const end = at + count * this.sectorSize
+    while (at < end) {
+      const index = Math.floor(at / CHUNK)
+      const offset = at % CHUNK
+      const part = Math.min(end - at, CHUNK - offset)
+      if (part === CHUNK) this.#chunks.delete(index)
+      else this.#chunks.get(index)?.fill(0, offset, offset + part)
+      at += part
+    }
+  }
+
   async discard(sector: number, count: number): Promise<void> {
-    this.#checkOpen()
-    checkRange(this, sector, count)
-    if (this.readOnly) throw new DiskError(DISK_ERROR.READ_ONLY, 'the disk is read-only')
+    this.#checkChange(sector, count)
     // Whole chunks alone: the rest keeps what it has.
     const last = Math.floor(((sector + count) * this.sectorSize) / CHUNK)
     for (let chunk = Math.ceil((sector * this.sectorSize) / CHUNK); chunk < last; chunk++) this.#chunks.delete(chunk)
@@ -80,6 +92,12 @@ export class MemoryDisk implements Disk {
 
   #checkOpen(): void {
     if (this.#closed) throw new DiskError(DISK_ERROR.CLOSED, 'the disk is closed')
+  }
+
+  #checkChange(sector: number, count: number): void {
+    this.#checkOpen()
+    checkRange(this, sector, count)
+    if (this.readOnly) throw new DiskError(DISK_ERROR.READ_ONLY, 'the disk is read-only')
   }
 
   #check(sector: number, segments: readonly Uint8Array[]): void {

@@ -11,17 +11,20 @@
  * @packageDocumentation
  */
 
-import { constants } from 'node:fs'
+import { constants, fstatSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { DISK_ERROR, type Disk } from '@partita/interface'
-import { DiskError, transferLength } from './disk-error.ts'
+import { checkRange, DiskError, transferLength } from './disk-error.ts'
 import { lockImage } from './image-lock.node.ts'
+import { type PunchHole, punchHole } from './punch-hole.node.ts'
 
 export { DiskError } from './disk-error.ts'
 
 const SECTOR = 512
 /** Segments of one system call (IOV_MAX). */
 const MAXIMUM_SEGMENTS = 1024
+/** What is written at a time where zeros have to be written. */
+const ZERO_STEP = 1024 * 1024
 const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
 /** Options of {@link openRawDisk}. */
@@ -110,7 +113,7 @@ export async function openRawDisk(path: string, options: RawDiskOptions = {}): P
     }
   }
   owned.move()
-  return new RawDisk(file, Math.ceil(size / SECTOR), readOnly, lock)
+  return new RawDisk(file, size, readOnly, lock)
 }
 
 function failure(cause: unknown, what: string): DiskError {
@@ -123,21 +126,36 @@ function failure(cause: unknown, what: string): DiskError {
   )
 }
 
+function truncated(size: number): DiskError {
+  return new DiskError(DISK_ERROR.IO, 'the image has become shorter while it was in use', {
+    hint: 'Stop the VM and restore the image; something else has truncated it.',
+    data: { code: 'TRUNCATED', size },
+  })
+}
+
 class RawDisk implements Disk {
   readonly sectorSize: number = SECTOR
   readonly physicalSectorSize: number = 4096
   readonly sectorCount: number
   readonly readOnly: boolean
+  /** Give blocks back; missing where this host cannot. */
+  readonly discard?: (sector: number, count: number) => Promise<void>
   readonly #file: FileHandle
+  /** Bytes of the file when it was opened. */
+  readonly #size: number
+  readonly #punch: PunchHole | undefined
   readonly #lock: AsyncDisposable | undefined
   readonly #running: Set<Promise<void>> = new Set()
   #closing: Promise<void> | undefined
 
-  constructor(file: FileHandle, sectorCount: number, readOnly: boolean, lock: AsyncDisposable | undefined) {
+  constructor(file: FileHandle, size: number, readOnly: boolean, lock: AsyncDisposable | undefined) {
     this.#file = file
-    this.sectorCount = sectorCount
+    this.#size = size
+    this.sectorCount = Math.ceil(size / SECTOR)
     this.readOnly = readOnly
     this.#lock = lock
+    this.#punch = readOnly ? undefined : punchHole()
+    if (this.#punch !== undefined) this.discard = (sector, count) => this.#discard(sector, count)
   }
 
   read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
@@ -146,7 +164,8 @@ class RawDisk implements Disk {
       await this.#transfer(sector, segments, async (part, position) => {
         const { bytesRead } = await this.#file.readv(part, position)
         if (bytesRead > 0) return bytesRead
-        // Past the end of a file that is shorter than its last sector, or than when it was opened.
+        if (position < this.#size) throw truncated(position)
+        // The file ends within its last sector.
         let zeros = 0
         for (const segment of part) {
           segment.fill(0)
@@ -160,12 +179,45 @@ class RawDisk implements Disk {
   write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
     return this.#run('could not be written', async () => {
       transferLength(this, sector, segments)
-      if (this.readOnly) throw new DiskError(DISK_ERROR.READ_ONLY, 'the disk is read-only')
+      this.#checkWritable()
       await this.#transfer(
         sector,
         segments,
         async (part, position) => (await this.#file.writev(part, position)).bytesWritten,
       )
+    })
+  }
+
+  /** Refuse writes to a read-only disk, and to a file that has become shorter: it would silently get holes where there was data. */
+  #checkWritable(): void {
+    if (this.readOnly) throw new DiskError(DISK_ERROR.READ_ONLY, 'the disk is read-only')
+    const { size } = fstatSync(this.#file.fd)
+    if (size < this.#size) throw truncated(size)
+  }
+
+  #discard(sector: number, count: number): Promise<void> {
+    return this.#run('could not be changed', async () => {
+      checkRange(this, sector, count)
+      this.#checkWritable()
+      // Where the file system has no holes the blocks stay, which a discard allows.
+      if (count > 0) await this.#punch?.(this.#file.fd, sector * SECTOR, count * SECTOR)
+    })
+  }
+
+  zero(sector: number, count: number): Promise<void> {
+    return this.#run('could not be written', async () => {
+      checkRange(this, sector, count)
+      this.#checkWritable()
+      if (count === 0 || (await this.#punch?.(this.#file.fd, sector * SECTOR, count * SECTOR)) === true) return
+      const zeros = new Uint8Array(Math.min(ZERO_STEP, count * SECTOR))
+      for (let done = 0; done < count * SECTOR; done += zeros.length) {
+        const part = zeros.subarray(0, Math.min(zeros.length, count * SECTOR - done))
+        await this.#transfer(
+          sector + done / SECTOR,
+          [part],
+          async (rest, position) => (await this.#file.writev(rest, position)).bytesWritten,
+        )
+      }
     })
   }
 

@@ -46,6 +46,20 @@ describe('memory disk', () => {
     expect(disk.allocated).toBe(0)
   })
 
+  it('zeroes any range', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 299 }), fc.integer({ min: 0, max: 300 }), async (first, length) => {
+        const count = Math.min(length, 300 - first)
+        const disk = new MemoryDisk(300, { contents: new Uint8Array(300 * 512).fill(5) })
+        await disk.zero(first, count)
+        const data = new Uint8Array(300 * 512)
+        await disk.read(0, [data])
+        const expected = new Uint8Array(300 * 512).fill(5).fill(0, first * 512, (first + count) * 512)
+        expect(Buffer.compare(data, expected)).toBe(0)
+      }),
+    )
+  })
+
   it('refuses what it cannot do, by code', async () => {
     const disk = new MemoryDisk(10, { readOnly: true, contents: new Uint8Array(512).fill(7) })
     const sector = new Uint8Array(512)

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { punchHoleByProgram } from '../src/punch-hole.node.ts'
 import { createRawImage, openRawDisk } from '../src/raw.node.ts'
 
 let directory: string
@@ -66,9 +67,49 @@ describe('raw image', () => {
     const data = new Uint8Array(1024).fill(1)
     await disk.read(0, [data])
     expect([data[699], data[700], data[1023]]).toEqual([9, 0, 0])
-    await truncate(image, 0)
-    await disk.read(0, [data])
-    expect(data.every((byte) => byte === 0)).toBe(true)
+  })
+
+  it('fails where the file was truncated under it, and writes nothing more', async () => {
+    await writeFile(image, new Uint8Array(64 * 1024).fill(9))
+    await using disk = await openRawDisk(image)
+    await truncate(image, 4096)
+    const data = new Uint8Array(8192)
+    await disk.read(0, [data.subarray(0, 4096)])
+    expect(data[4095]).toBe(9)
+    await expect(disk.read(0, [data])).rejects.toMatchObject({ code: 'ERR_DISK_IO', data: { code: 'TRUNCATED' } })
+    await expect(disk.read(100, [data])).rejects.toMatchObject({ code: 'ERR_DISK_IO' })
+    await expect(disk.write(100, [data])).rejects.toMatchObject({ code: 'ERR_DISK_IO', data: { size: 4096 } })
+    await expect(disk.zero?.(100, 1)).rejects.toMatchObject({ code: 'ERR_DISK_IO' })
+    expect((await stat(image)).size).toBe(4096)
+  })
+
+  it('gives discarded blocks back, and zeroes exactly what it is told to', async () => {
+    await writeFile(image, new Uint8Array(1024 * 1024).fill(9))
+    await using disk = await openRawDisk(image)
+    await disk.flush()
+    const before = (await stat(image)).blocks
+    await disk.discard?.(0, 1024)
+    await disk.zero?.(1025, 3)
+    await disk.flush()
+    const after = await stat(image)
+    expect(after.size).toBe(1024 * 1024)
+    if (disk.discard !== undefined) expect(after.blocks).toBeLessThanOrEqual(before - 1000)
+    const data = new Uint8Array(6 * 512)
+    await disk.read(1024, [data])
+    expect([data[511], data[512], data[4 * 512 - 1], data[4 * 512]]).toEqual([9, 0, 0, 9])
+    await expect(disk.zero?.(2047, 2)).rejects.toMatchObject({ code: 'ERR_DISK_RANGE' })
+    await expect(disk.discard?.(2048, 1)).rejects.toMatchObject({ code: 'ERR_DISK_RANGE' })
+  })
+
+  it.skipIf(process.platform !== 'linux')('punches the same holes through the program', async () => {
+    await writeFile(image, new Uint8Array(256 * 1024).fill(9))
+    await using file = await open(image, 'r+')
+    await file.sync()
+    expect(await punchHoleByProgram(file.fd, 65_536, 131_072)).toBe(true)
+    const data = await readFile(image)
+    expect([data[65_535], data[65_536], data[196_607], data[196_608]]).toEqual([9, 0, 0, 9])
+    expect((await file.stat()).blocks).toBe(256)
+    expect(await punchHoleByProgram(file.fd, 0, 0)).toBe(false)
   })
 
   it('refuses what is no image', async () => {

@@ -37,6 +37,8 @@ export interface Disk extends AsyncDisposable {
   write(sector: number, segments: readonly Uint8Array[]): Promise<void>
   /** Make every write that has completed before the call survive a crash of the host. */
   flush(): Promise<void>
-  /** The contents of `count` sectors are no longer needed; they read as before or as zeros. */
+  /** The contents of `count` sectors are no longer needed; they read as before or as zeros. Missing where the store cannot give anything back. */
   discard?(sector: number, count: number): Promise<void>
+  /** Make `count` sectors read as zeros: as a write of zeros, but without storing them where the store can do without. Missing where it never can. */
+  zero?(sector: number, count: number): Promise<void>
 }
