@@ -175,14 +175,16 @@ export class Scheduler<Reason> {
       return
     }
     const milliseconds = Math.min(Math.ceil(wait / 1e6), TIMER_MAXIMUM)
-    await new Promise<void>((resolve) => {
-      const cancel = this.#eventLoop.after(milliseconds, resolve)
+    const woken = await new Promise<boolean>((resolve) => {
+      const cancel = this.#eventLoop.after(milliseconds, () => resolve(false))
       this.#wake = () => {
         cancel()
-        resolve()
+        resolve(true)
       }
     })
     this.#wake = undefined
+    // A device that raises an interrupt amid an asynchronous function gets to its end before the guest answers.
+    if (woken) await this.#eventLoop.yield()
     this.#spinCredit = Math.min(this.#spinCredit + (this.#clock.now() - now) * SPIN_SHARE_IDLE, SPIN_CREDIT_MAXIMUM)
   }
 }

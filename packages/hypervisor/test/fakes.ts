@@ -264,6 +264,7 @@ export class FakeHost implements HostTime, EventLoop {
   async yield(): Promise<void> {
     this.yields++
     this.time += 1000
+    await new Promise((resolve) => setImmediate(resolve))
     while ((this.#events[0]?.at ?? Infinity) <= this.time) this.#events.shift()?.callback()
   }
 
