@@ -33,6 +33,8 @@ export function statusOf(outcome: VmOutcome, panicked: boolean): { status: numbe
       return { status: EXIT_STATUS.POWER_OFF }
     case 'debug-exit':
       return { status: outcome.code & 0xff }
+    case 'guest-crash':
+      return { status: EXIT_STATUS.GUEST_PANIC, code: 'ERR_GUEST_PANIC', message: "the guest's kernel panicked" }
     case 'triple-fault':
       return {
         status: EXIT_STATUS.TRIPLE_FAULT,

@@ -1,31 +1,25 @@
 // The GPA map of a partition (TLFS, "Guest Physical Address Spaces"): which guest physical pages are backed by which bytes of the
-// processor's store and with which rights. Devices see it as GuestMemory. A list of regions, sorted and merged, with the last hit remembered:
-// a partition has a handful of them.
+// processor's store and with which rights, and which of the hypervisor's pages cover them ("GPA Overlay Pages"). Devices see it as GuestMemory.
 
 import { GPA_ACCESS, type GuestMemory, type PartitionMemory } from '@partita/interface'
 import { HypervisorError } from './error.ts'
+import { type Region, RegionList } from './region-list.ts'
 
 /** Bytes of a page of the GPA map. */
 export const PAGE_SIZE = 4096
-
-interface Region {
-  /** First byte's GPA. */
-  gpa: number
-  /** GPA after the last byte. */
-  end: number
-  /** Byte offset of the first byte in the store. */
-  offset: number
-  access: number
-}
 
 /** RAM of a partition by guest physical address. */
 export class GpaMap implements GuestMemory {
   readonly ramSize: number
   readonly #memory: PartitionMemory
-  readonly #regions: Region[] = []
+  /** What accesses find. */
+  readonly #effective: RegionList = new RegionList()
+  /** What they would find without overlays. */
+  readonly #base: RegionList = new RegionList()
+  /** Overlays by GPA, the uppermost last. */
+  readonly #overlays: Map<number, { offset: number; access: number }[]> = new Map()
   readonly #scratch = new Uint8Array(8)
   readonly #scratchView: DataView = new DataView(this.#scratch.buffer)
-  #last: Region | undefined
   #buffer: ArrayBufferLike
   #bytes: Uint8Array
   #view: DataView
@@ -46,9 +40,8 @@ export class GpaMap implements GuestMemory {
     checkPages(gpa, length)
     if (offset % PAGE_SIZE !== 0 || offset < 0)
       throw new HypervisorError('ERR_GPA_RANGE', `The store's offset ${offset} is not page-aligned`)
-    this.#remove(gpa, gpa + length)
-    this.#insert({ gpa, end: gpa + length, offset, access })
-    this.#memory.map(gpa / PAGE_SIZE, length / PAGE_SIZE, offset, access)
+    this.#base.set({ gpa, end: gpa + length, offset, access })
+    this.#refreshMap(gpa, length)
   }
 
   /**
@@ -57,18 +50,70 @@ export class GpaMap implements GuestMemory {
    */
   unmap(gpa: number, length: number): void {
     checkPages(gpa, length)
-    this.#remove(gpa, gpa + length)
-    this.#memory.unmap(gpa / PAGE_SIZE, length / PAGE_SIZE)
+    this.#base.remove(gpa, gpa + length)
+    this.#refreshMap(gpa, length)
+  }
+
+  /**
+   * Cover the page at `gpa`, whatever is there, with the page at `offset` of the store, until {@link GpaMap.uncover}. The last of several is on top.
+   * @throws HypervisorError `ERR_GPA_RANGE` when `gpa` is not the address of a page
+   */
+  cover(gpa: number, offset: number, access: number): void {
+    checkPages(gpa, PAGE_SIZE)
+    const stack = this.#overlays.get(gpa)
+    if (stack === undefined) this.#overlays.set(gpa, [{ offset, access }])
+    else stack.push({ offset, access })
+    this.#refreshMap(gpa, PAGE_SIZE)
+  }
+
+  /** Take the overlay page at `offset` of the store away from `gpa`; what it covered is seen again. */
+  uncover(gpa: number, offset: number): void {
+    const stack = this.#overlays.get(gpa)
+    const index = stack?.findIndex((overlay) => overlay.offset === offset) ?? -1
+    if (stack === undefined || index < 0) return
+    stack.splice(index, 1)
+    if (stack.length === 0) this.#overlays.delete(gpa)
+    this.#refreshMap(gpa, PAGE_SIZE)
+  }
+
+  /** Bring `[gpa, gpa + length)` of the effective map, and the processor's, up to date. */
+  #refreshMap(gpa: number, length: number): void {
+    const memory = this.#memory
+    const end = gpa + length
+    let at = gpa
+    const add = (region: Region): void => {
+      if (region.gpa > at) memory.unmap(at / PAGE_SIZE, (region.gpa - at) / PAGE_SIZE)
+      this.#effective.set(region)
+      memory.map(region.gpa / PAGE_SIZE, (region.end - region.gpa) / PAGE_SIZE, region.offset, region.access)
+      at = region.end
+    }
+    this.#effective.remove(gpa, end)
+    for (const region of this.#base.within(gpa, end)) add(region)
+    if (at < end) memory.unmap(at / PAGE_SIZE, (end - at) / PAGE_SIZE)
+    for (const [page, stack] of this.#overlays) {
+      if (page < gpa || page >= end) continue
+      at = page
+      add({ gpa: page, end: page + PAGE_SIZE, ...(stack.at(-1) as { offset: number; access: number }) })
+    }
   }
 
   /** Whether any byte of `[gpa, gpa + length)` is mapped. */
   overlaps(gpa: number, length: number): boolean {
-    return this.#regions.some((region) => region.gpa < gpa + length && gpa < region.end)
+    return this.#base.within(gpa, gpa + length).length > 0
   }
 
-  /** The mapped ranges in ascending order. */
+  /** The mapped ranges in ascending order, as if there were no overlays. */
   ranges(): { gpa: number; length: number; access: number }[] {
-    return this.#regions.map(({ gpa, end, access }) => ({ gpa, length: end - gpa, access }))
+    return this.#base.regions.map(({ gpa, end, access }) => ({ gpa, length: end - gpa, access }))
+  }
+
+  /** The bytes mapped at `[gpa, gpa + length)` under all overlays, where they are contiguous. Tell {@link GpaMap.written} of stores. */
+  baseView(gpa: number, length: number): Uint8Array | undefined {
+    const region = this.#base.find(gpa)
+    if (region === undefined || !(length >= 0 && gpa + length <= region.end)) return undefined
+    this.#refresh()
+    const at = region.offset + gpa - region.gpa
+    return this.#bytes.subarray(at, at + length)
   }
 
   isRam(gpa: number, length: number): boolean {
@@ -80,7 +125,7 @@ export class GpaMap implements GuestMemory {
     this.#refresh()
     let done = 0
     while (done < target.length) {
-      const region = this.#find(gpa + done) as Region
+      const region = this.#effective.find(gpa + done) as Region
       const count = Math.min(target.length - done, region.end - gpa - done)
       const from = region.offset + gpa + done - region.gpa
       target.set(this.#bytes.subarray(from, from + count), done)
@@ -94,7 +139,7 @@ export class GpaMap implements GuestMemory {
     this.#refresh()
     let done = 0
     while (done < source.length) {
-      const region = this.#find(gpa + done) as Region
+      const region = this.#effective.find(gpa + done) as Region
       const count = Math.min(source.length - done, region.end - gpa - done)
       const to = region.offset + gpa + done - region.gpa
       this.#bytes.set(count === source.length ? source : source.subarray(done, done + count), to)
@@ -109,7 +154,7 @@ export class GpaMap implements GuestMemory {
     this.#refresh()
     let done = 0
     while (done < length) {
-      const region = this.#find(gpa + done) as Region
+      const region = this.#effective.find(gpa + done) as Region
       const count = Math.min(length - done, region.end - gpa - done)
       const to = region.offset + gpa + done - region.gpa
       this.#bytes.fill(value, to, to + count)
@@ -194,7 +239,7 @@ export class GpaMap implements GuestMemory {
 
   /** Byte offset of `gpa` in the store when the whole element lies in one region, else -1. */
   #locate(gpa: number, length: number, access: number): number {
-    const region = this.#find(gpa)
+    const region = this.#effective.find(gpa)
     if (region === undefined || !(length >= 0 && gpa + length <= region.end)) return -1
     if ((region.access & access) !== access) return -1
     this.#refresh()
@@ -219,59 +264,11 @@ export class GpaMap implements GuestMemory {
     if (!(length >= 0) || !(end <= Number.MAX_SAFE_INTEGER)) return false
     let at = gpa
     while (at < end) {
-      const region = this.#find(at)
+      const region = this.#effective.find(at)
       if (region === undefined || (region.access & access) !== access) return false
       at = region.end
     }
     return true
-  }
-
-  #find(gpa: number): Region | undefined {
-    const last = this.#last
-    if (last !== undefined && gpa >= last.gpa && gpa < last.end) return last
-    const regions = this.#regions
-    let low = 0
-    let high = regions.length - 1
-    while (low <= high) {
-      const middle = (low + high) >> 1
-      const region = regions[middle] as Region
-      if (gpa < region.gpa) high = middle - 1
-      else if (gpa < region.end) {
-        this.#last = region
-        return region
-      } else low = middle + 1
-    }
-    return undefined
-  }
-
-  #remove(start: number, end: number): void {
-    this.#last = undefined
-    const kept: Region[] = []
-    for (const region of this.#regions) {
-      if (region.end <= start || region.gpa >= end) kept.push(region)
-      else {
-        if (region.gpa < start) kept.push({ ...region, end: start })
-        if (region.end > end) kept.push({ ...region, gpa: end, offset: region.offset + end - region.gpa })
-      }
-    }
-    this.#regions.splice(0, this.#regions.length, ...kept)
-  }
-
-  #insert(added: Region): void {
-    const sorted = [...this.#regions, added].sort((a, b) => a.gpa - b.gpa)
-    const merged: Region[] = []
-    for (const region of sorted) {
-      const before = merged.at(-1)
-      if (
-        before &&
-        before.end === region.gpa &&
-        before.access === region.access &&
-        before.offset + before.end - before.gpa === region.offset
-      ) {
-        merged[merged.length - 1] = { ...before, end: region.end }
-      } else merged.push(region)
-    }
-    this.#regions.splice(0, this.#regions.length, ...merged)
   }
 }
 

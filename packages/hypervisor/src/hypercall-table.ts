@@ -1,58 +1,87 @@
-// Hypercall dispatch (TLFS, "Hypercall Interface"): the hypercall input value in RCX is taken apart, call code, form and privilege are checked,
-// and the result value goes to RAX. Nothing is registered yet and the interface is disabled, so that VMCALL raises #UD as on plain hardware.
+// Hypercall dispatch (TLFS, "Hypercall Interface"): takes the hypercall input value apart, checks call code, privilege and form, brings the input
+// parameters in from memory or registers, and the result value and output parameters back. Disabled, VMCALL raises #UD as on plain hardware.
 
-import type { VirtualProcessor } from '@partita/interface'
+import type { GuestMemory, RegisterName, VirtualProcessor } from '@partita/interface'
 import { HypervisorError } from './error.ts'
+import { PAGE_SIZE } from './gpa-map.ts'
+import { HV_STATUS } from './hyper-v/status.ts'
 import type { PartitionPrivileges, PrivilegeName } from './privileges.ts'
 
-/** Hypercall status codes (TLFS, appendix "Hypercall Status Codes"). */
-export const HV_STATUS = {
-  SUCCESS: 0x0000,
-  INVALID_HYPERCALL_CODE: 0x0002,
-  INVALID_HYPERCALL_INPUT: 0x0003,
-  INVALID_ALIGNMENT: 0x0004,
-  INVALID_PARAMETER: 0x0005,
-  ACCESS_DENIED: 0x0006,
-} as const
-
-/** The hypercall input value, taken apart. The object is used again for the next call. */
-export interface HypercallInput {
-  readonly vpIndex: number
+/** A hypercall in progress. The object and its buffers are used again for the next call. */
+export interface Hypercall {
+  readonly vp: VirtualProcessor
   readonly callCode: number
   /** Parameters are in registers rather than in memory. */
   readonly fast: boolean
-  /** In units of 8 bytes. */
+  /** A private copy of the input: fixed header, variable header, list. Little-endian. */
+  readonly input: DataView
+  /** The same bytes. */
+  readonly inputBytes: Uint8Array
+  /** Bytes of fixed and variable header: the list's offset in the input. */
+  readonly headerSize: number
+  /** Bytes of the variable header. */
   readonly variableHeaderSize: number
   readonly repCount: number
   readonly repStartIndex: number
+  /** Where the output goes: the output parameters, or the output list. */
+  readonly output: DataView
+  /** Rep hypercalls: how many elements of the whole list are done. The handler counts it up from {@link Hypercall.repStartIndex}. */
+  repsCompleted: number
 }
 
-/** One hypercall. */
+/** One hypercall's shape and service. */
 export interface HypercallHandler {
-  /** A rep hypercall takes a list; a simple one must have neither rep count nor rep start index. */
-  readonly rep: boolean
   readonly privilege?: PrivilegeName
-  /** Returns the hypercall result value without its reserved bits: status in bits 0–15, reps complete in bits 32–43. */
-  call(vp: VirtualProcessor, input: HypercallInput): bigint
+  /** Bytes of the fixed input header. */
+  readonly inputSize: number
+  /** Whether the caller may give a variable input header. */
+  readonly variableHeader?: boolean
+  /** Bytes of the output parameters. */
+  readonly outputSize?: number
+  /** A rep hypercall: bytes of an element of the input list and of the output list. */
+  readonly element?: { readonly input: number; readonly output: number }
+  /** Returns an HV_STATUS. Output is copied to the guest when it is SUCCESS; output elements as far as they are completed in any case. */
+  call(call: Hypercall): number
 }
+
+/** Reserved bits of the hypercall input value, and "is nested": there is no hypervisor below that could serve it. */
+const RESERVED_LOW = 0xf8000000
+const RESERVED_HIGH = 0xf000f000
+/** RDX, R8, and XMM0 to XMM5. */
+const FAST_INPUT_SIZE = 112
+const FAST_REGISTER_SIZE = 16
+const XMM_SIZE = 16
+
+/** High half first. */
+const REGISTERS_32 = { value: ['rdx', 'rax'], input: ['rbx', 'rcx'], output: ['rdi', 'rsi'] } as const
+const MASK_32 = 0xffffffffn
 
 /** The hypercalls of a partition. */
 export class HypercallTable {
   readonly #handlers = new Map<number, HypercallHandler>()
   readonly #privileges: PartitionPrivileges
-  readonly #input: { -readonly [K in keyof HypercallInput]: HypercallInput[K] } = {
-    vpIndex: 0,
+  readonly #memory: GuestMemory
+  readonly #inputBytes = new Uint8Array(PAGE_SIZE)
+  readonly #outputBytes = new Uint8Array(PAGE_SIZE)
+  readonly #call: { -readonly [K in keyof Hypercall]: Hypercall[K] } = {
+    vp: undefined as unknown as VirtualProcessor,
     callCode: 0,
     fast: false,
+    input: new DataView(this.#inputBytes.buffer),
+    inputBytes: this.#inputBytes,
+    headerSize: 0,
     variableHeaderSize: 0,
     repCount: 0,
     repStartIndex: 0,
+    output: new DataView(this.#outputBytes.buffer),
+    repsCompleted: 0,
   }
   /** Whether the guest has enabled the interface; without it VMCALL raises #UD. */
   enabled = false
 
-  constructor(privileges: PartitionPrivileges) {
+  constructor(privileges: PartitionPrivileges, memory: GuestMemory) {
     this.#privileges = privileges
+    this.#memory = memory
   }
 
   /**
@@ -79,29 +108,100 @@ export class HypercallTable {
   /** Serve the call that `vp` makes. False raises #UD. */
   dispatch(vp: VirtualProcessor): boolean {
     if (!this.enabled) return false
-    vp.setRegister('rax', this.#call(vp, vp.getRegister('rcx')))
+    const wide = vp.is64Bit
+    const value = wide ? vp.getRegister('rcx') : pair(vp, REGISTERS_32.value)
+    const call = this.#call
+    const status = this.#serve(vp, value, wide)
+    const result = BigInt(status) | (BigInt(call.repsCompleted) << 32n)
+    if (wide) {
+      vp.setRegister('rax', result)
+      if (call.repCount !== 0)
+        vp.setRegister('rcx', (value & ~(0xfffn << 48n)) | (BigInt(call.repsCompleted & 0xfff) << 48n))
+    } else {
+      vp.setRegister('rax', result & MASK_32)
+      vp.setRegister('rdx', result >> 32n)
+    }
     return true
   }
 
-  #call(vp: VirtualProcessor, value: bigint): bigint {
-    const low = Number(value & 0xffffffffn)
+  #serve(vp: VirtualProcessor, value: bigint, wide: boolean): number {
+    const low = Number(value & MASK_32)
     const high = Number(value >> 32n)
-    const input = this.#input
-    input.vpIndex = vp.index
-    input.callCode = low & 0xffff
-    input.fast = (low & 0x10000) !== 0
-    input.variableHeaderSize = (low >>> 17) & 0x3ff
-    input.repCount = high & 0xfff
-    input.repStartIndex = (high >>> 16) & 0xfff
-    const handler = this.#handlers.get(input.callCode)
-    if (handler === undefined) return BigInt(HV_STATUS.INVALID_HYPERCALL_CODE)
-    // Bits 27–31 (bit 31: nested), 44–47 and 60–63 are reserved.
-    if ((low & 0xf8000000) !== 0 || (high & 0xf000f000) !== 0) return BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT)
-    const list = input.repCount !== 0
-    if (list !== handler.rep || input.repStartIndex >= Math.max(1, input.repCount))
-      return BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT)
-    if (handler.privilege !== undefined && !this.#privileges.has(handler.privilege))
-      return BigInt(HV_STATUS.ACCESS_DENIED)
-    return handler.call(vp, input)
+    const call = this.#call
+    call.vp = vp
+    call.callCode = low & 0xffff
+    call.fast = (low & 0x10000) !== 0
+    call.variableHeaderSize = ((low >>> 17) & 0x3ff) * 8
+    call.repCount = 0
+    call.repsCompleted = 0
+    const repCount = high & 0xfff
+    const repStartIndex = (high >>> 16) & 0xfff
+    const handler = this.#handlers.get(call.callCode)
+    if (handler === undefined) return HV_STATUS.INVALID_HYPERCALL_CODE
+    if (handler.privilege !== undefined && !this.#privileges.has(handler.privilege)) return HV_STATUS.ACCESS_DENIED
+    if ((low & RESERVED_LOW) !== 0 || (high & RESERVED_HIGH) !== 0) return HV_STATUS.INVALID_HYPERCALL_INPUT
+    const { element } = handler
+    if (element === undefined ? repCount !== 0 || repStartIndex !== 0 : repStartIndex >= repCount)
+      return HV_STATUS.INVALID_HYPERCALL_INPUT
+    if (call.variableHeaderSize !== 0 && handler.variableHeader !== true) return HV_STATUS.INVALID_HYPERCALL_INPUT
+
+    call.headerSize = handler.inputSize + call.variableHeaderSize
+    const inputSize = call.headerSize + repCount * (element?.input ?? 0)
+    const outputSize = (handler.outputSize ?? 0) + repCount * (element?.output ?? 0)
+    const input = this.#fetch(vp, wide, inputSize)
+    if (input !== HV_STATUS.SUCCESS) return input
+    let outputGpa = 0
+    if (outputSize > 0) {
+      // Registers carry no output: the partition is not offered it.
+      if (call.fast) return HV_STATUS.INVALID_HYPERCALL_INPUT
+      outputGpa = address(wide ? vp.getRegister('r8') : pair(vp, REGISTERS_32.output))
+      if (!fitsPage(outputGpa, outputSize) || this.#memory.view(outputGpa, outputSize, 'write') === undefined)
+        return HV_STATUS.INVALID_ALIGNMENT
+      this.#outputBytes.fill(0, 0, outputSize)
+    }
+    call.repCount = repCount
+    call.repStartIndex = repStartIndex
+    call.repsCompleted = repStartIndex
+    const status = handler.call(call)
+    if (outputSize > 0) {
+      const first = repStartIndex * (element?.output ?? 0)
+      const end =
+        element !== undefined ? call.repsCompleted * element.output : status === HV_STATUS.SUCCESS ? outputSize : 0
+      if (end > first) this.#memory.write(outputGpa + first, this.#outputBytes.subarray(first, end))
+    }
+    return status
   }
+
+  /** Copy the input to {@link HypercallTable.#inputBytes}. */
+  #fetch(vp: VirtualProcessor, wide: boolean, size: number): number {
+    const { fast, input } = this.#call
+    if (fast) {
+      if (size > FAST_INPUT_SIZE) return HV_STATUS.INVALID_HYPERCALL_INPUT
+      input.setBigUint64(0, wide ? vp.getRegister('rdx') : pair(vp, REGISTERS_32.input), true)
+      input.setBigUint64(8, wide ? vp.getRegister('r8') : pair(vp, REGISTERS_32.output), true)
+      for (let at = FAST_REGISTER_SIZE; at < size; at += XMM_SIZE)
+        this.#inputBytes.set(vp.getXmm((at - FAST_REGISTER_SIZE) / XMM_SIZE), at)
+      return HV_STATUS.SUCCESS
+    }
+    if (size === 0) return HV_STATUS.SUCCESS
+    const gpa = address(wide ? vp.getRegister('rdx') : pair(vp, REGISTERS_32.input))
+    if (!fitsPage(gpa, size) || !this.#memory.read(gpa, this.#inputBytes.subarray(0, size)))
+      return HV_STATUS.INVALID_ALIGNMENT
+    return HV_STATUS.SUCCESS
+  }
+}
+
+/** A GPA as a number; one beyond what a number holds exactly is no memory's, and stays so. */
+function address(gpa: bigint): number {
+  return gpa > BigInt(Number.MAX_SAFE_INTEGER) ? Number.NaN : Number(gpa)
+}
+
+/** Parameters are 8-byte aligned and do not cross a page. */
+function fitsPage(gpa: number, size: number): boolean {
+  return gpa % 8 === 0 && (gpa % PAGE_SIZE) + size <= PAGE_SIZE
+}
+
+/** Two 32-bit registers, the high half first. */
+function pair(vp: VirtualProcessor, names: readonly [RegisterName, RegisterName]): bigint {
+  return ((vp.getRegister(names[0]) & MASK_32) << 32n) | (vp.getRegister(names[1]) & MASK_32)
 }

@@ -11,6 +11,13 @@ export class InterruptRouter implements InterruptMessages {
   readonly #processors: readonly VirtualProcessor[]
   readonly #ready: (vpIndex: number) => void
   readonly #endOfInterrupt: ((vector: number) => void)[] = []
+  readonly #edge: { -readonly [K in keyof InterruptMessage]: InterruptMessage[K] } = {
+    vector: 0,
+    deliveryMode: DELIVERY_MODE.FIXED,
+    destination: 0,
+    logical: false,
+    level: false,
+  }
   #acknowledge: () => number = () => SPURIOUS_VECTOR
   /** Where the search for the taker of the next lowest-priority message starts, so that equals take turns. */
   #turn = 0
@@ -37,6 +44,16 @@ export class InterruptRouter implements InterruptMessages {
     for (let index = 0; index < count; index++) {
       if ((processors[index] as VirtualProcessor).receiveInterrupt(message)) this.#ready(index)
     }
+  }
+
+  /** An edge-triggered interrupt of one processor. */
+  raise(vpIndex: number, vector: number): void {
+    const vp = this.#processors[vpIndex]
+    if (vp === undefined) return
+    const message = this.#edge
+    message.vector = vector
+    message.destination = vp.apicId
+    if (vp.receiveInterrupt(message)) this.#ready(vpIndex)
   }
 
   setExternalInterrupt(asserted: boolean): void {

@@ -33,6 +33,11 @@ export class MsrTable {
     }
   }
 
+  /** Whether MSR `index` is served. */
+  has(index: number): boolean {
+    return this.#handlers.has(index)
+  }
+
   read(vpIndex: number, index: number, value: BigUint64Array): boolean {
     const result = this.#handlers.get(index)?.read?.(vpIndex)
     if (result === undefined) return false

@@ -17,12 +17,14 @@ import { CpuidTable } from './cpuid-table.ts'
 import { HypervisorError } from './error.ts'
 import { type EventLoop, hostEventLoop } from './event-loop.ts'
 import { GpaMap, PAGE_SIZE } from './gpa-map.ts'
+import type { GuestCrash } from './hyper-v/guest-crash.ts'
+import { HyperV } from './hyper-v/hyper-v.ts'
 import { HypercallTable } from './hypercall-table.ts'
 import { InterruptRouter } from './interrupt-router.ts'
 import { MmioTable } from './mmio-table.ts'
 import { MsrTable } from './msr-table.ts'
 import { PortTable } from './port-table.ts'
-import { PartitionPrivileges } from './privileges.ts'
+import { CHILD_PRIVILEGES, PartitionPrivileges } from './privileges.ts'
 import { type HostTime, hostTime, ReferenceClock } from './reference-clock.ts'
 import { Scheduler } from './scheduler.ts'
 
@@ -40,6 +42,7 @@ const SAVED_STATE_VERSION = 1
 export type PartitionExit =
   | PowerEvent
   | { readonly type: 'paused' }
+  | GuestCrash
   /** Virtual processor `vpIndex` is in the shutdown state. */
   | { readonly type: 'triple-fault'; readonly vpIndex: number }
 
@@ -50,8 +53,12 @@ export interface PartitionOptions {
   readonly ramSize: number
   /** Number of virtual processors, 1 where omitted. Their APIC ids are their indexes. */
   readonly virtualProcessors?: number
-  /** None where omitted. */
+  /** What the guest sees: the Hyper-V interface, or `none`, plain hardware. `none` where omitted. */
+  readonly hypervisor?: 'hyper-v' | 'none'
+  /** {@link CHILD_PRIVILEGES} where omitted, or none on plain hardware. */
   readonly privileges?: PartitionPrivileges
+  /** What a guest's crash report does: it ends the run, or the guest goes on (to a dump, say). `end` where omitted. */
+  readonly onGuestCrash?: 'end' | 'continue'
   readonly logger?: Logger
   readonly hostTime?: HostTime
   readonly eventLoop?: EventLoop
@@ -79,7 +86,9 @@ export class Partition implements Saveable, Disposable {
   readonly interrupts: InterruptRouter
   readonly power: PowerControl
   readonly virtualProcessors: readonly VirtualProcessor[]
-  readonly #scheduler: Scheduler<PowerEvent | { readonly type: 'paused' }>
+  /** The Hyper-V interface, where the guest sees it. */
+  readonly hyperV: HyperV | undefined
+  readonly #scheduler: Scheduler<PowerEvent | GuestCrash | { readonly type: 'paused' }>
   #ended: Promise<unknown> = Promise.resolve()
   #disposed = false
 
@@ -88,14 +97,15 @@ export class Partition implements Saveable, Disposable {
     const { processor, ramSize } = options
     checkRamSize(processor, ramSize)
     const logger = options.logger ?? silentLogger
-    this.privileges = options.privileges ?? new PartitionPrivileges()
+    this.privileges =
+      options.privileges ?? new PartitionPrivileges(options.hypervisor === 'hyper-v' ? CHILD_PRIVILEGES : [])
     const store = processor.createMemory(ramSize)
     this.memory = new GpaMap(store)
     mapRam(this.memory, store)
     this.clock = new ReferenceClock(options.hostTime ?? hostTime)
     this.ports = new PortTable()
     this.mmio = new MmioTable(this.memory)
-    this.hypercalls = new HypercallTable(this.privileges)
+    this.hypercalls = new HypercallTable(this.privileges, this.memory)
     this.#scheduler = new Scheduler(this.clock, options.eventLoop ?? hostEventLoop)
     this.power = { request: (event) => this.#scheduler.stop(event) }
 
@@ -116,6 +126,30 @@ export class Partition implements Saveable, Disposable {
       processors.push(vp)
       this.#scheduler.add(vp)
     }
+    this.hyperV = options.hypervisor === 'hyper-v' ? this.#createHyperV(options, store, logger) : undefined
+  }
+
+  #createHyperV(options: PartitionOptions, store: PartitionMemory, logger: Logger): HyperV {
+    const { privileges, memory, clock, virtualProcessors, cpuid, msrs, hypercalls, power, interrupts } = this
+    return new HyperV({
+      privileges,
+      memory,
+      store,
+      clock,
+      processor: options.processor,
+      virtualProcessors,
+      cpuid,
+      msrs,
+      hypercalls,
+      power,
+      raise: (vpIndex, vector) => interrupts.raise(vpIndex, vector),
+      ready: (vpIndex) => this.#scheduler.ready(vpIndex),
+      runTime: (vpIndex) => this.#scheduler.runTime(vpIndex),
+      crashed: (crash) => {
+        logger.log('warn', 'The guest reports a crash', { parameters: crash.parameters.map(String) })
+        if (options.onGuestCrash !== 'continue') this.#scheduler.stop(crash)
+      },
+    })
   }
 
   /** Whether {@link Partition.run} is in progress. */
@@ -156,6 +190,7 @@ export class Partition implements Saveable, Disposable {
     this.#mustNotRun()
     this.#scheduler.clearStop()
     for (const vp of this.virtualProcessors) vp.reset('power-on')
+    this.hyperV?.reset()
     this.#scheduler.readyAll()
   }
 
@@ -170,16 +205,18 @@ export class Partition implements Saveable, Disposable {
           const { version, data } = vp.save()
           return { version, data }
         }),
+        ...(this.hyperV && { hyperV: this.hyperV.save() }),
       },
     }
   }
 
   restore(state: SavedState): void {
     this.#mustNotRun()
-    const { referenceTime, virtualProcessors } = state.data
+    const { referenceTime, virtualProcessors, hyperV } = state.data
     if (
       state.version !== SAVED_STATE_VERSION ||
       typeof referenceTime !== 'number' ||
+      (hyperV !== undefined) !== (this.hyperV !== undefined) ||
       !Array.isArray(virtualProcessors)
     ) {
       throw new HypervisorError('ERR_STATE_INVALID', 'The saved state is not one of this partition', {
@@ -197,6 +234,7 @@ export class Partition implements Saveable, Disposable {
     this.virtualProcessors.forEach((vp, index) => {
       vp.restore(virtualProcessors[index] as SavedState)
     })
+    this.hyperV?.restore(hyperV)
     this.#scheduler.readyAll()
   }
 
@@ -222,9 +260,11 @@ export class Partition implements Saveable, Disposable {
       msrWrite: (vpIndex, index, value) => msrs.write(vpIndex, index, value),
       hypercall: (vpIndex) => hypercalls.dispatch(virtualProcessors[vpIndex] as VirtualProcessor),
       acknowledgeInterrupt: () => interrupts.acknowledge(),
-      endOfInterrupt: (_vpIndex, vector, level) => {
+      endOfInterrupt: (vpIndex, vector, level) => {
+        this.hyperV?.endOfInterrupt(vpIndex, vector)
         if (level) interrupts.endOfInterrupt(vector)
       },
+      timeStampWritten: (vpIndex) => this.hyperV?.timeStampWritten(vpIndex),
       sendInterrupt: (_vpIndex, message) => interrupts.send(message),
     }
   }

@@ -16,6 +16,7 @@ export const PRIVILEGE = {
   ACCESS_FREQUENCY_REGS: 11,
   ACCESS_DEBUG_REGS: 12,
   ACCESS_REENLIGHTENMENT_CONTROLS: 13,
+  ACCESS_TSC_INVARIANT_CONTROLS: 15,
   CREATE_PARTITIONS: 32,
   ACCESS_PARTITION_ID: 33,
   ACCESS_MEMORY_POOL: 34,
@@ -58,3 +59,23 @@ export class PartitionPrivileges {
     return (Object.keys(PRIVILEGE) as PrivilegeName[]).filter((name) => this.has(name))
   }
 }
+
+/** What a child partition may do by default: its own registers, messages and events, and nothing of other partitions. */
+export const CHILD_PRIVILEGES: readonly PrivilegeName[] = [
+  'ACCESS_VP_RUN_TIME_REG',
+  'ACCESS_PARTITION_REFERENCE_COUNTER',
+  'ACCESS_SYNIC_REGS',
+  'ACCESS_SYNTHETIC_TIMER_REGS',
+  'ACCESS_INTR_CTRL_REGS',
+  'ACCESS_HYPERCALL_MSRS',
+  'ACCESS_VP_INDEX',
+  'ACCESS_RESET_REG',
+  'ACCESS_PARTITION_REFERENCE_TSC',
+  'ACCESS_GUEST_IDLE_REG',
+  'ACCESS_FREQUENCY_REGS',
+  'POST_MESSAGES',
+  'SIGNAL_EVENTS',
+  'ACCESS_VP_REGISTERS',
+  'ENABLE_EXTENDED_HYPERCALLS',
+  'START_VIRTUAL_PROCESSOR',
+]

@@ -31,6 +31,8 @@ interface Runnable {
   readonly vp: VirtualProcessor
   /** Not halted, as far as the scheduler knows. */
   ready: boolean
+  /** Nanoseconds in which it ran. */
+  runTime: number
 }
 
 /** The run loop of a partition. `Reason` is what the owner stops it with. */
@@ -41,6 +43,8 @@ export class Scheduler<Reason> {
   #rate = INITIAL_RATE
   #spinCredit = 0
   #running: VirtualProcessor | undefined
+  /** Beginning of the slice in progress, reference time. */
+  #sliceStart = 0
   /** End of the slice in progress, reference time. */
   #sliceEnd = 0
   #cutShort = false
@@ -58,7 +62,7 @@ export class Scheduler<Reason> {
   }
 
   add(vp: VirtualProcessor): void {
-    this.#runnables.push({ vp, ready: true })
+    this.#runnables.push({ vp, ready: true, runTime: 0 })
   }
 
   /** Something happened that may end the halt of processor `vpIndex`. */
@@ -73,6 +77,13 @@ export class Scheduler<Reason> {
   readyAll(): void {
     for (const runnable of this.#runnables) runnable.ready = true
     this.#wake?.()
+  }
+
+  /** Nanoseconds that processor `vpIndex` has run since it was added. */
+  runTime(vpIndex: number): number {
+    const runnable = this.#runnables[vpIndex]
+    if (runnable === undefined) return 0
+    return runnable.runTime + (this.#running === runnable.vp ? Math.max(0, this.#clock.now() - this.#sliceStart) : 0)
   }
 
   /** End {@link Scheduler.run} with `reason` at the end of the instruction in progress. The first reason wins. */
@@ -134,6 +145,7 @@ export class Scheduler<Reason> {
     const end = Math.min(now + SLICE, this.#clock.nextDeadline, vp.nextDeadline > now ? vp.nextDeadline : Infinity)
     const span = Math.max(end - now, SLICE_MINIMUM)
     const budget = Math.min(Math.max(Math.floor(span * this.#rate), BUDGET_MINIMUM), BUDGET_MAXIMUM)
+    this.#sliceStart = now
     this.#sliceEnd = now + span
     this.#cutShort = false
     this.#running = vp
@@ -145,6 +157,7 @@ export class Scheduler<Reason> {
     }
     runnable.ready = exit === 'budget'
     const elapsed = Math.max(this.#clock.now() - now, 1)
+    runnable.runTime += elapsed
     this.#spinCredit = Math.min(this.#spinCredit + elapsed * SPIN_SHARE_RUNNING, SPIN_CREDIT_MAXIMUM)
     if (exit === 'budget' && !this.#cutShort) {
       const measured = budget / elapsed

@@ -1,17 +1,7 @@
 import type { AccessSize, MmioHandler, PortHandler } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
-import {
-  CpuidTable,
-  GpaMap,
-  HV_STATUS,
-  HypercallTable,
-  MmioTable,
-  MsrTable,
-  PartitionPrivileges,
-  PortTable,
-  PRIVILEGE,
-} from '../src/index.ts'
-import { FakeMemory, FakeProcessor } from './fakes.ts'
+import { CpuidTable, GpaMap, MmioTable, MsrTable, PartitionPrivileges, PortTable, PRIVILEGE } from '../src/index.ts'
+import { FakeMemory } from './fakes.ts'
 
 /** Answers with its own name in the high nibble and the offset in the low one, per byte. */
 function recorder(tag: number): { handler: PortHandler & MmioHandler; log: string[] } {
@@ -211,64 +201,6 @@ describe('MsrTable', () => {
     expect(() => msrs.register(0x10, {})).toThrow(expect.objectContaining({ code: 'ERR_MSR_CONFLICT' }))
     msr[Symbol.dispose]()
     expect(msrs.read(0, 0x40000000, value)).toBe(false)
-  })
-})
-
-describe('HypercallTable', () => {
-  function machine() {
-    const processor = new FakeProcessor()
-    const memory = processor.createMemory(2 ** 20)
-    const vp = processor.createVirtualProcessor({
-      index: 0,
-      apicId: 0,
-      memory,
-      intercepts: undefined as never,
-      clock: undefined as never,
-      logger: undefined as never,
-    })
-    const table = new HypercallTable(new PartitionPrivileges(['POST_MESSAGES']))
-    const call = (input: bigint): bigint => {
-      vp.setRegister('rcx', input)
-      expect(table.dispatch(vp)).toBe(true)
-      return vp.getRegister('rax')
-    }
-    return { vp, table, call }
-  }
-
-  it('raises #UD until the interface is enabled', () => {
-    const { vp, table } = machine()
-    expect(table.dispatch(vp)).toBe(false)
-  })
-
-  it('takes the input value apart and checks it', () => {
-    const { table, call } = machine()
-    table.enabled = true
-    const seen: unknown[] = []
-    table.register(0x5c, {
-      rep: false,
-      privilege: 'POST_MESSAGES',
-      call: (_vp, input) => BigInt(seen.push({ ...input }) * 0),
-    })
-    table.register(0x5d, { rep: false, privilege: 'SIGNAL_EVENTS', call: () => 0n })
-    table.register(0x50, { rep: true, call: (_vp, input) => BigInt(input.repCount) << 32n })
-    expect(call(0x5cn | (1n << 16n) | (3n << 17n))).toBe(0n)
-    expect(seen).toEqual([
-      { vpIndex: 0, callCode: 0x5c, fast: true, variableHeaderSize: 3, repCount: 0, repStartIndex: 0 },
-    ])
-    expect(call(0x99n)).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_CODE))
-    expect(call(0x5dn)).toBe(BigInt(HV_STATUS.ACCESS_DENIED))
-    expect(call(0x50n | (7n << 32n) | (2n << 48n))).toBe(7n << 32n)
-    expect(call(0x50n)).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
-    expect(call(0x50n | (2n << 32n) | (2n << 48n))).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
-    expect(call(0x5cn | (1n << 32n))).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
-    expect(call(0x5cn | (1n << 48n))).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
-    for (const bit of [27n, 31n, 44n, 47n, 60n, 63n]) {
-      expect(call(0x5cn | (1n << bit))).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
-    }
-    expect(seen.length).toBe(1)
-    expect(() => table.register(0x50, { rep: true, call: () => 0n })).toThrow(
-      expect.objectContaining({ code: 'ERR_HYPERCALL_CONFLICT' }),
-    )
   })
 })
 

@@ -33,10 +33,14 @@ export interface VmConfiguration {
   /** Bytes of RAM. */
   readonly memory: number
   readonly virtualProcessors: number
+  /** What the guest sees of the hypervisor: the Hyper-V interface, or nothing, as on plain hardware. */
+  readonly hypervisor: 'hyper-v' | 'none'
   readonly devices: readonly PluginConfiguration[]
   readonly boot?: BootConfiguration | undefined
   /** What the guest's request for a reset does. */
   readonly onReset: 'restart' | 'end'
+  /** What the guest's crash report does: it ends the run, or the guest goes on, with a dump, say. */
+  readonly onGuestCrash: 'end' | 'continue'
 }
 
 const MEBIBYTE = 2 ** 20
@@ -77,9 +81,11 @@ export const vmConfigurationSchema: v.GenericSchema<unknown, VmConfiguration> = 
     v.multipleOf(PAGE_SIZE, `must be whole pages of ${PAGE_SIZE} bytes`),
   ),
   virtualProcessors: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(64)), 1),
+  hypervisor: v.optional(v.picklist(['hyper-v', 'none']), 'hyper-v'),
   devices: v.optional(v.array(plugin), [...DEFAULT_DEVICES]),
   boot: v.optional(boot),
   onReset: v.optional(v.picklist(['restart', 'end']), 'restart'),
+  onGuestCrash: v.optional(v.picklist(['end', 'continue']), 'end'),
 })
 
 /**

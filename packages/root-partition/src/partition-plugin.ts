@@ -14,6 +14,7 @@ import {
   processorToken,
   type ServiceToken,
   serviceToken,
+  synicPortsToken,
 } from '@partita/interface'
 import * as v from 'valibot'
 import type { MemoryManager } from './memory-manager.ts'
@@ -44,6 +45,7 @@ export function partitionPlugin(
       mmioToken,
       powerControlToken,
       interruptMessagesToken,
+      ...(options.hypervisor === 'hyper-v' ? [synicPortsToken] : []),
     ],
     create(context) {
       const stack = new DisposableStack()
@@ -66,6 +68,7 @@ export function partitionPlugin(
           [mmioToken.name]: partition.mmio,
           [powerControlToken.name]: partition.power,
           [interruptMessagesToken.name]: partition.interrupts,
+          ...(partition.hyperV && { [synicPortsToken.name]: partition.hyperV.synicPorts }),
         },
         async [Symbol.asyncDispose]() {
           stack.dispose()

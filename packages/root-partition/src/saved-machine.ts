@@ -1,7 +1,7 @@
 // The saved state of a whole VM: state units, partition, and the RAM that is not zero.
 
 import type { GpaMap } from '@partita/hypervisor'
-import { GPA_ACCESS, type SavedState } from '@partita/interface'
+import type { SavedState } from '@partita/interface'
 import { RootPartitionError } from './error.ts'
 
 /** The version of {@link SavedMachine}. */
@@ -22,12 +22,12 @@ export interface SavedMachine {
 /** RAM is looked through in pieces of this many bytes; only those that are not zero are kept. */
 const CHUNK = 0x10000
 
-/** Copy the RAM that is not zero. */
+/** Copy the RAM that is not zero, from under the hypervisor's overlay pages. */
 export function saveRam(memory: GpaMap): SavedMachine['ram'] {
   const saved: { gpa: number; data: Uint8Array }[] = []
   for (const { gpa, length } of memory.ranges()) {
     for (let offset = 0; offset < length; offset += CHUNK) {
-      const view = memory.view(gpa + offset, Math.min(CHUNK, length - offset))
+      const view = memory.baseView(gpa + offset, Math.min(CHUNK, length - offset))
       if (view !== undefined && !isZero(view)) saved.push({ gpa: gpa + offset, data: view.slice() })
     }
   }
@@ -39,14 +39,19 @@ export function saveRam(memory: GpaMap): SavedMachine['ram'] {
  * @throws RootPartitionError `ERR_STATE_INVALID` when the state has memory where the partition has none
  */
 export function restoreRam(memory: GpaMap, ram: SavedMachine['ram']): void {
-  for (const { gpa, length, access } of memory.ranges())
-    if ((access & GPA_ACCESS.WRITE) !== 0) memory.fill(gpa, length, 0)
+  for (const { gpa, length } of memory.ranges()) {
+    memory.baseView(gpa, length)?.fill(0)
+    memory.written(gpa, length)
+  }
   for (const { gpa, data } of ram) {
-    if (!memory.write(gpa, data))
+    const target = memory.baseView(gpa, data.length)
+    if (target === undefined)
       throw new RootPartitionError(
         'ERR_STATE_INVALID',
         `The saved state has memory at 0x${gpa.toString(16)}, where this VM has none`,
       )
+    target.set(data)
+    memory.written(gpa, data.length)
   }
 }
 

@@ -104,6 +104,8 @@ export class VirtualMachine implements AsyncDisposable {
     const partition = partitionPlugin(services.memoryManager ?? new MemoryManager(), {
       ramSize: configuration.memory,
       virtualProcessors: configuration.virtualProcessors,
+      hypervisor: configuration.hypervisor,
+      onGuestCrash: configuration.onGuestCrash,
       ...(services.hostTime && { hostTime: services.hostTime }),
       ...(services.eventLoop && { eventLoop: services.eventLoop }),
     })

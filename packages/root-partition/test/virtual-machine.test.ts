@@ -285,9 +285,11 @@ describe('parseVmConfiguration', () => {
       processor: { plugin: '@partita/processor-x86' },
       memory: 64 * MIB,
       virtualProcessors: 1,
+      hypervisor: 'hyper-v',
       devices: [{ plugin: 'a' }, { plugin: 'b', options: { c: 1 }, id: 'd' }],
       boot: { type: 'auto', kernel: 'k', commandLine: '', modules: [] },
       onReset: 'restart',
+      onGuestCrash: 'end',
     })
   })
 
