@@ -1,0 +1,9 @@
+// The one error class of this package.
+
+import { PartitaError } from '@partita/interface'
+
+/**
+ * Thrown for misuse by the host: `ERR_STORAGE_LUN` (no such LUN, or one that is taken), `ERR_STORAGE_DISK` (a disk that a unit cannot stand on),
+ * `ERR_STORAGE_DISK_UNKNOWN`, `ERR_STATE_INVALID`; on the child side `ERR_STORAGE_PROTOCOL`, `ERR_STORAGE_CLOSED` and `ERR_STORAGE_SCSI`.
+ */
+export class StorageError extends PartitaError {}
