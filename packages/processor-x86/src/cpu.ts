@@ -130,6 +130,14 @@ export class Cpu {
     const next = this.ripOf(record) + BigInt(this.u8[record + RECORD.LENGTH] as number)
     return this.mode === MODE.LONG ? BigInt.asUintN(64, next) : next & 0xffffffffn
   }
+  /** Set STATE.RIP to `bytes` behind the start of the record's instruction, wrapped for the mode. */
+  setRip(record: number, bytes: number): void {
+    const from = (this.base + STATE.FILE + FILE.BLOCK_RIP) >> 2
+    const to = (this.base + STATE.RIP) >> 2
+    const low = (this.u32[from] as number) + this.view.getUint16(record + RECORD.OFFSET, true) + bytes
+    this.i32[to] = low
+    this.i32[to + 1] = this.mode === MODE.LONG ? (this.i32[from + 1] as number) + (low > 0xffffffff ? 1 : 0) : 0
+  }
   /** Go on at `rip`; returns STATUS.JUMP for a system instruction to return. */
   jump(rip: bigint): number {
     this.set64(STATE.RIP, rip)
@@ -461,7 +469,10 @@ export class Cpu {
 
   // --- memory for system instructions: linear addresses as unsigned bigint; faults are thrown
 
-  /** Offset in memory of bytes that a TLB has, or -1. */
+  /** Offset in memory of `bytes` at a linear address when a TLB has them for this access, or -1. `supervisor` for implicit accesses. */
+  cached(lo: number, hi: number, bytes: number, write: boolean, supervisor: boolean): number {
+    return this.#cached(lo, hi, bytes, write ? CONTEXT.TLB_WRITE : CONTEXT.TLB_READ, supervisor)
+  }
   #cached(lo: number, hi: number, bytes: number, tlb: number, supervisor: boolean): number {
     if ((lo & 0xfff) + bytes > PAGE) return -1
     const context = supervisor ? this.mmu.supervisorContext() : this.get32(STATE.CONTEXT)

@@ -2,6 +2,7 @@
 
 import type { Cpu } from './cpu.ts'
 import { FLAG } from './cpu.ts'
+import { deliverFast } from './fast-events.ts'
 import { innerStack, pushInner, pushWords, readTaskStack } from './inner-stack.ts'
 import { VECTOR } from './instruction/emitter.ts'
 import { isCanonical } from './instruction/system-operand.ts'
@@ -68,6 +69,9 @@ function gateTarget(cpu: Cpu, selector: number, external: number, long: boolean)
 }
 
 function deliverLong(cpu: Cpu, vector: number, kind: EventKind, errorCode: number): void {
+  const flags = pushedFlags(cpu, vector, kind)
+  const pushError = kind === 'exception' && hasErrorCode(vector)
+  if (deliverFast(cpu, vector, kind === 'software', pushError ? errorCode : -1, flags)) return
   const external = kind === 'software' ? 0 : 1
   const error = gateError(vector, kind)
   if (vector * 16 + 15 > cpu.get32(STATE.IDTR_LIMIT)) cpu.fault(VECTOR.GP, error)
@@ -90,8 +94,6 @@ function deliverLong(cpu: Cpu, vector: number, kind: EventKind, errorCode: numbe
   if (ist !== 0) rsp = readTaskStack(cpu, 0x24 + (ist - 1) * 8, external)
   else if (inner) rsp = readTaskStack(cpu, 4 + cpl * 8, external)
   rsp &= ~15n
-  const flags = pushedFlags(cpu, vector, kind)
-  const pushError = kind === 'exception' && hasErrorCode(vector)
   const bytes = pushError ? 48 : 40
   const bottom = BigInt.asUintN(64, rsp - BigInt(bytes))
   if (!isCanonical(BigInt.asUintN(64, rsp - 1n)) || !isCanonical(bottom)) cpu.fault(VECTOR.SS, external)

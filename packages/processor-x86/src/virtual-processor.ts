@@ -250,11 +250,13 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     try {
       if (typeof semantics === 'function') throw new Error(`${decoded.form.key} is not a system instruction`)
       if (options.unit) this.#checkUnit(options.unit)
+      // the shadow of an earlier instruction ends with this one, which may cast its own
+      cpu.interruptShadow = false
       const status = semantics.execute(cpu, record, decoded.form)
       const rest = cpu.get32(STATE.FLAGS_REST)
       if (
+        // a shadow in which nothing waits needs no attention, and may outlive its instruction
         rest & FLAG.TF ||
-        cpu.interruptShadow ||
         (cpu.get32(STATE.DR7) & 0xff) !== 0 ||
         (rest & FLAG.IF && this.#interruptWaiting()) ||
         cpu.apic.nmiPending
@@ -332,8 +334,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const record = cpu.get32(STATE.RECORD)
     let vector = cpu.get32(STATE.FAULT_VECTOR)
     if (record !== 0) {
-      const rip = cpu.ripOf(record)
-      cpu.set64(STATE.RIP, cpu.mode === MODE.LONG ? rip : rip & 0xffffffffn)
+      cpu.setRip(record, 0)
       if (cpu.nonCanonical && vector === VECTOR.GP && cpu.segmentOf(record) === SEGMENT.SS) vector = VECTOR.SS
     }
     cpu.nonCanonical = false

@@ -1,6 +1,6 @@
 // Exceptions and software interrupts (SDM vol. 3, chapter 6): vectors, error codes, saved state, stacks, double and triple faults.
 
-import { mem } from '@partita/testkit/assembler'
+import { type Assembler, mem } from '@partita/testkit/assembler'
 import { segmentDescriptor } from '@partita/testkit/descriptors'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { AT, eventName, RFLAGS, SELECTOR, SystemMachine } from './system-machine.ts'
@@ -120,6 +120,33 @@ describe('delivery', () => {
     expect(m.vectors).toEqual([0x80, 0x80])
     expect(m.get('rcx')).toBe(1n)
     expect(m.events[1]?.ss).toBe(SELECTOR.USER_DATA)
+  })
+
+  it.each<[string, 'kernel' | 'user', () => void, (a: Assembler) => unknown]>([
+    ['a fault of ring 0', 'kernel', () => {}, (a) => a.stc().ud2()],
+    ['a fault of ring 3', 'user', () => {}, (a) => a.stc().ud2()],
+    ['a page fault', 'user', () => m.setPage(AT.DATA, 0n), (a) => a.mov('eax', mem(AT.DATA))],
+    ['an error code', 'user', () => {}, (a) => a.mov('eax', 0x1000).mov('es', 'eax')],
+    ['a software interrupt', 'user', () => {}, (a) => a.std().int(0x80)],
+    [
+      'the interrupt stack table',
+      'user',
+      () => m.setGate(6, { kind: 'trap', bits: 64, selector: SELECTOR.CODE, offset: Number(gateOffset(m, 6)), ist: 1 }),
+      (a) => a.ud2(),
+    ],
+  ])('is the same when the TLBs know all tables: %s', (_, ring, prepare, write) => {
+    prepare()
+    const start = ring === 'kernel' ? AT.CODE : AT.USER_CODE
+    const gpr: bigint[] = []
+    m.resume = () => {
+      gpr.push(m.get('rsp'), m.get('cr2'))
+      return m.events.length < 5 ? start : undefined
+    }
+    m[ring](write)
+    expect(m.events).toHaveLength(5)
+    const [first] = m.events
+    for (const event of m.events) expect(event).toEqual(first)
+    expect(gpr.slice(2)).toEqual([...gpr.slice(0, 2), ...gpr.slice(0, 2), ...gpr.slice(0, 2), ...gpr.slice(0, 2)])
   })
 
   it.each([

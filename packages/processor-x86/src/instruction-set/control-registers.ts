@@ -200,7 +200,8 @@ const writeDebug = system((cpu, record) => {
     debugField(number),
     number === 6 ? (value & DR6_WRITABLE) | DR6_FIXED : number === 7 ? (value & DR7_WRITABLE) | DR7_FIXED : value,
   )
-  // breakpoints are watched by who calls `run`
+  // breakpoints are watched by who calls `run`; no shadow of an earlier instruction may hide the first
+  cpu.interruptShadow = false
   return leave(cpu, record)
 })
 

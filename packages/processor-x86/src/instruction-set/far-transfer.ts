@@ -1,6 +1,7 @@
 // Control transfer between code segments (SDM vol. 1, 6.4–6.5; vol. 3, 5.8 and chapter 7): far JMP, CALL and RET, call gates, task switches, IRET, software interrupts.
 
 import { type Cpu, FLAG } from '../cpu.ts'
+import { returnFast } from '../fast-events.ts'
 import { innerStack, pushInner, readTaskStack } from '../inner-stack.ts'
 import { type InstructionDefinition, type InstructionOptions, instruction } from '../instruction/definition.ts'
 import { VECTOR } from '../instruction/emitter.ts'
@@ -276,6 +277,13 @@ const iret = system((cpu, record, form) => {
     if (cpu.longMode) cpu.fault(VECTOR.GP, 0)
     return returnToTask(cpu, record)
   }
+  if (size === 8 && is64(cpu)) {
+    const before = cpu.cpl
+    if (returnFast(cpu, returnFlags(cpu, size))) {
+      if (cpu.cpl > before) dropInnerSegments(cpu, cpu.cpl)
+      return STATUS.JUMP
+    }
+  }
   const offset = peek(cpu, 0, size)
   const selector = Number(peek(cpu, size, size) & 0xffffn)
   const image = Number(peek(cpu, 2 * size, size) & 0xffffffffn)
@@ -344,7 +352,7 @@ function returnToTask(cpu: Cpu, record: number): number {
 // --- software interrupts
 
 function softwareInterrupt(cpu: Cpu, record: number, vector: number): number {
-  cpu.set64(STATE.RIP, cpu.nextRipOf(record))
+  cpu.setRip(record, cpu.u8[record + RECORD.LENGTH] as number)
   deliver(cpu, vector, 'software', 0)
   return STATUS.JUMP
 }

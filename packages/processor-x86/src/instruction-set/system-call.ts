@@ -5,7 +5,7 @@ import { type InstructionDefinition, instruction } from '../instruction/definiti
 import { VECTOR } from '../instruction/emitter.ts'
 import { system } from '../instruction/system.ts'
 import { is64, isCanonical, requireRing0 } from '../instruction/system-operand.ts'
-import { GPR, SEGMENT, STATE, STATUS } from '../state-layout.ts'
+import { GPR, RECORD, SEGMENT, STATE, STATUS } from '../state-layout.ts'
 
 /** Attributes of the flat segments: granularity, D/B or L, access byte. */
 const CODE64 = 0xa09b
@@ -31,13 +31,15 @@ function requireSyscall(cpu: Cpu): void {
 
 const syscall = system((cpu, record) => {
   requireSyscall(cpu)
-  cpu.setGpr(GPR.RCX, cpu.nextRipOf(record))
+  // RCX = RIP of the next instruction, by way of STATE.RIP
+  cpu.setRip(record, cpu.u8[record + RECORD.LENGTH] as number)
+  copy(cpu, STATE.RIP, STATE.FILE + GPR.RCX * 8)
   const flags = cpu.flags & ~FLAG.RF
   cpu.setGpr32(GPR.R11, flags)
   cpu.flags = flags & ~cpu.get32(STATE.SFMASK)
   const selector = cpu.get32(STATE.STAR + 4) & 0xfffc
   setFlatSegments(cpu, selector, CODE64, selector + 8, 0)
-  cpu.set64(STATE.RIP, cpu.get64(STATE.LSTAR))
+  copy(cpu, STATE.LSTAR, STATE.RIP)
   return STATUS.JUMP
 })
 
@@ -45,8 +47,8 @@ const sysret = system((cpu, _record, form) => {
   requireSyscall(cpu)
   requireRing0(cpu)
   const wide = form.operandSize === 8
-  const target = cpu.gpr(GPR.RCX)
-  if (wide && !isCanonical(target)) cpu.fault(VECTOR.GP, 0)
+  const high = cpu.get32(STATE.FILE + GPR.RCX * 8 + 4)
+  if (wide && (high << 16) >> 16 !== high) cpu.fault(VECTOR.GP, 0)
   const selector = cpu.get32(STATE.STAR + 4) >>> 16
   cpu.flags = cpu.gpr32(GPR.R11) & SYSRET_FLAGS
   setFlatSegments(
@@ -56,9 +58,16 @@ const sysret = system((cpu, _record, form) => {
     ((selector + 8) & 0xffff) | 3,
     3,
   )
-  cpu.set64(STATE.RIP, wide ? target : target & 0xffffffffn)
+  copy(cpu, STATE.FILE + GPR.RCX * 8, STATE.RIP)
+  if (!wide) cpu.set32(STATE.RIP + 4, 0)
   return STATUS.JUMP
 })
+
+/** Copy a 64-bit field. */
+function copy(cpu: Cpu, from: number, to: number): void {
+  cpu.set32(to, cpu.get32(from))
+  cpu.set32(to + 4, cpu.get32(from + 4))
+}
 
 /** #GP(0) in real-address mode, and when IA32_SYSENTER_CS is null. */
 function sysenterSelector(cpu: Cpu): number {

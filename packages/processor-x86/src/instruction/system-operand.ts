@@ -8,12 +8,12 @@ import { VECTOR } from './emitter.ts'
 
 /** Go on with the next instruction in a new block: for instructions after which code may have to be looked up anew. */
 export function advance(cpu: Cpu, record: number): number {
-  cpu.set64(STATE.RIP, cpu.nextRipOf(record))
+  cpu.setRip(record, cpu.u8[record + RECORD.LENGTH] as number)
   return STATUS.JUMP
 }
 /** Return from `run` after this instruction: interrupts may be recognised now. */
 export function leave(cpu: Cpu, record: number): number {
-  cpu.set64(STATE.RIP, cpu.nextRipOf(record))
+  cpu.setRip(record, cpu.u8[record + RECORD.LENGTH] as number)
   return STATUS.EXIT
 }
 
