@@ -105,6 +105,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
 
   const run = program
     .command('run', { isDefault: true })
+    .allowExcessArguments(false)
     .summary('boot a kernel (the default command)')
     .description('Boots a kernel in a virtual machine with a console on this terminal.')
     .option('--kernel <file>', 'a bzImage, an ELF vmlinux or a multiboot image')
