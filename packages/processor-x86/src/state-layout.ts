@@ -116,8 +116,6 @@ export const STATE = {
   TSC_AUX: 1216,
   /** i32: x87 exceptions of a conversion, between its calculation and its store. */
   X87_FLAGS: 1224,
-  /** i32: x87 exceptions of a conversion, between its calculation and its store. */
-  X87_FLAGS: 1224,
   END: 1280,
 } as const
 
