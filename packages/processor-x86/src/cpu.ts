@@ -50,6 +50,8 @@ export class Cpu {
   activity: Activity = ACTIVITY.RUNNING
   /** Interrupts are held off until the next instruction has completed (STI, MOV SS, POP SS). */
   interruptShadow = false
+  /** The instruction took a software interrupt or cleared TF as SYSCALL does: no single-step trap follows it. */
+  trapSuppressed = false
   /** NMIs are blocked until IRET. */
   nmiBlocked = false
   /** Instructions taken from the budget to make `run` return early. */

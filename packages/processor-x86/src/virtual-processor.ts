@@ -451,6 +451,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       mmu.flush(true)
     }
     cpu.debugHits = 0
+    cpu.trapSuppressed = false
     const rip = cpu.get64(STATE.RIP)
     if (watching && !shadow && !(cpu.get32(STATE.FLAGS_REST) & FLAG.RF)) {
       const hits = this.#instructionBreakpoints(rip, dr7)
@@ -472,7 +473,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     // one that was set before; an IRET has set it for the next instruction
     if (resumed) cpu.set32(STATE.FLAGS_REST, cpu.get32(STATE.FLAGS_REST) & ~FLAG.RF)
     // a MOV SS or POP SS holds debug traps back until the next instruction
-    const hits = cpu.debugHits | (tf ? 0x4000 : 0)
+    const hits = cpu.debugHits | (tf && !cpu.trapSuppressed ? 0x4000 : 0)
     if (hits && !(cpu.interruptShadow && !tf)) this.#deliver(VECTOR.DB, 'exception', 0, BigInt(hits))
   }
   #instructionBreakpoints(rip: bigint, dr7: number): number {

@@ -29,6 +29,24 @@ describe('single-step', () => {
     expect(addresses).toEqual(['b', 'c', 'd', 'e', 'f', 'g'].map((label) => a.addressOf(label)))
     expect((m.events[0]?.flags ?? 0) & (RFLAGS.TF | RFLAGS.RF)).toBe(RFLAGS.TF)
   })
+  it('does not trap behind INT n and SYSCALL, which clear TF on their way', () => {
+    const addresses: number[] = []
+    m.resume = (event) => {
+      if (event.vector === 1) addresses.push(event.rip)
+      return event.vector === 0x81 ? undefined : event.rip
+    }
+    m.vp.cpu.msrs.write(0xc0000081, (0x1bn << 48n) | (8n << 32n))
+    m.vp.cpu.msrs.write(0xc0000082, BigInt(AT.CODE))
+    m.vp.cpu.msrs.write(0xc0000084, BigInt(RFLAGS.TF))
+    m.program(AT.CODE, 64, (a) => a.nop().sysret(64))
+    const a = m.program(AT.USER_CODE, 64, (a) => {
+      a.pushf().bytes(0x81, 0x0c, 0x24, 0, 1, 0, 0).popf().nop().label('int').int(0x80).label('a').nop().label('b')
+      a.syscall().label('c').nop().label('d').int(0x81)
+    })
+    m.startUser()
+    // the instruction behind IRETQ and SYSRET is stepped again, with the TF that they bring back
+    expect(addresses).toEqual(['int', 'b', 'd'].map((label) => a.addressOf(label)))
+  })
   it('counts a repeated string instruction once an element', () => {
     let traps = 0
     m.resume = (event) => {

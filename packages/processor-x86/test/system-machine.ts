@@ -344,7 +344,7 @@ export class SystemMachine {
           bits: long ? 64 : 32,
           selector: SELECTOR.CODE,
           offset: a.addressOf(`vector${vector}`),
-          dpl: vector === 3 || vector === 4 || vector === 0x80 ? 3 : 0,
+          dpl: vector === 3 || vector === 4 || vector === 0x80 || vector === 0x81 ? 3 : 0,
         })
       }
     })

@@ -354,6 +354,7 @@ function returnToTask(cpu: Cpu, record: number): number {
 function softwareInterrupt(cpu: Cpu, record: number, vector: number): number {
   cpu.setRip(record, cpu.u8[record + RECORD.LENGTH] as number)
   deliver(cpu, vector, 'software', 0)
+  cpu.trapSuppressed = true
   return STATUS.JUMP
 }
 const int = system((cpu, record) => {
@@ -369,6 +370,7 @@ const into = system((cpu, record) => {
 const int1 = system((cpu, record) => {
   cpu.set64(STATE.RIP, cpu.nextRipOf(record))
   deliver(cpu, VECTOR.DB, 'external', 0)
+  cpu.trapSuppressed = true
   return STATUS.JUMP
 })
 

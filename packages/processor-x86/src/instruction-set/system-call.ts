@@ -37,6 +37,7 @@ const syscall = system((cpu, record) => {
   const flags = cpu.flags & ~FLAG.RF
   cpu.setGpr32(GPR.R11, flags)
   cpu.flags = flags & ~cpu.get32(STATE.SFMASK)
+  cpu.trapSuppressed = (cpu.get32(STATE.FLAGS_REST) & FLAG.TF) === 0
   const selector = cpu.get32(STATE.STAR + 4) & 0xfffc
   setFlatSegments(cpu, selector, CODE64, selector + 8, 0)
   copy(cpu, STATE.LSTAR, STATE.RIP)
