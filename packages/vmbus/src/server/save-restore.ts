@@ -1,0 +1,154 @@
+// From the server's run-time state to its saved state and back.
+
+import type { SavedState, VmbusDevice, VmbusOffer } from '@partita/interface'
+import { MAX_RELID } from '../protocol/constants.ts'
+import { PieceList } from '../ring/piece-list.ts'
+import { VmbusError } from '../vmbus-error.ts'
+import { type Channel, createChannel, type OpenRequest } from './channel.ts'
+import type { Contact } from './contact.ts'
+import { type GpadlTable, MAX_GPADLS } from './gpadl.ts'
+import { channelKey } from './offer.ts'
+import type { RingPositions } from './open-rings.ts'
+import type { Outbox } from './outbox.ts'
+import { parseSavedState, type SavedChannel, savedState } from './saved-server.ts'
+
+/** The run-time state that is saved. */
+export interface ServerParts {
+  /** The agreed version and where messages go. */
+  connection: (Contact & { offersRequested: boolean }) | undefined
+  /** What the guest asked for and gets when all channels are closed. */
+  after: { readonly type: 'contact' | 'unload'; readonly contact: Contact } | undefined
+  readonly channels: Set<Channel>
+  readonly gpadls: GpadlTable
+  readonly outbox: Outbox
+}
+
+/** What is left to do after {@link restoreServer}. */
+export interface Restored {
+  /** Channels to open again, primaries first. */
+  readonly open: { channel: Channel; request: OpenRequest; positions: RingPositions }[]
+  /** Channels whose device is not there any more. */
+  readonly absent: Channel[]
+}
+
+export function saveServer(parts: ServerParts): SavedState {
+  const { connection, after, gpadls, outbox } = parts
+  return savedState({
+    connection:
+      connection === undefined ? null : { ...contactOf(connection), offersRequested: connection.offersRequested },
+    after: after === undefined ? null : { type: after.type, contact: contactOf(after.contact) },
+    channels: [...parts.channels].filter((channel) => channel.relid !== 0 || channel.declined).map(saveChannel),
+    gpadls: [...gpadls.gpadls.values()].map(({ id, relid, pieces, tearingDown }) => ({
+      id,
+      relid,
+      gpas: Array.from({ length: pieces.pieceCount }, (_, piece) => pieces.gpa(piece)),
+      lengths: Array.from({ length: pieces.pieceCount }, (_, piece) => pieces.length(piece)),
+      tearingDown,
+    })),
+    partialGpadls: [...gpadls.partial.values()].map((gpadl) => ({ ...gpadl, bytes: gpadl.bytes.slice() })),
+    outbox: outbox.messages.map(({ vpIndex, sint, payload, openResultOf }) => ({
+      vpIndex,
+      sint,
+      payload: payload.slice(),
+      openResultOf: openResultOf ?? null,
+    })),
+  })
+}
+
+function contactOf({ version, targetVp, sint }: Contact): Contact {
+  return { version, targetVp, sint }
+}
+
+function saveChannel(channel: Channel): SavedChannel {
+  const { device, subChannelIndex, relid, revoked, declined, guestOpen, request, reopen, io } = channel
+  return {
+    interfaceId: device.offer.interfaceId,
+    instanceId: device.offer.instanceId,
+    subChannelIndex,
+    relid,
+    revoked,
+    declined,
+    guestOpen,
+    // A channel that is closing has no more packets; its device finishes before it is saved.
+    open:
+      io === undefined || request === undefined
+        ? null
+        : { request: { ...request }, reader: io.reader.position, writer: io.writer.position },
+    reopen: reopen === undefined ? null : { ...reopen },
+  }
+}
+
+/**
+ * Fill `parts`, which is as after a reset, from a saved state.
+ * @throws VmbusError `ERR_STATE_INVALID`
+ */
+export function restoreServer(parts: ServerParts, state: SavedState): Restored {
+  const saved = parseSavedState(state)
+  const restored: Restored = { open: [], absent: [] }
+  const relids = new Set<number>()
+  const primaries = new Map([...parts.channels].map((channel) => [channel.key, channel]))
+  for (const one of saved.channels.toSorted((a, b) => a.subChannelIndex - b.subChannelIndex)) {
+    if (one.relid > MAX_RELID || relids.has(one.relid)) throw invalid(`the channel number ${one.relid}`)
+    if (one.relid !== 0) relids.add(one.relid)
+    restoreChannel(parts, one, primaries, restored)
+  }
+  for (const { id, relid, gpas, lengths, tearingDown } of saved.gpadls) {
+    const pieces = new PieceList()
+    for (const [piece, gpa] of gpas.entries()) pieces.add(gpa, lengths[piece] ?? 0)
+    const known = pieces.byteLength > 0 && gpas.length === lengths.length && relids.has(relid)
+    if (!known || !parts.gpadls.restore({ id, relid, pieces, tearingDown })) throw invalid(`the GPADL ${id}`)
+  }
+  for (const gpadl of saved.partialGpadls) {
+    if (gpadl.filled >= gpadl.bytes.length || parts.gpadls.count >= MAX_GPADLS) throw invalid(`the GPADL ${gpadl.id}`)
+    parts.gpadls.partial.set(gpadl.id, { ...gpadl, bytes: gpadl.bytes.slice() })
+  }
+  parts.connection = saved.connection ?? undefined
+  parts.after = saved.after ?? undefined
+  for (const { openResultOf, ...message } of saved.outbox)
+    parts.outbox.add(openResultOf === null ? message : { ...message, openResultOf })
+  return restored
+}
+
+function restoreChannel(
+  parts: ServerParts,
+  saved: SavedChannel,
+  primaries: Map<string, Channel>,
+  restored: Restored,
+): void {
+  const offer: VmbusOffer = { interfaceId: saved.interfaceId, instanceId: saved.instanceId }
+  const primary = primaries.get(channelKey(offer, 0))
+  const index = saved.subChannelIndex
+  const key = channelKey(offer, index)
+  let channel: Channel
+  if (saved.revoked || primary === undefined) {
+    channel = createChannel(absentDevice(offer), key, index)
+    channel.revoked = saved.revoked
+    if (saved.revoked) channel.gone.resolve()
+    else restored.absent.push(channel)
+    parts.channels.add(channel)
+  } else if (index === 0) {
+    channel = primary
+    channel.declined = saved.declined
+  } else {
+    channel = createChannel(primary.device, key, index, primary)
+    primary.subChannels.push(channel)
+    parts.channels.add(channel)
+  }
+  channel.relid = saved.relid
+  channel.guestOpen = saved.guestOpen
+  if (channel.revoked || primary === undefined) return
+  channel.reopen = saved.reopen ?? undefined
+  if (saved.open !== null) {
+    const { request, reader, writer } = saved.open
+    restored.open.push({ channel, request: { ...request }, positions: { reader, writer } })
+  }
+}
+
+/** Stands for a device that is gone: its number is kept until the guest releases it. */
+function absentDevice(offer: VmbusOffer): VmbusDevice {
+  return { offer, open: () => undefined }
+}
+
+function invalid(what: string): VmbusError {
+  return new VmbusError('ERR_STATE_INVALID', `The state of the VMBus is malformed: ${what}`)
+}
