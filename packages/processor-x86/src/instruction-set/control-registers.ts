@@ -59,7 +59,7 @@ function checkPdptes(cpu: Cpu, cr3: number): void {
 }
 
 /** Write CR0 as MOV and LMSW do; faults come before any change. */
-export function writeCr0(cpu: Cpu, value: number): void {
+function writeCr0(cpu: Cpu, value: number): void {
   const old = cpu.get32(STATE.CR0)
   const next = (value & CR0_WRITABLE) | CR0.ET
   const changed = old ^ next
