@@ -1,6 +1,6 @@
 /**
  * The root of the test run: one vitest project for each directory in `packages/` and `tools/`, with the
- * directory's own `vitest.config.ts` where it has one.
+ * directory's own `vitest.config.ts` where it has one, and one for the examples of `docs/`.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ const projects: TestProjectConfiguration[] = ['packages', 'tools']
 
 const config: ViteUserConfig = defineConfig({
   test: {
-    projects,
+    projects: [...projects, join(here, 'docs/examples')],
     coverage: { provider: 'v8', include: ['packages/*/src/**/*.ts'], reportsDirectory: 'coverage' },
   },
 })

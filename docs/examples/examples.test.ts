@@ -1,0 +1,101 @@
+// The programs of the guides: each does what its guide says.
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PluginRegistry } from '@partita/root-partition'
+import { NodePackageSource } from '@partita/root-partition/node'
+import { protectedModeKernel } from '@partita/testkit/test-kernels'
+import { afterAll, describe, expect, it } from 'vitest'
+import { boot } from './embed.ts'
+import { resume, suspend } from './save-and-restore.ts'
+
+const scratch = mkdtempSync(join(tmpdir(), 'partita-examples-'))
+afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+const COM1 = 0x3f8
+const PARTITA = join(import.meta.dirname, '../../packages/cli/src/main.ts')
+const partita = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
+  spawnSync(process.execPath, ['--conditions=@partita/source', PARTITA, ...args], { encoding: 'utf8', input: '' })
+
+/** Sends back what it receives, in capitals, and exits with 7 at the end of the line. */
+const capitals = protectedModeKernel((a) =>
+  a
+    .label('wait')
+    .mov('edx', COM1 + 5)
+    .in('al', 'dx')
+    .test('al', 1)
+    .jcc('z', 'wait')
+    .mov('edx', COM1)
+    .in('al', 'dx')
+    .cmp('al', 0x0a)
+    .jcc('z', 'end')
+    .and('al', 0xdf)
+    .out('dx', 'al')
+    .jmp('wait')
+    .label('end')
+    .mov('eax', 3),
+)
+
+describe('embedding a virtual machine', () => {
+  it('gives the console’s output and the outcome', async () => {
+    expect(await boot(capitals, 'partita\n', 30_000)).toEqual({
+      outcome: { type: 'debug-exit', code: 7 },
+      output: 'PARTITA',
+    })
+  })
+
+  it('ends a guest that goes on for too long', async () => {
+    const { outcome } = await boot(
+      protectedModeKernel((a) => a.label('hang').jmpShort('hang')),
+      '',
+      50,
+    )
+    expect(outcome).toEqual({ type: 'stopped' })
+  })
+})
+
+describe('saving and restoring', () => {
+  it('goes on in another machine', async () => {
+    // Counts for longer than it is let run before it is saved.
+    const kernel = protectedModeKernel((a) =>
+      a.mov('ecx', 60_000_000).label('count').dec('ecx').jcc('nz', 'count').mov('eax', 20),
+    )
+    const services = {
+      registry: new PluginRegistry({ source: new NodePackageSource({ directory: import.meta.dirname }) }),
+      readFile: async () => kernel,
+    }
+    const configuration = { memory: 16 * 2 ** 20, boot: { kernel: 'kernel' } }
+    const saved = structuredClone(await suspend(configuration, services, 20))
+    // Without a kernel at hand: the state has all of it.
+    const withoutKernel = { ...services, readFile: () => Promise.reject(new Error('no kernel')) }
+    expect(await resume(configuration, withoutKernel, saved)).toEqual({ type: 'debug-exit', code: 41 })
+  })
+})
+
+describe('test kernels', () => {
+  it('made in TypeScript', () => {
+    const file = join(scratch, 'sum.elf')
+    execFileSync(process.execPath, ['--conditions=@partita/source', join(import.meta.dirname, 'test-kernel.ts'), file])
+    expect(partita('run', '--kernel', file, '--timeout', '30')).toEqual(
+      expect.objectContaining({ status: 111, stdout: '' }),
+    )
+  })
+
+  it.skipIf(!existsSync('/usr/bin/gcc'))('made with gcc', () => {
+    const file = join(scratch, 'hello.elf')
+    const options = ['-m32', '-nostdlib', '-static', '-Wl,--build-id=none', '-Wl,-Ttext=0x200000']
+    execFileSync('gcc', [...options, '-o', file, join(import.meta.dirname, 'hello.S')])
+    expect(partita('run', '--kernel', file, '--timeout', '30')).toEqual(
+      expect.objectContaining({ status: 43, stdout: 'Hello from the bare machine.\n' }),
+    )
+  })
+
+  it('end with the documented status when they hang', () => {
+    const file = join(scratch, 'sum.elf')
+    const { status, stderr } = partita('run', '--kernel', file, '--timeout', '0.001')
+    expect([111, 124]).toContain(status)
+    if (status === 124) expect(stderr).toContain('ERR_TIMEOUT')
+  })
+})

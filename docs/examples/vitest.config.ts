@@ -1,0 +1,6 @@
+import shared from '../../vitest.shared.ts'
+
+export default {
+  ...shared,
+  test: { ...shared.test, name: 'docs', include: ['**/*.test.ts'], testTimeout: 60_000 },
+}
