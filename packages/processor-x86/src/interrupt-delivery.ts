@@ -27,7 +27,7 @@ const WITH_ERROR = new Set<number>([VECTOR.DF, VECTOR.TS, VECTOR.NP, VECTOR.SS, 
 /** Traps: RIP is already after the instruction, and RF is not pushed set. */
 const TRAPS = new Set<number>([VECTOR.BP, VECTOR.OF])
 
-export function hasErrorCode(vector: number): boolean {
+function hasErrorCode(vector: number): boolean {
   return WITH_ERROR.has(vector)
 }
 

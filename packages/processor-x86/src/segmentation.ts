@@ -41,7 +41,7 @@ export interface Descriptor {
   readonly address: bigint
 }
 
-export function parseDescriptor(low: number, high: number, address: bigint): Descriptor {
+function parseDescriptor(low: number, high: number, address: bigint): Descriptor {
   const granular = (high & 0x800000) !== 0
   const limit = (low & 0xffff) | (high & 0xf0000)
   const access = (high >>> 8) & 0xff
@@ -121,7 +121,7 @@ export function loadSegment(cpu: Cpu, segment: number, selector: number): void {
 }
 
 /** Load SS for a privilege level. `notPresent` is the vector when the segment is not present; `invalid` when it is not a stack segment of that level. */
-export function loadStackSegment(
+function loadStackSegment(
   cpu: Cpu,
   selector: number,
   cpl: number,

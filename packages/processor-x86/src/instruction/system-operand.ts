@@ -74,7 +74,7 @@ export function readInteger(cpu: Cpu, linear: bigint, size: number): bigint {
     ? cpu.readU64(linear)
     : BigInt(size === 4 ? cpu.readU32(linear) : size === 2 ? cpu.readU16(linear) : cpu.readU8(linear))
 }
-export function writeInteger(cpu: Cpu, linear: bigint, size: number, value: bigint, supervisor = false): void {
+function writeInteger(cpu: Cpu, linear: bigint, size: number, value: bigint, supervisor = false): void {
   if (size === 8) cpu.writeU64(linear, BigInt.asUintN(64, value), supervisor)
   else if (size === 4) cpu.writeU32(linear, Number(value & 0xffffffffn), supervisor)
   else cpu.writeU16(linear, Number(value & 0xffffn), supervisor)
