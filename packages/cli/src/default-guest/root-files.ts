@@ -47,9 +47,10 @@ console=/dev/\${consoles##* }
 [ "$partita_input" = pipe ] && set -- -echo || set --
 stty -F "$console" crtscts rows "\${partita_rows:-24}" columns "\${partita_columns:-80}" "$@" 2>/dev/null
 
-trap 'exec poweroff -f' USR1 USR2
+trap 'stty sane <"$console"; exec poweroff -f' USR1 USR2
 trap 'exec reboot -f' TERM
-setsid setsid -c sh -c 'sh -l; exec poweroff -f' <"$console" >"$console" 2>&1
+# stty waits until the console has sent what is on its way
+setsid setsid -c sh -c 'sh -l; stty sane; exec poweroff -f' <"$console" >"$console" 2>&1
 while :; do
   sleep 2147483 &
   wait $!
