@@ -8,7 +8,7 @@ import type { LocalApic } from './local-apic.ts'
 import type { ModelSpecificRegisters } from './msr.ts'
 import { GPA_CODE, type SoftwareMemory } from './memory.ts'
 import { ACCESS, CR0, CR4, EFER, Mmu } from './mmu.ts'
-import { CONTEXT, FILE, RECORD, SEGMENT, STATE, STATUS, TLB_ENTRIES } from './state-layout.ts'
+import { FILE, RECORD, SEGMENT, STATE, STATUS, TLB, TLB_ENTRIES } from './state-layout.ts'
 import { VECTOR } from './instruction/emitter.ts'
 
 /** EFLAGS bits (SDM vol. 1, 3.4.3). */
@@ -62,7 +62,7 @@ export class Cpu {
   nonCanonical = false
   readonly #scratch: number
 
-  constructor(index: number, memory: SoftwareMemory, base: number, contexts: number, intercepts: Intercepts) {
+  constructor(index: number, memory: SoftwareMemory, base: number, intercepts: Intercepts) {
     this.index = index
     this.memory = memory
     this.base = base
@@ -73,7 +73,7 @@ export class Cpu {
     this.u64 = memory.u64
     this.view = memory.view
     this.intercepts = intercepts
-    this.mmu = new Mmu(memory, base, contexts)
+    this.mmu = new Mmu(memory, base)
     this.#scratch = base + STATE.SCRATCH
   }
 
@@ -216,7 +216,7 @@ export class Cpu {
     this.updateContext()
   }
   updateContext(): void {
-    this.set32(STATE.CONTEXT, this.mmu.currentContext())
+    this.mmu.select()
   }
   setCpl(cpl: number): void {
     this.set32(STATE.CPL, cpl)
@@ -304,7 +304,7 @@ export class Cpu {
     const entry = this.memory.gpaMap[this.mmu.page] ?? 0
     const need = access === ACCESS.WRITE ? GPA_ACCESS.WRITE : GPA_ACCESS.READ
     if ((entry & need) === 0) return -1
-    if (!supervisor) this.mmu.fill(lo, hi, this.get32(STATE.CONTEXT), access)
+    if (!supervisor) this.mmu.fill(lo, hi, access, false)
     return ((entry & ~0xfff) >>> 0) + (lo & 0xfff)
   }
 
@@ -402,7 +402,7 @@ export class Cpu {
       if (!this.#translate(lo, hi, ACCESS.WRITE, false)) return 1
       const { page } = this.mmu
       if (((this.memory.gpaMap[page] ?? 0) & (GPA_ACCESS.WRITE | GPA_CODE)) === GPA_ACCESS.WRITE) {
-        this.mmu.fill(lo, hi, this.get32(STATE.CONTEXT), ACCESS.WRITE)
+        this.mmu.fill(lo, hi, ACCESS.WRITE, false)
       }
       this.#copyToPage(page, lo & 0xfff, bytes, this.#scratch)
       return 0
@@ -473,11 +473,11 @@ export class Cpu {
 
   /** Offset in memory of `bytes` at a linear address when a TLB has them for this access, or -1. `supervisor` for implicit accesses. */
   cached(lo: number, hi: number, bytes: number, write: boolean, supervisor: boolean): number {
-    return this.#cached(lo, hi, bytes, write ? CONTEXT.TLB_WRITE : CONTEXT.TLB_READ, supervisor)
+    return this.#cached(lo, hi, bytes, write ? TLB.WRITE : TLB.READ, supervisor)
   }
   #cached(lo: number, hi: number, bytes: number, tlb: number, supervisor: boolean): number {
     if ((lo & 0xfff) + bytes > PAGE) return -1
-    const context = supervisor ? this.mmu.supervisorContext() : this.get32(STATE.CONTEXT)
+    const context = supervisor ? this.mmu.supervisor : this.get32(STATE.CONTEXT)
     const at = (context + tlb + ((lo >>> 8) & ((TLB_ENTRIES - 1) << 4))) >> 2
     const { i32 } = this
     if (i32[at] !== (lo & ~0xfff) || i32[at + 1] !== hi) return -1
@@ -488,7 +488,7 @@ export class Cpu {
     halves[0] = linear
     const lo = words[0] as number
     const hi = words[1] as number
-    const cached = this.#cached(lo, hi, bytes, CONTEXT.TLB_READ, supervisor)
+    const cached = this.#cached(lo, hi, bytes, TLB.READ, supervisor)
     if (cached >= 0) return cached
     this.#checkCanonical(lo, hi, bytes)
     const within = Math.min(bytes, PAGE - (lo & 0xfff))
@@ -503,12 +503,12 @@ export class Cpu {
     return this.#scratch
   }
   #fill(lo: number, hi: number, access: number, supervisor: boolean): void {
-    this.mmu.fill(lo, hi, supervisor ? this.mmu.supervisorContext() : this.get32(STATE.CONTEXT), access)
+    this.mmu.fill(lo, hi, access, supervisor)
   }
   /** Offset in memory where `bytes` can be stored directly, or that of STATE.SCRATCH: then {@link Cpu.#store} follows. */
   #target(linear: bigint, bytes: number, supervisor: boolean): number {
     halves[0] = linear
-    const cached = this.#cached(words[0] as number, words[1] as number, bytes, CONTEXT.TLB_WRITE, supervisor)
+    const cached = this.#cached(words[0] as number, words[1] as number, bytes, TLB.WRITE, supervisor)
     return cached >= 0 ? cached : this.#scratch
   }
   #store(linear: bigint, bytes: number, supervisor: boolean): void {
@@ -580,7 +580,7 @@ export class Cpu {
       const lo = words[0] as number
       const hi = words[1] as number
       const here = Math.min(length - done, PAGE - (lo & 0xfff))
-      if (this.#cached(lo, hi, here, CONTEXT.TLB_WRITE, supervisor) >= 0) {
+      if (this.#cached(lo, hi, here, TLB.WRITE, supervisor) >= 0) {
         done += here
         continue
       }

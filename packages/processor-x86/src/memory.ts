@@ -2,15 +2,14 @@
 
 import { GPA_ACCESS, type PartitionMemory } from '@partita/interface'
 import { ProcessorError } from './processor-error.ts'
-import { CONTEXT, STATE } from './state-layout.ts'
+import { CACHES, STATE_AREA } from './state-layout.ts'
 
 const PAGE = 4096
 const WASM_PAGE = 65536
 /** Largest number of virtual processors. */
 export const MAXIMUM_VPS = 4
-/** State, and four translation contexts. */
-const VP_STATE_SIZE = roundUp(STATE.END, PAGE)
-const VP_AREA = roundUp(VP_STATE_SIZE + 4 * CONTEXT.SIZE, WASM_PAGE)
+/** State and caches. */
+const VP_AREA = roundUp(STATE_AREA + CACHES.SIZE, WASM_PAGE)
 /** Decoded records of one virtual processor: 512 Ki instructions. */
 const ARENA_SIZE = 16 * 1024 * 1024
 /** Guest physical addresses are below 4 GiB. */
@@ -80,15 +79,15 @@ export class SoftwareMemory implements PartitionMemory {
     this.gpaMap = new Uint32Array(this.buffer, mapStart, GPA_PAGES)
   }
 
-  /** Areas of a new virtual processor: offsets of its state, its contexts and its records. */
-  allocateVp(): { state: number; contexts: number; arena: number; arenaEnd: number } {
+  /** Areas of a new virtual processor: offsets of its state, which its caches follow, and of its records. */
+  allocateVp(): { state: number; arena: number; arenaEnd: number } {
     if (this.#vps === MAXIMUM_VPS) {
       throw new ProcessorError('ERR_PROCESSOR_MEMORY', `At most ${MAXIMUM_VPS} virtual processors`)
     }
     const vp = this.#vps++
     const state = WASM_PAGE + vp * VP_AREA
     const arena = WASM_PAGE + MAXIMUM_VPS * VP_AREA + vp * ARENA_SIZE
-    return { state, contexts: state + VP_STATE_SIZE, arena, arenaEnd: arena + ARENA_SIZE }
+    return { state, arena, arenaEnd: arena + ARENA_SIZE }
   }
 
   observe(observer: CodeObserver): void {

@@ -1,8 +1,10 @@
-// Paging (SDM vol. 3, chapter 4): page walks, access rights, accessed and dirty bits, and the software TLBs that generated code reads.
+// Paging (SDM vol. 3, chapter 4): page walks, access rights, accessed and dirty bits; which of the caches that generated code reads is in use, and what
+// invalidates their entries (4.10.4).
 
 import { GPA_ACCESS } from '@partita/interface'
 import { GPA_CODE, GPA_PAGES, type SoftwareMemory } from './memory.ts'
-import { CONTEXT, FILE, JUMP_ENTRIES, SEGMENT, STATE, TLB_ENTRIES } from './state-layout.ts'
+import { CACHES, CONTEXT_SETS, FILE, SEGMENT, STATE, STATE_AREA } from './state-layout.ts'
+import { ENTRY, JumpCache, TlbCache } from './translation-cache.ts'
 
 /** Bits of CR0, CR4 and EFER that paging looks at. */
 export const CR0 = {
@@ -21,32 +23,27 @@ const PF = { P: 1, W: 2, U: 4, RSVD: 8, I: 16 } as const
 export const ACCESS = { READ: 0, WRITE: 1, EXECUTE: 2 } as const
 
 /** Bits of a paging-structure entry. */
-const ENTRY = { P: 1, W: 2, U: 4, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 } as const
-
-/** Supervisor, supervisor with access to user pages, user, user with alignment checks. */
-export const CONTEXTS = 4
-
-/** Flags of TLB and jump cache entries: a global page, a part of a page of 2 or 4 MiB, of 1 GiB. */
-const GLOBAL = 1
-const LARGE = 2
-const HUGE = 4
-/** Sets of regions and pages are emptied, with all else, when they have so many members. */
-const MAXIMUM_REGIONS = 8192
+const PTE = { P: 1, W: 2, U: 4, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 } as const
 
 /** Jump targets are kept by RIP, which is a linear address only where this is 0. */
 const CS_BASE = STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.CS * 8
 
-/** Numbers of pages and regions of the linear address space. */
-const pageKey = (lo: number, hi: number): number => hi * 0x100000 + (lo >>> 12)
-const largeKey = (lo: number, hi: number): number => hi * 0x800 + (lo >>> 21)
-const hugeKey = (lo: number, hi: number): number => hi * 4 + (lo >>> 30)
+/** Translations of one process context (SDM vol. 3, 4.10.1) that those of others are kept beside. */
+interface ContextSet {
+  /** -1: none. */
+  pcid: number
+  /** When it was selected last. */
+  used: number
+  readonly access: TlbCache
+  readonly user: TlbCache
+  readonly jumps: JumpCache
+}
 
 /** What a walk finds, in fields to be read at once. */
 export class Mmu {
   readonly #memory: SoftwareMemory
   readonly #i32: Int32Array
   readonly #base: number
-  readonly #contexts: number
 
   /** Result of the last {@link Mmu.walk}: GPA page, or -1. */
   page = -1
@@ -55,235 +52,201 @@ export class Mmu {
   /** Whether the last walk's page may be written with no further check (dirty set). */
   writable = false
   global = false
-  /** Size of the last walk's page: 0 4 KiB, LARGE 2 or 4 MiB, HUGE 1 GiB. */
+  /** Size of the last walk's page: 0 4 KiB, ENTRY.LARGE 2 or 4 MiB, ENTRY.HUGE 1 GiB. */
   pageSize = 0
   /** Reserved bits of the upper half: physical addresses have 40 bits. */
   readonly #reservedHigh = 0x000fff00
 
-  /** Entries filled since the last flush, as offsets, for flushes that cost what was used. */
-  readonly #filled: Int32Array = new Int32Array(1 << 15)
-  #filledCount = 0
-  /** Regions of which large pages have entries, and pages of which code has: what INVLPG need not look for elsewhere. A superset. */
-  readonly #largeRegions = new Set<number>()
-  readonly #hugeRegions = new Set<number>()
-  readonly #codePages = new Set<number>()
+  readonly #supervisor: TlbCache
+  readonly #supervisorJumps: JumpCache
+  readonly #sets: readonly ContextSet[]
+  /** The set of the present PCID. */
+  #set: ContextSet
+  #time = 0
+  /** A TLB that never holds anything: with alignment checks every access takes the slow path. */
+  readonly #unused: number
+  /** A bit for each GPA page that a TLB may allow writes to. */
+  readonly #written: Int32Array = new Int32Array(GPA_PAGES / 32)
 
-  constructor(memory: SoftwareMemory, base: number, contexts: number) {
+  constructor(memory: SoftwareMemory, base: number) {
     this.#memory = memory
-    this.#i32 = memory.i32
+    const { i32 } = memory
+    this.#i32 = i32
     this.#base = base >> 2
-    this.#contexts = contexts
-    this.#clearAll()
+    const caches = base + STATE_AREA
+    this.#supervisor = new TlbCache(i32, caches + CACHES.SUPERVISOR)
+    this.#supervisorJumps = new JumpCache(i32, caches + CACHES.SUPERVISOR_JUMPS)
+    this.#unused = new TlbCache(i32, caches + CACHES.UNUSED).offset
+    this.supervisor = this.#supervisor.offset
+    this.#sets = Array.from({ length: CONTEXT_SETS }, (_, n) => {
+      const set = caches + CACHES.SETS + n * CACHES.SET.SIZE
+      return {
+        pcid: -1,
+        used: 0,
+        access: new TlbCache(i32, set + CACHES.SET.ACCESS),
+        user: new TlbCache(i32, set + CACHES.SET.USER),
+        jumps: new JumpCache(i32, set + CACHES.SET.USER_JUMPS),
+      }
+    })
+    this.#set = this.#sets[0] as ContextSet
+    this.#set.pcid = 0
   }
 
   #state(field: number): number {
     return this.#i32[this.#base + (field >> 2)] as number
   }
+  #setState(field: number, value: number): void {
+    this.#i32[this.#base + (field >> 2)] = value
+  }
 
-  /** Whether the present context checks alignment. */
+  /** Offset of the TLB for implicit accesses: supervisor rights, and no EFLAGS.AC. */
+  readonly supervisor: number
+
+  /** Whether every access is checked for alignment now. */
   get checksAlignment(): boolean {
-    return this.#state(STATE.CONTEXT) === this.context(3)
+    return this.#state(STATE.CONTEXT) === this.#unused
   }
 
-  /** Offset of a context. */
-  context(number: number): number {
-    return this.#contexts + number * CONTEXT.SIZE
-  }
-
-  /** The context for the present CPL, CR4.SMAP and EFLAGS.AC. */
-  currentContext(): number {
+  /** Choose the caches for the present PCID, CPL, CR4.SMAP, CR0.AM and EFLAGS.AC. */
+  select(): void {
+    const { access, user, jumps } = this.#set
+    const supervisor = this.#supervisor.offset
+    const privileged = this.#state(STATE.CR4) & CR4.SMAP ? access.offset : supervisor
+    this.#setState(STATE.CONTEXT_ACCESS, privileged)
+    this.#setState(STATE.CONTEXT_USER, user.offset)
+    this.#setState(STATE.JUMPS_USER, jumps.offset)
+    const check = this.#state(STATE.FLAGS_REST) & 0x40000
     if (this.#state(STATE.CPL) === 3) {
-      // with alignment checks every access takes the slow path: that context is never filled
-      return this.context(this.#state(STATE.FLAGS_REST) & 0x40000 && this.#state(STATE.CR0) & CR0.AM ? 3 : 2)
+      this.#setState(STATE.CONTEXT, check && this.#state(STATE.CR0) & CR0.AM ? this.#unused : user.offset)
+      this.#setState(STATE.JUMPS, jumps.offset)
+    } else {
+      this.#setState(STATE.CONTEXT, check ? privileged : supervisor)
+      this.#setState(STATE.JUMPS, this.#supervisorJumps.offset)
     }
-    return this.context(this.#state(STATE.CR4) & CR4.SMAP && !(this.#state(STATE.FLAGS_REST) & 0x40000) ? 0 : 1)
   }
 
-  /** The context for implicit accesses: supervisor rights, and no EFLAGS.AC. */
-  supervisorContext(): number {
-    return this.context(this.#state(STATE.CR4) & CR4.SMAP ? 0 : 1)
-  }
+  // --- invalidation (SDM vol. 3, 4.10.4)
 
-  #clearAll(): void {
-    const i32 = this.#i32
-    for (let c = 0; c < CONTEXTS; c++) {
-      const start = this.context(c)
-      for (let i = 0; i < TLB_ENTRIES; i++) {
-        this.#invalidate((start + CONTEXT.TLB_READ + i * 16) >> 2, i)
-        this.#invalidate((start + CONTEXT.TLB_WRITE + i * 16) >> 2, i)
-      }
-      for (let i = 0; i < JUMP_ENTRIES; i++) {
-        const at = (start + CONTEXT.JUMP + i * 16) >> 2
-        // a RIP whose place in the cache is another
-        i32[at] = i === 0 ? 1 : 0
-        i32[at + 1] = 0
-        i32[at + 2] = 0
-      }
+  #flushSet(set: ContextSet, all: boolean): void {
+    if (all) {
+      set.access.flushAll()
+      set.user.flushAll()
+      set.jumps.flushAll()
+    } else {
+      set.access.flushLocal()
+      set.user.flushLocal()
+      set.jumps.flushLocal()
     }
-    this.#filledCount = 0
-    this.#largeRegions.clear()
-    this.#hugeRegions.clear()
-    this.#codePages.clear()
   }
-  /** A page whose place in the TLB is another. */
-  #invalidate(at: number, index: number): void {
-    this.#i32[at] = ((index + 1) & (TLB_ENTRIES - 1)) << 12
-    this.#i32[at + 1] = 0
-    this.#i32[at + 2] = 0
-  }
-
-  #remember(offset: number): void {
-    if (this.#filledCount < this.#filled.length) this.#filled[this.#filledCount++] = offset
-    else this.#filledCount = this.#filled.length + 1
-  }
-
-  /** Forget all translations and jump targets. Global ones stay unless `all`. */
+  /** Forget all translations and jump targets of all PCIDs. Global ones stay unless `all`. */
   flush(all: boolean): void {
-    if (this.#filledCount > this.#filled.length) {
-      this.#clearAll()
+    for (const set of this.#sets) if (set.pcid >= 0) this.#flushSet(set, all)
+    if (!all) {
+      this.#flushSupervisor()
       return
     }
-    const filled = this.#filled
-    let kept = 0
-    for (let n = 0; n < this.#filledCount; n++) {
-      const offset = filled[n] as number
-      const at = offset >> 2
-      if (!all && (this.#i32[at + 3] as number) & GLOBAL) {
-        filled[kept++] = offset
-        continue
-      }
-      this.#drop(offset)
-    }
-    this.#filledCount = kept
+    this.#supervisor.flushAll()
+    this.#supervisorJumps.flushAll()
+    // CR3 or CR4.PCIDE may have changed
+    for (const set of this.#sets) set.pcid = -1
+    this.#set.pcid = this.#state(STATE.CR4) & CR4.PCIDE ? this.#state(STATE.CR3) & 0xfff : 0
   }
-  #drop(offset: number): void {
-    const within = (offset - this.#contexts) % CONTEXT.SIZE
-    const at = offset >> 2
-    if (within >= CONTEXT.JUMP) {
-      this.#i32[at] = within === CONTEXT.JUMP ? 1 : 0
-      this.#i32[at + 1] = 0
-      this.#i32[at + 2] = 0
-      this.#i32[at + 3] = 0
-    } else {
-      this.#invalidate(at, (within >> 4) & (TLB_ENTRIES - 1))
-      this.#i32[at + 3] = 0
+  #flushSupervisor(): void {
+    this.#supervisor.flushLocal()
+    this.#supervisorJumps.flushLocal()
+  }
+  /** Forget the translations of one PCID but for global ones: INVPCID type 1. */
+  flushContext(pcid: number): void {
+    if (this.#set.pcid === pcid) this.#flushSupervisor()
+    for (const set of this.#sets) if (set.pcid === pcid) this.#flushSet(set, false)
+  }
+  /** MOV CR3: `pcid` is 0 without CR4.PCIDE; `keep` when the translations of the PCID are still good. */
+  switchContext(pcid: number, keep: boolean): void {
+    // the supervisor's local translations are those of the present PCID
+    if (!keep || pcid !== this.#set.pcid) this.#flushSupervisor()
+    if (pcid !== this.#set.pcid) this.#set = this.#find(pcid)
+    if (!keep) this.#flushSet(this.#set, false)
+    this.#set.used = ++this.#time
+    this.select()
+  }
+  /** The set of a PCID: the one that was not used for the longest time, emptied, when there is none. */
+  #find(pcid: number): ContextSet {
+    let oldest = this.#set
+    for (const set of this.#sets) {
+      if (set.pcid === pcid) return set
+      if (set.used < oldest.used) oldest = set
     }
+    if (oldest.pcid >= 0) this.#flushSet(oldest, true)
+    oldest.pcid = pcid
+    return oldest
   }
 
   /**
-   * INVLPG: forget one page in all contexts, and the jump targets in it. Of a large page that has the address, all goes: it was entered in pieces.
+   * INVLPG: forget one page for all PCIDs, and the jump targets in it. Of a large page that has the address, all goes: it was entered in pieces.
    */
   invalidatePage(lo: number, hi: number): void {
-    const index = (lo >>> 12) & (TLB_ENTRIES - 1)
-    const page = lo & ~0xfff
-    const i32 = this.#i32
-    for (let c = 0; c < CONTEXTS; c++) {
-      const at = (this.context(c) + index * 16) >> 2
-      if (i32[at] === page && i32[at + 1] === hi) this.#invalidate(at, index)
-      const write = at + (CONTEXT.TLB_WRITE >> 2)
-      if (i32[write] === page && i32[write + 1] === hi) this.#invalidate(write, index)
+    const based = (this.#state(CS_BASE) | this.#state(CS_BASE + 4)) !== 0
+    if (based) this.flushJumps()
+    this.#supervisor.invalidatePage(lo, hi)
+    this.#supervisorJumps.invalidatePage(lo, hi)
+    for (const { pcid, access, user, jumps } of this.#sets) {
+      if (pcid < 0) continue
+      access.invalidatePage(lo, hi)
+      user.invalidatePage(lo, hi)
+      jumps.invalidatePage(lo, hi)
     }
-    if (this.#state(CS_BASE) | this.#state(CS_BASE + 4)) this.flushJumps()
-    else if (this.#codePages.delete(pageKey(lo, hi))) {
-      this.#dropJumps((at) => ((i32[at] as number) & ~0xfff) === page && i32[at + 1] === hi)
-    }
-    if (this.#largeRegions.has(largeKey(lo, hi))) this.#dropRegion(LARGE, 21, lo, hi)
-    if (this.#hugeRegions.has(hugeKey(lo, hi))) this.#dropRegion(HUGE, 30, lo, hi)
-  }
-  #dropRegion(size: number, shift: number, lo: number, hi: number): void {
-    if (this.#filledCount > this.#filled.length) {
-      this.#clearAll()
-      return
-    }
-    const i32 = this.#i32
-    const filled = this.#filled
-    let kept = 0
-    for (let n = 0; n < this.#filledCount; n++) {
-      const offset = filled[n] as number
-      const at = offset >> 2
-      if ((i32[at + 3] as number) & size && i32[at + 1] === hi && (i32[at] as number) >>> shift === lo >>> shift) this.#drop(offset)
-      else filled[kept++] = offset
-    }
-    this.#filledCount = kept
-  }
-  /** The flags of a new entry for the last walk's page; notes where it is. */
-  #entryFlags(lo: number, hi: number): number {
-    if (this.pageSize === LARGE) {
-      if (this.#largeRegions.size >= MAXIMUM_REGIONS) this.#clearAll()
-      this.#largeRegions.add(largeKey(lo, hi))
-    } else if (this.pageSize === HUGE) this.#hugeRegions.add(hugeKey(lo, hi))
-    return (this.global ? GLOBAL : 0) | this.pageSize
-  }
-  #dropJumps(which: (at: number) => boolean): void {
-    let kept = 0
-    if (this.#filledCount > this.#filled.length) {
-      this.#clearAll()
-      return
-    }
-    for (let n = 0; n < this.#filledCount; n++) {
-      const offset = this.#filled[n] as number
-      if ((offset - this.#contexts) % CONTEXT.SIZE >= CONTEXT.JUMP && which(offset >> 2)) this.#drop(offset)
-      else this.#filled[kept++] = offset
-    }
-    this.#filledCount = kept
   }
   /** Forget all jump targets: the code mode or the code cache changed. */
   flushJumps(): void {
-    this.#dropJumps(() => true)
+    this.#supervisorJumps.flushAll()
+    for (const { pcid, jumps } of this.#sets) if (pcid >= 0) jumps.flushAll()
   }
-  /** Forget the direct write access to a GPA page that now holds code, or all access when the map changed. */
+  /** Forget the direct write access to a GPA page that now holds code. */
   protectPage(gpaPage: number): void {
-    const entry = this.#memory.gpaMap[gpaPage] as number
-    const host = (entry & ~0xfff) | 0
-    const i32 = this.#i32
-    for (let n = 0; n < Math.min(this.#filledCount, this.#filled.length); n++) {
-      const offset = this.#filled[n] as number
-      const within = (offset - this.#contexts) % CONTEXT.SIZE
-      if (within >= CONTEXT.TLB_WRITE && within < CONTEXT.JUMP && i32[(offset >> 2) + 2] === host) {
-        this.#invalidate(offset >> 2, (within >> 4) & (TLB_ENTRIES - 1))
-      }
+    const bit = 1 << (gpaPage & 31)
+    const word = this.#written[gpaPage >>> 5] as number
+    if (!(word & bit)) return
+    this.#written[gpaPage >>> 5] = word & ~bit
+    const host = ((this.#memory.gpaMap[gpaPage] as number) & ~0xfff) | 0
+    this.#supervisor.protect(host)
+    for (const { pcid, access, user } of this.#sets) {
+      if (pcid < 0) continue
+      access.protect(host)
+      user.protect(host)
     }
-    if (this.#filledCount > this.#filled.length) this.#clearAll()
   }
 
   /** Keep every access on the slow path: data breakpoints are enabled. */
   watching = false
 
-  /** Enter a translation of the last walk in a context. */
-  fill(lo: number, hi: number, context: number, access: number): void {
-    if (this.watching || context === this.context(3)) return
-    const entry = this.#memory.gpaMap[this.page] as number
-    const i32 = this.#i32
-    const index = (lo >>> 12) & (TLB_ENTRIES - 1)
-    const flags = this.#entryFlags(lo, hi)
-    const put = (tlb: number): void => {
-      const offset = context + tlb + index * 16
-      const at = offset >> 2
-      const empty = i32[at] === ((index + 1) & (TLB_ENTRIES - 1)) << 12 && i32[at + 2] === 0
-      i32[at] = lo & ~0xfff
-      i32[at + 1] = hi
-      i32[at + 2] = entry & ~0xfff
-      i32[at + 3] = flags
-      if (empty) this.#remember(offset)
+  /** The flags of an entry for the last walk's page. */
+  get #entryFlags(): number {
+    return (this.global ? ENTRY.GLOBAL : 0) | this.pageSize
+  }
+  /** Enter the last walk's page in the TLB in use, or in that of implicit accesses. */
+  fill(lo: number, hi: number, access: number, implicit: boolean): void {
+    if (this.watching) return
+    const context = implicit ? this.supervisor : this.#state(STATE.CONTEXT)
+    const tlb =
+      context === this.supervisor ? this.#supervisor
+      : context === this.#set.user.offset ? this.#set.user
+      : context === this.#set.access.offset ? this.#set.access
+      : undefined
+    if (!tlb) return
+    const { page } = this
+    const entry = this.#memory.gpaMap[page] as number
+    const flags = this.#entryFlags
+    if (entry & GPA_ACCESS.READ) tlb.fillRead(lo, hi, entry & ~0xfff, flags)
+    if (access === ACCESS.WRITE && (entry & (GPA_ACCESS.WRITE | GPA_CODE)) === GPA_ACCESS.WRITE) {
+      tlb.fillWrite(lo, hi, entry & ~0xfff, flags)
+      this.#written[page >>> 5] = (this.#written[page >>> 5] as number) | (1 << (page & 31))
     }
-    if (entry & GPA_ACCESS.READ) put(CONTEXT.TLB_READ)
-    if (access === ACCESS.WRITE && (entry & (GPA_ACCESS.WRITE | GPA_CODE)) === GPA_ACCESS.WRITE) put(CONTEXT.TLB_WRITE)
   }
 
-  /** Enter a jump target in a context. */
-  fillJump(lo: number, hi: number, context: number, record: number): void {
-    const i32 = this.#i32
-    if (this.#codePages.size >= MAXIMUM_REGIONS) this.#clearAll()
-    this.#codePages.add(pageKey(lo, hi))
-    const flags = this.#entryFlags(lo, hi)
-    const offset = context + CONTEXT.JUMP + ((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1)) * 16
-    const at = offset >> 2
-    const empty = i32[at + 2] === 0
-    i32[at] = lo
-    i32[at + 1] = hi
-    i32[at + 2] = record
-    i32[at + 3] = flags
-    if (empty) this.#remember(offset)
+  /** Enter a jump target of the last walk's page. */
+  fillJump(lo: number, hi: number, record: number): void {
+    const jumps = this.#state(STATE.CPL) === 3 ? this.#set.jumps : this.#supervisorJumps
+    jumps.fill(lo, hi, record, this.#entryFlags)
   }
 
   /** The host offset of a paging-structure entry, or -1. */
@@ -323,7 +286,7 @@ export class Mmu {
     const i32 = this.#i32
     const reservedHigh = this.#reservedHigh | (noExecute ? 0 : 0x80000000)
 
-    let rights = ENTRY.W | ENTRY.U
+    let rights = PTE.W | PTE.U
     let executeDisable = 0
     let leafAt: number
     let leaf: number
@@ -340,7 +303,7 @@ export class Mmu {
         // the four PDPTEs; their W/U bits are reserved and do not take part
         const at = this.#entryAt(tableLo & ~0x1f, 0, 0, 8)
         const pdpte = at < 0 ? -1 : at + (((tableLo & 0xfe0) >> 2) & 0x3ff) + (lo >>> 30) * 2
-        if (pdpte < 0 || !((i32[pdpte] as number) & ENTRY.P)) {
+        if (pdpte < 0 || !((i32[pdpte] as number) & PTE.P)) {
           this.errorCode = fault
           return false
         }
@@ -357,14 +320,14 @@ export class Mmu {
         const at = this.#entryAt(tableLo & ~0xfff, tableHi, index, 8)
         const entry = at < 0 ? 0 : (i32[at] as number)
         const entryHi = at < 0 ? 0 : (i32[at + 1] as number)
-        if (!(entry & ENTRY.P)) {
+        if (!(entry & PTE.P)) {
           this.errorCode = fault
           return false
         }
-        const large = (entry & ENTRY.PS) !== 0 && (level === 2 || level === 3)
+        const large = (entry & PTE.PS) !== 0 && (level === 2 || level === 3)
         if (
           entryHi & reservedHigh ||
-          (level === 4 && entry & ENTRY.PS) ||
+          (level === 4 && entry & PTE.PS) ||
           (large && entry & (level === 2 ? 0x001fe000 : 0x3fffe000)) ||
           (!long && entryHi & 0x7ff00000)
         ) {
@@ -374,7 +337,7 @@ export class Mmu {
         rights &= entry
         executeDisable |= entryHi
         if (level === 1 || large) {
-          if (large) this.pageSize = level === 2 ? LARGE : HUGE
+          if (large) this.pageSize = level === 2 ? ENTRY.LARGE : ENTRY.HUGE
           leafAt = at
           leaf = entry
           page =
@@ -383,7 +346,7 @@ export class Mmu {
             : ((entry >>> 30) << 18) | ((entryHi & 0xff) << 20) | ((lo >>> 12) & 0x3ffff)
           break
         }
-        if (!(entry & ENTRY.A)) this.#mark(at, ENTRY.A)
+        if (!(entry & PTE.A)) this.#mark(at, PTE.A)
         tableLo = entry
         tableHi = entryHi & 0x000fffff
         level--
@@ -391,26 +354,26 @@ export class Mmu {
     } else {
       const at = this.#entryAt(this.#state(STATE.CR3) & ~0xfff, 0, lo >>> 22, 4)
       const directory = at < 0 ? 0 : (i32[at] as number)
-      if (!(directory & ENTRY.P)) {
+      if (!(directory & PTE.P)) {
         this.errorCode = fault
         return false
       }
       rights &= directory
-      if (directory & ENTRY.PS && cr4 & CR4.PSE) {
+      if (directory & PTE.PS && cr4 & CR4.PSE) {
         // PSE-36 with 40 bits: 20:13 are address bits 39:32, 21 is reserved
         if (directory & 0x200000) {
           this.errorCode = fault | PF.P | PF.RSVD
           return false
         }
-        this.pageSize = LARGE
+        this.pageSize = ENTRY.LARGE
         leafAt = at
         leaf = directory
         page = ((directory >>> 22) << 10) | ((lo >>> 12) & 0x3ff) | (((directory >>> 13) & 0xff) << 20)
       } else {
-        if (!(directory & ENTRY.A)) this.#mark(at, ENTRY.A)
+        if (!(directory & PTE.A)) this.#mark(at, PTE.A)
         leafAt = this.#entryAt(directory & ~0xfff, 0, (lo >>> 12) & 0x3ff, 4)
         leaf = leafAt < 0 ? 0 : (i32[leafAt] as number)
-        if (!(leaf & ENTRY.P)) {
+        if (!(leaf & PTE.P)) {
           this.errorCode = fault
           return false
         }
@@ -421,11 +384,11 @@ export class Mmu {
 
     // rights (SDM vol. 3, 4.6.1)
     let allowed: boolean
-    const userPage = (rights & ENTRY.U) !== 0
+    const userPage = (rights & PTE.U) !== 0
     if (user) {
-      allowed = userPage && (access !== ACCESS.WRITE || (rights & ENTRY.W) !== 0)
+      allowed = userPage && (access !== ACCESS.WRITE || (rights & PTE.W) !== 0)
     } else {
-      allowed = access !== ACCESS.WRITE || (rights & ENTRY.W) !== 0 || !(cr0 & CR0.WP)
+      allowed = access !== ACCESS.WRITE || (rights & PTE.W) !== 0 || !(cr0 & CR0.WP)
       if (userPage) {
         if (access === ACCESS.EXECUTE) {
           if (cr4 & CR4.SMEP) allowed = false
@@ -437,11 +400,11 @@ export class Mmu {
       this.errorCode = fault | PF.P
       return false
     }
-    const wanted = ENTRY.A | (access === ACCESS.WRITE ? ENTRY.D : 0)
+    const wanted = PTE.A | (access === ACCESS.WRITE ? PTE.D : 0)
     if ((leaf & wanted) !== wanted) this.#mark(leafAt, wanted)
     this.page = page < GPA_PAGES ? page : GPA_PAGES
-    this.writable = (rights & ENTRY.W) !== 0
-    this.global = (leaf & ENTRY.G) !== 0 && (cr4 & CR4.PGE) !== 0
+    this.writable = (rights & PTE.W) !== 0
+    this.global = (leaf & PTE.G) !== 0 && (cr4 & CR4.PGE) !== 0
     return true
   }
 }

@@ -53,7 +53,7 @@ export const STATE = {
   EXIT_REQUEST: 332,
   /** i32: record of the instruction that left `run`. */
   RECORD: 336,
-  /** i32: offset in the memory of the current translation context (see CONTEXT). */
+  /** i32: offset in the memory of the TLB in use (see CACHES). */
   CONTEXT: 340,
   /** i32: instructions left in this slice. */
   BUDGET: 344,
@@ -116,21 +116,55 @@ export const STATE = {
   TSC_AUX: 1216,
   /** i32: x87 exceptions of a conversion, between its calculation and its store. */
   X87_FLAGS: 1224,
+  /** i32: offset in the memory of the jump cache in use. */
+  JUMPS: 1228,
+  /** i32 each: what CONTEXT is for the supervisor with EFLAGS.AC, and for the user without. */
+  CONTEXT_ACCESS: 1232,
+  CONTEXT_USER: 1236,
+  /** i32: what JUMPS is for the user. */
+  JUMPS_USER: 1240,
   END: 1280,
 } as const
 
+/** Bytes of the state area; the caches follow it. */
+export const STATE_AREA = 4096
+
 /**
- * A translation context: TLBs and jump cache for one class of privilege (supervisor, supervisor with EFLAGS.AC, user). Direct-mapped.
- * TLB entry, 16 bytes: i64 linear page address, i32 offset in memory. Jump cache entry, 16 bytes: i64 RIP, i32 record.
+ * A TLB, direct-mapped by linear page: entries of 16 bytes, i64 linear page address, i32 offset in memory, i32 flags (see `translation-cache.ts`); first those
+ * for reads, then those for writes.
  */
 export const TLB_ENTRIES = 1024
-export const JUMP_ENTRIES = 4096
-export const CONTEXT: { readonly TLB_READ: number; readonly TLB_WRITE: number; readonly JUMP: number; readonly SIZE: number } = {
-  TLB_READ: 0,
-  TLB_WRITE: TLB_ENTRIES * 16,
-  JUMP: TLB_ENTRIES * 32,
-  SIZE: TLB_ENTRIES * 32 + JUMP_ENTRIES * 16,
+export const TLB: { readonly READ: number; readonly WRITE: number; readonly SIZE: number } = {
+  READ: 0,
+  WRITE: TLB_ENTRIES * 16,
+  SIZE: TLB_ENTRIES * 32,
 }
+/** A jump cache, direct-mapped by RIP (bits 11–0 exclusive-or bits 23–12): entries of 16 bytes, i64 RIP, i32 record, i32 flags. */
+export const JUMP_ENTRIES = 4096
+const JUMP_SIZE = JUMP_ENTRIES * 16
+
+/** Process contexts whose translations are kept. */
+export const CONTEXT_SETS = 8
+/**
+ * The caches, relative to the state area's end. The supervisor's are shared by all process contexts; each set has a TLB of the supervisor with access to user
+ * pages (EFLAGS.AC under SMAP), and a TLB and a jump cache of the user. UNUSED is a TLB that never holds anything.
+ */
+export const CACHES: {
+  readonly SUPERVISOR: number
+  readonly SUPERVISOR_JUMPS: number
+  readonly UNUSED: number
+  readonly SETS: number
+  readonly SET: { readonly ACCESS: number; readonly USER: number; readonly USER_JUMPS: number; readonly SIZE: number }
+  readonly SIZE: number
+} = {
+  SUPERVISOR: 0,
+  SUPERVISOR_JUMPS: TLB.SIZE,
+  UNUSED: TLB.SIZE + JUMP_SIZE,
+  SETS: 2 * TLB.SIZE + JUMP_SIZE,
+  SET: { ACCESS: 0, USER: TLB.SIZE, USER_JUMPS: 2 * TLB.SIZE, SIZE: 2 * TLB.SIZE + JUMP_SIZE },
+  SIZE: (1 + CONTEXT_SETS) * (2 * TLB.SIZE + JUMP_SIZE),
+}
+
 /** Fields of a decoded record (32 bytes). */
 export const RECORD = {
   /** u16: number of the handler inside `run` */

@@ -85,7 +85,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     // the counters take the end of the decoded code's area
     const arenaEnd = options.profile ? area.arenaEnd - PROFILE_SIZE : area.arenaEnd
     this.#profile = options.profile ? new ExecutionProfile(memory, arenaEnd) : undefined
-    const cpu = new Cpu(index, memory, area.state, area.contexts, intercepts)
+    const cpu = new Cpu(index, memory, area.state, intercepts)
     this.cpu = cpu
     cpu.msrs = new ModelSpecificRegisters(cpu, clock)
     cpu.apic = new LocalApic({
@@ -207,7 +207,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     }
     mmu.global = global
     mmu.pageSize = pageSize
-    mmu.fillJump(ripLo, ripHi, cpu.get32(STATE.CONTEXT), record)
+    mmu.fillJump(ripLo, ripHi, record)
     return record
   }
 

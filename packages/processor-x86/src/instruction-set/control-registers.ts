@@ -91,11 +91,15 @@ function writeCr0(cpu: Cpu, value: number): void {
 function writeCr3(cpu: Cpu, value: bigint): void {
   const cr4 = cpu.get32(STATE.CR4)
   let next = value
-  if (cr4 & CR4.PCIDE) next &= ~CR3_NO_FLUSH
+  let keep = false
+  if (cr4 & CR4.PCIDE && value & CR3_NO_FLUSH) {
+    keep = true
+    next ^= CR3_NO_FLUSH
+  }
   if (next & (CR3_RESERVED | CR3_NO_FLUSH)) cpu.fault(VECTOR.GP, 0)
   if (cr4 & CR4.PAE && cpu.get32(STATE.CR0) & CR0.PG && !cpu.longMode) checkPdptes(cpu, Number(next & 0xffffffffn))
   cpu.set64(STATE.CR3, next)
-  cpu.mmu.flush(false)
+  cpu.mmu.switchContext(cr4 & CR4.PCIDE ? cpu.get32(STATE.CR3) & 0xfff : 0, keep)
 }
 
 function writeCr4(cpu: Cpu, value: bigint): void {
@@ -250,8 +254,9 @@ const invpcid = system((cpu, record) => {
   if (type > 3n || pcid >> 12n) cpu.fault(VECTOR.GP, 0)
   if (type < 2n && !(cpu.get32(STATE.CR4) & CR4.PCIDE) && pcid !== 0n) cpu.fault(VECTOR.GP, 0)
   if (type === 0n && !isCanonical(address)) cpu.fault(VECTOR.GP, 0)
-  // translations carry no PCID: those of all are dropped with those of one
+  // one page is dropped for all PCIDs
   if (type === 0n) cpu.mmu.invalidatePage(Number(address & 0xffffffffn) | 0, Number(address >> 32n) | 0)
+  else if (type === 1n) cpu.mmu.flushContext(Number(pcid))
   else cpu.mmu.flush(type === 2n)
   return advance(cpu, record)
 })

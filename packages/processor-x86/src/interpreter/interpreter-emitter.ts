@@ -4,7 +4,7 @@
 import type { InstructionForm } from '../instruction/definition.ts'
 import { InstructionEmitter, type LazyFlags } from '../instruction/emitter.ts'
 import type { HelperFunction } from '../instruction/helper.ts'
-import { CONTEXT, FILE, RECORD, STATE, STATUS, TLB_ENTRIES } from '../state-layout.ts'
+import { FILE, RECORD, STATE, STATUS, TLB, TLB_ENTRIES } from '../state-layout.ts'
 import { type Expr, i32, i64, select, type ValueType } from '../wasm/expression.ts'
 import type { FunctionReference, Label, Local } from '../wasm/function-emitter.ts'
 
@@ -162,7 +162,7 @@ export class InterpreterEmitter extends InstructionEmitter {
     this.#lookup(
       at,
       bytes,
-      CONTEXT.TLB_READ,
+      TLB.READ,
       (found) => this.set(host, found),
       () => {
         this.set(host, this.call(this.#runtime.readSlow, at, i32.const(bytes)))
@@ -176,7 +176,7 @@ export class InterpreterEmitter extends InstructionEmitter {
     this.#lookup(
       at,
       bytes,
-      CONTEXT.TLB_WRITE,
+      TLB.WRITE,
       (found) => this.do(store(found)),
       () => {
         this.do(store(i32.const(this.stateOffset(STATE.SCRATCH))))
@@ -190,7 +190,7 @@ export class InterpreterEmitter extends InstructionEmitter {
     this.#lookup(
       at,
       bytes,
-      CONTEXT.TLB_WRITE,
+      TLB.WRITE,
       (found) => this.set(host, found),
       () => {
         this.set(host, this.call(this.#runtime.modifyBegin, at, i32.const(bytes)))
@@ -208,7 +208,7 @@ export class InterpreterEmitter extends InstructionEmitter {
     this.#lookup(
       this.let(address),
       1,
-      access === 'read' ? CONTEXT.TLB_READ : CONTEXT.TLB_WRITE,
+      access === 'read' ? TLB.READ : TLB.WRITE,
       (found) => this.set(host, found),
       () => this.set(host, i32.const(0)),
     )

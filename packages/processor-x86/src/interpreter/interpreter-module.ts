@@ -5,7 +5,7 @@ import type { DecodedForm } from '../decoder/opcode-map.ts'
 import type { Semantics } from '../instruction/definition.ts'
 import type { LazyFlags } from '../instruction/emitter.ts'
 import type { HelperContext, HelperFunction } from '../instruction/helper.ts'
-import { CONTEXT, FILE, JUMP_ENTRIES, RECORD, STATE, STATUS } from '../state-layout.ts'
+import { FILE, JUMP_ENTRIES, RECORD, STATE, STATUS } from '../state-layout.ts'
 import { type Expr, i32, i64 } from '../wasm/expression.ts'
 import type { FunctionReference, Label, Local } from '../wasm/function-emitter.ts'
 import { ModuleBuilder } from '../wasm/module-builder.ts'
@@ -221,12 +221,12 @@ function runFunction(
             const low = e.let(i32.wrap_i64(e.get(target)))
             const entry = e.let(
               i32.add(
-                e.get(context),
+                field32(STATE.JUMPS),
                 i32.shl(i32.and(i32.xor(low, i32.shr_u(low, i32.const(12))), i32.const(JUMP_ENTRIES - 1)), i32.const(4)),
               ),
             )
-            e.if(i64.eq(i64.load(entry, CONTEXT.JUMP), e.get(target)), () => {
-              e.set(record, i32.load(entry, CONTEXT.JUMP + 8))
+            e.if(i64.eq(i64.load(entry), e.get(target)), () => {
+              e.set(record, i32.load(entry, 8))
               e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
               e.br(enter)
             })

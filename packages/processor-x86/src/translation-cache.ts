@@ -1,0 +1,223 @@
+// The caches that generated code reads: translations of linear pages (software TLBs) and places of decoded code by RIP (jump caches). Direct-mapped, in the
+// partition's memory; here is what fills and empties them. Each keeps lists of the entries it holds, those of global pages apart (SDM vol. 3, 4.10.2.4), so that
+// emptying it costs what was used.
+
+import { JUMP_ENTRIES, TLB, TLB_ENTRIES } from './state-layout.ts'
+
+/** Flags of an entry: a global page, a piece of a page of 2 or 4 MiB, of 1 GiB. */
+export const ENTRY = { GLOBAL: 1, LARGE: 2, HUGE: 4 } as const
+/** The lists that an entry's slot is on, whatever is in it now. */
+const ON_LOCAL = 8
+const ON_GLOBAL = 16
+const ON_LISTS = ON_LOCAL | ON_GLOBAL
+
+/** Sizes of large pages as shifts of the low half of an address. */
+const LARGE_SHIFT = 21
+const HUGE_SHIFT = 30
+/** Members of the filters, which tell what a cache certainly does not hold. */
+const REGIONS = 1024
+const PAGES = 4096
+
+/** Entries of four words: low and high half of the address, value (0: none), flags. */
+abstract class TranslationCache {
+  protected readonly i32: Int32Array
+  /** Place in the partition's memory. */
+  readonly offset: number
+  protected readonly first: number
+  readonly #local: Uint16Array
+  readonly #global: Uint16Array
+  #locals = 0
+  #globals = 0
+  /** Regions of large pages that have had entries; a superset. */
+  readonly #regions = new Uint8Array(REGIONS)
+  #large = false
+  #huge = false
+
+  constructor(i32: Int32Array, offset: number, entries: number) {
+    this.i32 = i32
+    this.offset = offset
+    this.first = offset >> 2
+    this.#local = new Uint16Array(entries)
+    this.#global = new Uint16Array(entries)
+    for (let slot = 0; slot < entries; slot++) {
+      this.empty(slot)
+      i32[this.first + slot * 4 + 3] = 0
+    }
+  }
+
+  /** Make a slot hold an address whose place is another. Its flags stay. */
+  protected abstract empty(slot: number): void
+  /** All entries but global ones were dropped, and there are none of these: forget what filters know. */
+  protected forget(): void {
+    if (this.#large) this.#regions.fill(0)
+    this.#large = false
+    this.#huge = false
+  }
+
+  protected put(slot: number, lo: number, hi: number, value: number, flags: number): void {
+    const { i32 } = this
+    const at = this.first + slot * 4
+    let lists = (i32[at + 3] as number) & ON_LISTS
+    if (flags & ENTRY.GLOBAL) {
+      if (!(lists & ON_GLOBAL)) {
+        this.#global[this.#globals++] = slot
+        lists |= ON_GLOBAL
+      }
+    } else if (!(lists & ON_LOCAL)) {
+      this.#local[this.#locals++] = slot
+      lists |= ON_LOCAL
+    }
+    i32[at] = lo
+    i32[at + 1] = hi
+    i32[at + 2] = value
+    i32[at + 3] = flags | lists
+    if (flags & ENTRY.LARGE) {
+      this.#large = true
+      this.#regions[region(lo, hi)] = 1
+    } else if (flags & ENTRY.HUGE) this.#huge = true
+  }
+
+  #drop(slot: number): void {
+    const at = this.first + slot * 4 + 3
+    this.empty(slot)
+    this.i32[at] = (this.i32[at] as number) & ON_LISTS
+  }
+
+  /** Drop all but global entries. */
+  flushLocal(): void {
+    const count = this.#locals
+    if (count === 0) return
+    const { i32, first } = this
+    const local = this.#local
+    for (let n = 0; n < count; n++) {
+      const slot = local[n] as number
+      const at = first + slot * 4 + 3
+      const flags = i32[at] as number
+      if (flags & ENTRY.GLOBAL) i32[at] = flags & ~ON_LOCAL
+      else {
+        this.empty(slot)
+        i32[at] = flags & ON_GLOBAL
+      }
+    }
+    this.#locals = 0
+    if (this.#globals === 0) this.forget()
+  }
+
+  flushAll(): void {
+    const { i32, first } = this
+    for (let n = 0; n < this.#globals; n++) {
+      const slot = this.#global[n] as number
+      this.empty(slot)
+      i32[first + slot * 4 + 3] = (i32[first + slot * 4 + 3] as number) & ON_LOCAL
+    }
+    this.#globals = 0
+    this.flushLocal()
+    this.forget()
+  }
+
+  /** Drop the entries of some slots in use. An entry may be asked for twice. */
+  protected dropWhere(which: (at: number, slot: number) => boolean): void {
+    for (let n = 0; n < this.#locals; n++) {
+      const slot = this.#local[n] as number
+      if (which(this.first + slot * 4, slot)) this.#drop(slot)
+    }
+    for (let n = 0; n < this.#globals; n++) {
+      const slot = this.#global[n] as number
+      if (which(this.first + slot * 4, slot)) this.#drop(slot)
+    }
+  }
+
+  /** Drop the entries of the large page, if one was entered, that an address is in. */
+  protected dropLarge(lo: number, hi: number): void {
+    if (this.#large && this.#regions[region(lo, hi)]) this.#dropPieces(ENTRY.LARGE, LARGE_SHIFT, lo, hi)
+    if (this.#huge) this.#dropPieces(ENTRY.HUGE, HUGE_SHIFT, lo, hi)
+  }
+  #dropPieces(size: number, shift: number, lo: number, hi: number): void {
+    const { i32 } = this
+    this.dropWhere(
+      (at) =>
+        ((i32[at + 3] as number) & size) !== 0 && i32[at + 1] === hi && (i32[at] as number) >>> shift === lo >>> shift,
+    )
+  }
+}
+
+function region(lo: number, hi: number): number {
+  return ((lo >>> LARGE_SHIFT) ^ (hi << 3)) & (REGIONS - 1)
+}
+
+/** Translations for reads and, apart, for writes: page address → offset in memory. */
+export class TlbCache extends TranslationCache {
+  constructor(i32: Int32Array, offset: number) {
+    super(i32, offset, TLB_ENTRIES * 2)
+  }
+  protected empty(slot: number): void {
+    const { i32 } = this
+    const at = this.first + slot * 4
+    i32[at] = ((slot + 1) & (TLB_ENTRIES - 1)) << 12
+    i32[at + 1] = 0
+    i32[at + 2] = 0
+  }
+  fillRead(lo: number, hi: number, host: number, flags: number): void {
+    this.put((lo >>> 12) & (TLB_ENTRIES - 1), lo & ~0xfff, hi, host, flags)
+  }
+  fillWrite(lo: number, hi: number, host: number, flags: number): void {
+    this.put(TLB_ENTRIES | ((lo >>> 12) & (TLB_ENTRIES - 1)), lo & ~0xfff, hi, host, flags)
+  }
+  /** Drop one page, and all of a large page that has the address. */
+  invalidatePage(lo: number, hi: number): void {
+    const { i32 } = this
+    const slot = (lo >>> 12) & (TLB_ENTRIES - 1)
+    const page = lo & ~0xfff
+    const at = this.first + slot * 4
+    const write = at + (TLB.WRITE >> 2)
+    if (i32[at] === page && i32[at + 1] === hi) this.empty(slot)
+    if (i32[write] === page && i32[write + 1] === hi) this.empty(slot | TLB_ENTRIES)
+    this.dropLarge(lo, hi)
+  }
+  /** Drop the write access to a page of memory. */
+  protect(host: number): void {
+    const { i32 } = this
+    this.dropWhere((at, slot) => slot >= TLB_ENTRIES && i32[at + 2] === host)
+  }
+}
+
+/** Records of decoded code: RIP → record. */
+export class JumpCache extends TranslationCache {
+  /** Pages that code has been entered of; a superset. */
+  readonly #pages = new Uint8Array(PAGES)
+  #used = false
+
+  constructor(i32: Int32Array, offset: number) {
+    super(i32, offset, JUMP_ENTRIES)
+  }
+  protected empty(slot: number): void {
+    const { i32 } = this
+    const at = this.first + slot * 4
+    i32[at] = slot === 0 ? 1 : 0
+    i32[at + 1] = 0
+    i32[at + 2] = 0
+  }
+  protected override forget(): void {
+    super.forget()
+    if (this.#used) this.#pages.fill(0)
+    this.#used = false
+  }
+  fill(lo: number, hi: number, record: number, flags: number): void {
+    this.#used = true
+    this.#pages[pageNumber(lo, hi)] = 1
+    this.put((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1), lo, hi, record, flags)
+  }
+  /** Drop the code of one page, and all of a large page that has the address. */
+  invalidatePage(lo: number, hi: number): void {
+    if (this.#pages[pageNumber(lo, hi)]) {
+      const { i32 } = this
+      const page = lo & ~0xfff
+      this.dropWhere((at) => ((i32[at] as number) & ~0xfff) === page && i32[at + 1] === hi)
+    }
+    this.dropLarge(lo, hi)
+  }
+}
+
+function pageNumber(lo: number, hi: number): number {
+  return ((lo >>> 12) ^ (lo >>> 24) ^ hi) & (PAGES - 1)
+}
