@@ -493,7 +493,7 @@ export class VmbusServer implements Vmbus, Saveable {
     if (channel?.state === 'closing' || (channel?.state === 'open' && channel.request?.gpadlId === id)) return
     const waiting = channel?.handler === undefined ? undefined : this.#askForGpadl(channel, channel.handler, id)
     if (waiting === undefined) this.#tornDown(gpadl)
-    else waiting.then(() => this.#tornDown(gpadl))
+    else void waiting.then(() => this.#tornDown(gpadl))
   }
 
   /** Resolves in any case. */

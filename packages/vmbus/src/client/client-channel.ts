@@ -1,0 +1,112 @@
+// An open channel as a child's driver sees it.
+
+import type { RingPacket } from '../ring/ring-packet.ts'
+import { READ, type RingReader } from '../ring/ring-reader.ts'
+import { COMMIT, type GpaRange, type RingWriter, WRITE, type WriteResult } from '../ring/ring-writer.ts'
+import { VmbusError } from '../vmbus-error.ts'
+
+/** What an open channel needs of its client. */
+export interface ClientChannelPort {
+  readonly relid: number
+  /** Ring the host's bell. */
+  signal(): void
+  close(): Promise<void>
+}
+
+/** Sends at once; receives in batches when the host signals. */
+export class ClientChannel {
+  /** Called for each packet, which is valid until it returns. */
+  onPacket: ((packet: RingPacket) => void) | undefined
+  /** Called when the host made room after a send failed. */
+  onWritable: (() => void) | undefined
+  readonly reader: RingReader
+  readonly writer: RingWriter
+  readonly #port: ClientChannelPort
+  #starved = false
+  #corks = 0
+
+  constructor(port: ClientChannelPort, rings: { reader: RingReader; writer: RingWriter }) {
+    this.#port = port
+    this.reader = rings.reader
+    this.writer = rings.writer
+  }
+
+  get relid(): number {
+    return this.#port.relid
+  }
+
+  /** What is wrong with a ring, once something is. */
+  get fault(): string | undefined {
+    return this.reader.fault ?? this.writer.fault
+  }
+
+  /**
+   * Send an in-band packet. False: no room; {@link ClientChannel.onWritable} will tell.
+   * @throws VmbusError `ERR_VMBUS_PACKET` when it can never fit
+   */
+  send(payload: Uint8Array, transactionLow = 0, transactionHigh = 0, flags = 0): boolean {
+    return this.#sent(this.writer.writeInBand(payload, 0, payload.length, transactionLow, transactionHigh, flags))
+  }
+
+  /** Send a packet with ranges of this partition's memory. As {@link ClientChannel.send}. */
+  sendGpaDirect(ranges: readonly GpaRange[], payload: Uint8Array, transactionLow = 0, transactionHigh = 0): boolean {
+    return this.#sent(this.writer.writeGpaDirect(ranges, payload, transactionLow, transactionHigh))
+  }
+
+  /** Send a completion. As {@link ClientChannel.send}. */
+  complete(transactionLow: number, transactionHigh: number, payload?: Uint8Array): boolean {
+    return this.#sent(this.writer.writeCompletion(transactionLow, transactionHigh, payload))
+  }
+
+  /** Collect what is sent until as many {@link ClientChannel.uncork}. */
+  cork(): void {
+    this.#corks++
+  }
+
+  uncork(): void {
+    if (this.#corks > 0 && --this.#corks === 0) this.#flush()
+  }
+
+  /** The host signalled: take what is there. */
+  signalled(): void {
+    this.cork()
+    if (this.#starved && this.writer.hasRoom()) {
+      this.#starved = false
+      this.writer.stopWaiting()
+      this.onWritable?.()
+    }
+    let signal = false
+    do {
+      this.reader.mask()
+      while (this.reader.next() === READ.PACKET) this.onPacket?.(this.reader.packet)
+      if (this.reader.commit()) signal = true
+    } while (this.reader.unmask())
+    this.uncork()
+    if (signal) this.#port.signal()
+  }
+
+  /** Close the channel, and take its ring back from the host. */
+  close(): Promise<void> {
+    return this.#port.close()
+  }
+
+  #sent(result: WriteResult): boolean {
+    if (result === WRITE.TOO_LARGE) throw new VmbusError('ERR_VMBUS_PACKET', 'The packet does not fit in the ring')
+    if (result === WRITE.FULL) this.#starved = true
+    if (this.#corks === 0) this.#flush()
+    return result === WRITE.OK
+  }
+
+  #flush(): void {
+    do if (this.writer.commit() === COMMIT.SIGNAL) this.#port.signal()
+    while (this.#starved && this.#roomAgain())
+  }
+
+  /** Wait for room, unless there is some by now. */
+  #roomAgain(): boolean {
+    if (!this.writer.wait()) return false
+    this.#starved = false
+    this.onWritable?.()
+    return true
+  }
+}
