@@ -179,7 +179,7 @@ export class FakeProcessorVp implements VirtualProcessor {
     const mine = message.logical
       ? (message.destination & (1 << this.apicId)) !== 0
       : message.destination === this.apicId || message.destination === 0xff
-    if (mine) this.received.push(message)
+    if (mine) this.received.push({ ...message })
     return mine
   }
 

@@ -134,7 +134,7 @@ export interface VirtualProcessor extends Saveable, Disposable {
   setXmm(index: number, value: Uint8Array): void
   /** Power-on or INIT state (Intel SDM vol. 3, table 9-1). */
   reset(kind: 'power-on' | 'init'): void
-  /** Accept a message at the local APIC, if this processor is among its destinations. Returns whether it was. */
+  /** Accept a message at the local APIC, if this processor is among its destinations. Returns whether it was. The object is the caller's: it may change afterwards. */
   receiveInterrupt(message: InterruptMessage): boolean
   /** The INTR pin. */
   setExternalInterrupt(asserted: boolean): void
