@@ -1,11 +1,12 @@
 // The programs of the guides: each does what its guide says.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PluginRegistry } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
+import { mem } from '@partita/testkit/assembler'
 import { protectedModeKernel } from '@partita/testkit/test-kernels'
 import { afterAll, describe, expect, it } from 'vitest'
 import { boot } from './embed.ts'
@@ -90,6 +91,20 @@ describe('test kernels', () => {
     expect(partita('run', '--kernel', file, '--timeout', '30')).toEqual(
       expect.objectContaining({ status: 43, stdout: 'Hello from the bare machine.\n' }),
     )
+  })
+
+  it.each([
+    [
+      'switches the machine off',
+      0,
+      protectedModeKernel((a) => a.mov('edx', 0x604).mov('eax', 0x2000).out('dx', 'ax').hlt()),
+    ],
+    ['faults three times', 102, protectedModeKernel((a) => a.lidt(mem(0)).int(3))],
+    ['writes to the debug-exit port', 5, protectedModeKernel((a) => a.mov('al', 2).out(0xf4, 'al').hlt())],
+  ])('that %s: exit status %i', (name, status, kernel) => {
+    const file = join(scratch, `${name}.elf`)
+    writeFileSync(file, kernel)
+    expect(partita('run', '--kernel', file, '--timeout', '30')).toEqual(expect.objectContaining({ status, stdout: '' }))
   })
 
   it('end with the documented status when they hang', () => {

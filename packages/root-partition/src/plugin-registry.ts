@@ -56,7 +56,7 @@ const pluginSchema = v.object({
  * @example
  * ```ts
  * const registry = new PluginRegistry({ source: new NodePackageSource({ directory: process.cwd() }) })
- * for (const { name, description } of await registry.list()) …
+ * for (const { name, description } of await registry.list()) console.log(name, description)
  * ```
  */
 export class PluginRegistry {

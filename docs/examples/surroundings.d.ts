@@ -1,0 +1,42 @@
+// What the `@example`s of doc comments take for granted: the names that stand beside them in their files, and things that every program has in some form.
+
+export {}
+
+declare global {
+  const MemoryDisk: typeof import('@partita/disk-images').MemoryDisk
+  const Partition: typeof import('@partita/hypervisor').Partition
+  const PartitaError: typeof import('@partita/interface').PartitaError
+  const PluginRegistry: typeof import('@partita/root-partition').PluginRegistry
+  const NodePackageSource: typeof import('@partita/root-partition/node').NodePackageSource
+  const VirtualMachine: typeof import('@partita/root-partition').VirtualMachine
+  const Assembler: typeof import('@partita/testkit/assembler').Assembler
+  const FakeClock: typeof import('@partita/testkit').FakeClock
+  const FakeMachine: typeof import('@partita/testkit').FakeMachine
+  const FakePortIo: typeof import('@partita/testkit').FakePortIo
+  const emulatedDeviceChecks: typeof import('@partita/testkit').emulatedDeviceChecks
+  const emulatedDeviceCompliance: typeof import('@partita/testkit').emulatedDeviceCompliance
+  const createProcessor: typeof import('@partita/processor-x86').createProcessor
+  const ConfigSpace: typeof import('../../packages/emulated-chipset/src/pci-functions.ts').ConfigSpace
+  const PCI_CONFIG: typeof import('../../packages/emulated-chipset/src/pci-functions.ts').PCI_CONFIG
+  const createProgressReporter: typeof import('../../packages/cli/src/default-guest/index.ts').createProgressReporter
+  const ensureDefaultGuest: typeof import('../../packages/cli/src/default-guest/index.ts').ensureDefaultGuest
+  type VmbusDevice = import('@partita/interface').VmbusDevice
+
+  const backend: import('@partita/interface').CharacterBackend
+  const bootSector: Uint8Array
+  const exitDevice: import('@partita/interface').PortHandler
+  const initrd: Uint8Array
+  const kernel: Uint8Array
+  const log: unknown[]
+  const memory: import('@partita/interface').GuestMemory
+  const packageJson: { partita: import('@partita/interface').PluginManifest }
+  const processor: import('@partita/interface').Processor
+  const readFile: import('@partita/root-partition').ReadFile
+  const registry: import('@partita/root-partition').PluginRegistry
+  // biome-ignore lint/suspicious/noExplicitAny: a plug-in with any options
+  const serial: import('@partita/interface').Plugin<any>
+  const test: (name: string, run: () => unknown) => void
+  const uart: import('@partita/interface').PortHandler
+  const vmbus: import('@partita/interface').Vmbus
+  const vp: import('@partita/interface').VirtualProcessor
+}
