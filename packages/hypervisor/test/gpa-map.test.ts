@@ -1,4 +1,5 @@
 import { GPA_ACCESS } from '@partita/interface'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GpaMap, HypervisorError } from '../src/index.ts'
 import { FakeMemory } from './fakes.ts'
@@ -139,5 +140,103 @@ describe('GpaMap', () => {
     const window = map.view(0x1000, 16, 'write')
     window?.set([1, 2, 3], 4)
     expect(map.readU32(0x1004)).toBe(0x00030201)
+  })
+})
+
+describe('Overlays of the GPA map', () => {
+  it('cover RAM, the processor’s map included, and give it back', () => {
+    const { map, memory } = pcMap()
+    const overlay = memory.allocateOverlay()
+    map.writeU32(0x5000, 1)
+    map.writeU32(0x6000, 2)
+    map.cover(0x5000, overlay, GPA_ACCESS.READ)
+    expect(memory.pages.get(5)).toEqual({ offset: overlay, access: 1 })
+    expect([map.readU32(0x5000), map.readU32(0x6000)]).toEqual([0, 2])
+    expect(map.writeU32(0x5000, 9)).toBe(false)
+    expect(map.view(0x4000, 0x2000)).toBeUndefined()
+    const across = new Uint8Array(0x3000)
+    expect(map.read(0x4000, across)).toBe(true)
+    expect([across[0x1000], across[0x2000]]).toEqual([0, 2])
+    expect(map.baseView(0x4000, 0x3000)?.[0x1000]).toBe(1)
+    expect(map.ranges().length).toBe(2)
+    map.uncover(0x5000, overlay)
+    expect(memory.pages.get(5)).toEqual({ offset: memory.ramOffset + 0x5000, access: 7 })
+    expect(map.readU32(0x5000)).toBe(1)
+    expect(map.view(0x4000, 0x2000)?.length).toBe(0x2000)
+    map.uncover(0x5000, overlay)
+    expect(map.readU32(0x5000)).toBe(1)
+  })
+
+  it('can be where nothing is, and vanish without a trace', () => {
+    const { map, memory } = pcMap()
+    const overlay = memory.allocateOverlay()
+    map.cover(0xf0000000, overlay, GPA_ACCESS.ALL)
+    expect(map.writeU32(0xf0000ffc, 5)).toBe(true)
+    expect(map.isRam(0xf0000000, 4096)).toBe(true)
+    // Devices may still claim the addresses: the overlay covers them.
+    expect(map.overlaps(0xf0000000, 4096)).toBe(false)
+    map.uncover(0xf0000000, overlay)
+    expect(map.readU32(0xf0000ffc)).toBeUndefined()
+    expect(memory.pages.has(0xf0000)).toBe(false)
+  })
+
+  it('refuse addresses that are not pages', () => {
+    const { map, memory } = pcMap()
+    expect(() => map.cover(0x5001, memory.allocateOverlay(), 7)).toThrow(HypervisorError)
+  })
+
+  it('agree with a model, whatever is mapped, unmapped, covered and uncovered', () => {
+    const PAGES = 8
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.oneof(
+            fc.record({ kind: fc.constant('cover' as const), page: fc.nat(PAGES - 1), overlay: fc.nat(2) }),
+            fc.record({ kind: fc.constant('uncover' as const), page: fc.nat(PAGES - 1), overlay: fc.nat(2) }),
+            fc.record({
+              kind: fc.constant('map' as const),
+              page: fc.nat(PAGES - 1),
+              count: fc.integer({ min: 1, max: 3 }),
+            }),
+            fc.record({
+              kind: fc.constant('unmap' as const),
+              page: fc.nat(PAGES - 1),
+              count: fc.integer({ min: 1, max: 3 }),
+            }),
+          ),
+        ),
+        (steps) => {
+          const memory = new FakeMemory(MIB)
+          const map = new GpaMap(memory)
+          const overlays = [memory.allocateOverlay(), memory.allocateOverlay(), memory.allocateOverlay()]
+          const base: (number | undefined)[] = Array(PAGES + 3).fill(undefined)
+          const stacks: number[][] = Array.from({ length: PAGES + 3 }, () => [])
+          for (const step of steps) {
+            const gpa = step.page * 4096
+            if (step.kind === 'cover') {
+              map.cover(gpa, overlays[step.overlay] as number, 1)
+              stacks[step.page]?.push(overlays[step.overlay] as number)
+            } else if (step.kind === 'uncover') {
+              const stack = stacks[step.page] as number[]
+              const index = stack.indexOf(overlays[step.overlay] as number)
+              map.uncover(gpa, overlays[step.overlay] as number)
+              if (index >= 0) stack.splice(index, 1)
+            } else {
+              if (step.kind === 'map') map.map(gpa, step.count * 4096, memory.ramOffset + gpa)
+              else map.unmap(gpa, step.count * 4096)
+              for (let page = step.page; page < step.page + step.count; page++)
+                base[page] = step.kind === 'map' ? memory.ramOffset + page * 4096 : undefined
+            }
+            for (let page = 0; page < base.length; page++) {
+              const expected = stacks[page]?.at(-1) ?? base[page]
+              expect(memory.pages.get(page)?.offset).toBe(expected)
+              const view = map.view(page * 4096, 4096)
+              expect(view?.byteOffset).toBe(expected)
+            }
+          }
+        },
+      ),
+      { numRuns: 200 },
+    )
   })
 })

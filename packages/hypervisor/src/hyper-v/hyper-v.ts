@@ -28,10 +28,9 @@ import { CrashRegisters, type GuestCrash } from './guest-crash.ts'
 import { HV_MSR, PAGE_MSR, pageAddress } from './msr.ts'
 import { ReferenceTime } from './reference-time.ts'
 import { stateArray, stateBoolean, stateObject, stateU64 } from './saved-values.ts'
-import { SINT_COUNT } from './synic-pages.ts'
+import { SINT_COUNT, TIMER_COUNT } from './synic-pages.ts'
 import { SynicPortTable } from './synic-ports.ts'
 import { SyntheticProcessor } from './synthetic-processor.ts'
-import { TIMER_COUNT } from './synthetic-timer.ts'
 
 /** The parts of a partition that the interface works with. */
 export interface HyperVOptions {

@@ -2,6 +2,8 @@
 
 /** Synthetic interrupt sources of a virtual processor. */
 export const SINT_COUNT = 16
+/** Synthetic timers of a virtual processor, with a message buffer each. */
+export const TIMER_COUNT = 4
 /** Event flags of a SINT. */
 export const EVENT_FLAG_COUNT = 2048
 /** Bytes of payload that a message holds. */

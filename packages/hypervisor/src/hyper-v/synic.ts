@@ -4,7 +4,7 @@
 import type { SavedValue, VirtualLocalApic } from '@partita/interface'
 import type { OverlayPage } from '../overlay-page.ts'
 import { HV_MSR, PAGE_MSR, pageAddress } from './msr.ts'
-import { stateArray, stateBytes, stateNumber, stateObject, stateU64 } from './saved-values.ts'
+import { stateArray, stateBytes, stateInvalid, stateNumber, stateObject, stateU64 } from './saved-values.ts'
 import {
   EVENT_FLAG_COUNT,
   EVENT_FLAGS_SIZE,
@@ -18,6 +18,7 @@ import {
   SINT_COUNT,
   SLOT,
   SYNIC_VERSION,
+  TIMER_COUNT,
 } from './synic-pages.ts'
 
 /** What a SynIC works with. */
@@ -303,16 +304,26 @@ export class Synic {
     const messages = stateBytes(state['messages'], 'synic.messages', 4096)
     const events = stateBytes(state['events'], 'synic.events', 4096)
     const sints = stateArray(state['sints'], 'synic.sints', SINT_COUNT).map((value) => stateU64(value, 'synic.sints'))
-    const queues = stateArray(state['queues'], 'synic.queues', SINT_COUNT).map((queue) =>
-      stateArray(queue, 'synic.queues').map((message): QueuedMessage => {
+    let timers = 0
+    const queues = stateArray(state['queues'], 'synic.queues', SINT_COUNT).map((saved) => {
+      const queue = stateArray(saved, 'synic.queues').map((message): QueuedMessage => {
         const { type, payload, timer } = stateObject(message, 'synic.queues')
         return {
           type: stateNumber(type, 'synic.queues', 1, 0xffffffff),
           payload: stateBytes(payload, 'synic.queues').slice(),
-          timer: stateNumber(timer, 'synic.queues', -1, 3),
+          timer: stateNumber(timer, 'synic.queues', -1, TIMER_COUNT - 1),
         }
-      }),
-    )
+      })
+      for (const { timer, payload } of queue) {
+        if (timer < 0) continue
+        if ((timers & (1 << timer)) !== 0 || payload.length !== TIMER_PAYLOAD.SIZE) stateInvalid('synic.queues')
+        timers |= 1 << timer
+      }
+      const posted = queue.filter(({ timer }) => timer < 0)
+      if (posted.length > MESSAGE_QUEUE_LIMIT || posted.some(({ payload }) => payload.length > MESSAGE_PAYLOAD_MAXIMUM))
+        stateInvalid('synic.queues')
+      return queue
+    })
     const [scontrol, siefp, simp] = ['scontrol', 'siefp', 'simp'].map((name) => stateU64(state[name], `synic.${name}`))
     const starved = stateNumber(state['starved'], 'synic.starved', 0, 0xffff)
     this.reset()
@@ -327,8 +338,8 @@ export class Synic {
     for (let sint = 0; sint < SINT_COUNT; sint++) {
       this.#sints[sint] = sints[sint] as bigint
       this.#queues[sint] = queues[sint] as QueuedMessage[]
-      for (const { timer } of this.#queues[sint] as QueuedMessage[]) if (timer >= 0) this.#timersQueued |= 1 << timer
     }
+    this.#timersQueued = timers
     for (let sint = 0; sint < SINT_COUNT; sint++) this.#updateVector(this.#vector(sint))
   }
 }

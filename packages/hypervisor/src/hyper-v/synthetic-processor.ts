@@ -5,7 +5,8 @@ import type { OverlayPage } from '../overlay-page.ts'
 import { pageAddress } from './msr.ts'
 import { stateArray, stateBytes, stateObject, stateU64 } from './saved-values.ts'
 import { Synic, type SynicOptions } from './synic.ts'
-import { SyntheticTimer, TIMER_COUNT } from './synthetic-timer.ts'
+import { TIMER_COUNT } from './synic-pages.ts'
+import { SyntheticTimer } from './synthetic-timer.ts'
 
 export interface SyntheticProcessorOptions extends Omit<SynicOptions, 'localApic'> {
   readonly vp: VirtualProcessor

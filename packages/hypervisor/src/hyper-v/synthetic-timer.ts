@@ -15,9 +15,6 @@ export const STIMER = {
 } as const
 const RESERVED = ~0xf1fffn
 
-/** Synthetic timers of a virtual processor. */
-export const TIMER_COUNT = 4
-
 /** Nanoseconds of a unit of the count. */
 const UNIT = 100
 /** Nanoseconds: a shorter period would leave the guest no time for anything else. */
