@@ -10,7 +10,7 @@ import { type GpadlTable, MAX_GPADLS } from './gpadl.ts'
 import { channelKey } from './offer.ts'
 import type { RingPositions } from './open-rings.ts'
 import type { Outbox } from './outbox.ts'
-import { parseSavedState, type SavedChannel, savedState } from './saved-server.ts'
+import { parseSavedState, type SavedChannel, type SavedServer, savedState } from './saved-server.ts'
 
 /** The run-time state that is saved. */
 export interface ServerParts {
@@ -84,29 +84,41 @@ function saveChannel(channel: Channel): SavedChannel {
  */
 export function restoreServer(parts: ServerParts, state: SavedState): Restored {
   const saved = parseSavedState(state)
-  const restored: Restored = { open: [], absent: [] }
   const relids = new Set<number>()
+  for (const { relid } of saved.channels) {
+    if (relid > MAX_RELID || relids.has(relid)) throw invalid(`the channel number ${relid}`)
+    if (relid !== 0) relids.add(relid)
+  }
+  // What can be wrong is looked at first: a state that is refused leaves nothing behind.
+  const problem = restoreGpadls(parts.gpadls, saved, relids)
+  if (problem !== undefined) {
+    parts.gpadls.clear()
+    throw invalid(problem)
+  }
+  const restored: Restored = { open: [], absent: [] }
   const primaries = new Map([...parts.channels].map((channel) => [channel.key, channel]))
-  for (const one of saved.channels.toSorted((a, b) => a.subChannelIndex - b.subChannelIndex)) {
-    if (one.relid > MAX_RELID || relids.has(one.relid)) throw invalid(`the channel number ${one.relid}`)
-    if (one.relid !== 0) relids.add(one.relid)
-    restoreChannel(parts, one, primaries, restored)
-  }
-  for (const { id, relid, gpas, lengths, tearingDown } of saved.gpadls) {
-    const pieces = new PieceList()
-    for (const [piece, gpa] of gpas.entries()) pieces.add(gpa, lengths[piece] ?? 0)
-    const known = pieces.byteLength > 0 && gpas.length === lengths.length && relids.has(relid)
-    if (!known || !parts.gpadls.restore({ id, relid, pieces, tearingDown })) throw invalid(`the GPADL ${id}`)
-  }
-  for (const gpadl of saved.partialGpadls) {
-    if (gpadl.filled >= gpadl.bytes.length || parts.gpadls.count >= MAX_GPADLS) throw invalid(`the GPADL ${gpadl.id}`)
-    parts.gpadls.partial.set(gpadl.id, { ...gpadl, bytes: gpadl.bytes.slice() })
-  }
+  for (const channel of saved.channels.toSorted((one, other) => one.subChannelIndex - other.subChannelIndex))
+    restoreChannel(parts, channel, primaries, restored)
   parts.connection = saved.connection ?? undefined
   parts.after = saved.after ?? undefined
   for (const { openResultOf, ...message } of saved.outbox)
     parts.outbox.add(openResultOf === null ? message : { ...message, openResultOf })
   return restored
+}
+
+/** Returns what is wrong. */
+function restoreGpadls(table: GpadlTable, saved: SavedServer, relids: ReadonlySet<number>): string | undefined {
+  for (const { id, relid, gpas, lengths, tearingDown } of saved.gpadls) {
+    const pieces = new PieceList()
+    for (const [piece, gpa] of gpas.entries()) pieces.add(gpa, lengths[piece] ?? 0)
+    const sound = pieces.byteLength > 0 && gpas.length === lengths.length && relids.has(relid)
+    if (!sound || !table.restore({ id, relid, pieces, tearingDown })) return `the GPADL ${id}`
+  }
+  for (const gpadl of saved.partialGpadls) {
+    if (gpadl.filled >= gpadl.bytes.length || table.count >= MAX_GPADLS) return `the GPADL ${gpadl.id}`
+    table.partial.set(gpadl.id, { ...gpadl, bytes: gpadl.bytes.slice() })
+  }
+  return undefined
 }
 
 function restoreChannel(

@@ -183,6 +183,7 @@ export class VmbusServer implements Vmbus, Saveable {
       channel.state = 'closed'
       if (this.#setUp(channel, request, positions) !== STATUS.SUCCESS) lost.push(channel)
     }
+    lost.sort((a, b) => b.subChannelIndex - a.subChannelIndex)
     for (const channel of lost) this.#revoke(channel)
     for (const channel of [...this.#channels]) if (channel.state === 'closed') this.#closed(channel)
     this.#finishDisconnect()

@@ -1,6 +1,7 @@
 // A server and a client that pretend to be in two partitions: messages, event flags and deferred work wait in queues, and pass when
 // the test lets them.
 
+import type { SavedState, VmbusDevice } from '@partita/interface'
 import { VmbusClient } from '../client/vmbus-client.ts'
 import {
   EVENT_CONNECTION_BASE,
@@ -37,8 +38,9 @@ const MAX_ROUNDS = 10_000
  */
 export class VmbusPair implements VmbusHost {
   readonly memory: SharedMemory
-  readonly server: VmbusServer
   readonly client: VmbusClient
+  readonly #options: VmbusServerOptions
+  #server: VmbusServer
   /** Interrupts of channels that the host asked for. */
   interrupts = 0
   /** Signals of the guest that reached a port. */
@@ -54,9 +56,30 @@ export class VmbusPair implements VmbusHost {
 
   constructor(options: VmbusPairOptions = {}) {
     this.memory = new SharedMemory(options.ramSize ?? 16 * 1024 * 1024)
-    this.server = new VmbusServer(this, options)
+    this.#options = options
+    this.#server = new VmbusServer(this, options)
     this.client = this.createClient()
     this.server.start()
+  }
+
+  get server(): VmbusServer {
+    return this.#server
+  }
+
+  /**
+   * Save the server, and put another one with these devices in its place, as if the VM went on in another process. Returns the state, as it would come from a
+   * file.
+   */
+  migrate(devices: readonly VmbusDevice[]): SavedState {
+    this.#server.stop()
+    const state = structuredClone(this.#server.save())
+    this.#ports.clear()
+    this.#deferred.length = 0
+    this.#server = new VmbusServer(this, this.#options)
+    for (const device of devices) this.#server.offer(device)
+    this.#server.restore(state)
+    this.#server.start()
+    return state
   }
 
   /** Another client in the same partition: a kernel that was started by the one before. */
@@ -149,9 +172,9 @@ export class VmbusPair implements VmbusHost {
   }
 
   /** Let everything pass until a request is answered. */
-  async run<T>(request: Promise<T>, client: VmbusClient = this.client): Promise<T> {
+  async run<T>(request: PromiseLike<T>, client: VmbusClient = this.client): Promise<T> {
     // A rejection is the caller's.
-    request.catch(() => undefined)
+    request.then(undefined, () => undefined)
     await this.settle(client)
     return await request
   }
