@@ -24,6 +24,7 @@ export const EXIT_STATUS = {
   TERMINATED: 143,
 } as const
 
+/** One of {@link EXIT_STATUS}. */
 export type ExitStatus = (typeof EXIT_STATUS)[keyof typeof EXIT_STATUS]
 
 /** The exit status for the end that a guest came to by itself, with a message where it is not a good one. */

@@ -46,6 +46,7 @@ const options: v.GenericSchema<unknown, DebugExitOptions> = v.strictObject({
   size: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(4)), 4),
 })
 
+/** The plug-in: ports on which a test kernel ends its partition. */
 const plugin: Plugin<DebugExitOptions> = definePlugin<DebugExitOptions>({
   name: NAME,
   kind: 'emulated-device',

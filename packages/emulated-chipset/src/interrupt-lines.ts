@@ -87,6 +87,7 @@ export type InterruptLinesOptions = Record<string, never>
 
 const NAME = '@partita/emulated-chipset/interrupt-lines'
 
+/** The plug-in: provides `interruptLinesToken`. */
 const plugin: Plugin<InterruptLinesOptions> = definePlugin<InterruptLinesOptions>({
   name: NAME,
   kind: 'emulated-device',

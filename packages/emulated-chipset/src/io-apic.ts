@@ -230,6 +230,7 @@ const options: v.GenericSchema<unknown, IoApicOptions> = v.strictObject({
   id: v.optional(unsigned(4), 0),
 })
 
+/** The plug-in: an I/O APIC. */
 const plugin: Plugin<IoApicOptions> = definePlugin<IoApicOptions>({
   name: NAME,
   kind: 'emulated-device',

@@ -228,6 +228,7 @@ const options: v.GenericSchema<unknown, PciOptions> = v.strictObject({
   ),
 })
 
+/** The plug-in: PCI bus 0 with its bridges; provides `pciBusToken`. */
 const plugin: Plugin<PciOptions> = definePlugin<PciOptions>({
   name: NAME,
   kind: 'emulated-device',

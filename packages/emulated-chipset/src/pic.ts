@@ -125,6 +125,7 @@ export class PicPair implements InterruptController {
 /** Options of `@partita/emulated-chipset/pic`: none. */
 export type PicOptions = Record<string, never>
 
+/** The plug-in: the pair of 8259A. */
 const plugin: Plugin<PicOptions> = definePlugin<PicOptions>({
   name: NAME,
   kind: 'emulated-device',

@@ -206,6 +206,7 @@ export class Pit extends ByteRegisters {
 /** Options of `@partita/emulated-chipset/pit`: none. */
 export type PitOptions = Record<string, never>
 
+/** The plug-in: the 8254 with the speaker port. */
 const plugin: Plugin<PitOptions> = definePlugin<PitOptions>({
   name: NAME,
   kind: 'emulated-device',

@@ -269,6 +269,7 @@ const options: v.GenericSchema<unknown, PowerManagementOptions> = v.strictObject
   timerBits: v.optional(v.picklist([24, 32] as const), 24),
 })
 
+/** The plug-in: the ACPI fixed hardware. */
 const plugin: Plugin<PowerManagementOptions> = definePlugin<PowerManagementOptions>({
   name: NAME,
   kind: 'emulated-device',

@@ -113,6 +113,7 @@ export interface ResetOptions {
   readonly keyboardController: boolean
 }
 
+/** The plug-in: the registers that reset the machine. */
 const plugin: Plugin<ResetOptions> = definePlugin<ResetOptions>({
   name: NAME,
   kind: 'emulated-device',

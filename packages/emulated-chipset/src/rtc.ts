@@ -28,6 +28,7 @@ const options: v.GenericSchema<unknown, RtcOptions> = v.strictObject({
   ),
 })
 
+/** The plug-in: the real-time clock with its CMOS RAM. */
 const plugin: Plugin<RtcOptions> = definePlugin<RtcOptions>({
   name: '@partita/emulated-chipset/rtc',
   kind: 'emulated-device',

@@ -29,7 +29,9 @@ export interface ResetRegisterHost {
 export const picToken: ServiceToken<InterruptController> = serviceToken('partita/emulated-chipset/pic')
 /** The I/O APIC: inputs 0–23. */
 export const ioApicToken: ServiceToken<InterruptController> = serviceToken('partita/emulated-chipset/io-apic')
+/** The ACPI power button, for whoever embeds the VM. */
 export const powerButtonToken: ServiceToken<PowerButton> = serviceToken('partita/emulated-chipset/power-button')
+/** Where the reset register is put into PCI configuration space's ports. */
 export const resetRegisterHostToken: ServiceToken<ResetRegisterHost> = serviceToken(
   'partita/emulated-chipset/reset-register-host',
 )

@@ -52,6 +52,7 @@ const options: v.GenericSchema<unknown, IdeOptions> = v.strictObject({
   ),
 })
 
+/** The plug-in: a PIIX4 IDE controller. */
 const plugin: Plugin<IdeOptions> = definePlugin<IdeOptions>({
   name: '@partita/emulated-ide',
   kind: 'emulated-device',

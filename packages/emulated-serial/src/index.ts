@@ -44,6 +44,7 @@ const options: v.GenericSchema<unknown, SerialOptions> = v.strictObject({
   inputRate: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(1e9)), 11_520),
 })
 
+/** The plug-in: a 16550A serial port. */
 const plugin: Plugin<SerialOptions> = definePlugin<SerialOptions>({
   name: '@partita/emulated-serial',
   kind: 'emulated-device',

@@ -22,6 +22,7 @@ const MAXIMUM_RAM: number = 2 ** 45
 
 /** Address range types. */
 export const E820_TYPE = { RAM: 1, RESERVED: 2, ACPI_RECLAIMABLE: 3, ACPI_NVS: 4, UNUSABLE: 5 } as const
+/** One of {@link E820_TYPE}. */
 export type E820Type = (typeof E820_TYPE)[keyof typeof E820_TYPE]
 
 /** One range of the memory map, in bytes. */

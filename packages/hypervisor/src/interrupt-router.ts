@@ -28,6 +28,7 @@ export class InterruptRouter implements InterruptMessages {
     this.#ready = ready
   }
 
+  /** Deliver to every local APIC that the message is for; a lowest-priority one to a single one, in turn. */
   send(message: InterruptMessage): void {
     const processors = this.#processors
     const count = processors.length

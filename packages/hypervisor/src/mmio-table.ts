@@ -61,6 +61,7 @@ export class MmioTable implements Mmio {
     return value >>> 0
   }
 
+  /** Write `value` of `size` bytes; ignored where nothing is. */
   write(gpa: number, size: AccessSize, value: number): void {
     const claim = this.#find(gpa)
     if (claim !== undefined && gpa + size <= claim.end) {

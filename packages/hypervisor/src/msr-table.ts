@@ -38,6 +38,7 @@ export class MsrTable {
     return this.#handlers.has(index)
   }
 
+  /** RDMSR: false for #GP(0), else the value is in `value[0]`. */
   read(vpIndex: number, index: number, value: BigUint64Array): boolean {
     const result = this.#handlers.get(index)?.read?.(vpIndex)
     if (result === undefined) return false
@@ -45,6 +46,7 @@ export class MsrTable {
     return true
   }
 
+  /** WRMSR: false for #GP(0). */
   write(vpIndex: number, index: number, value: bigint): boolean {
     return this.#handlers.get(index)?.write?.(vpIndex, value) ?? false
   }

@@ -65,6 +65,7 @@ export class PortTable implements PortIo {
     return value >>> 0
   }
 
+  /** OUT: `value` has `size` bytes; ignored where nothing is. */
   write(port: number, size: AccessSize, value: number): void {
     const claim = this.#claims[port] as PortClaim
     if (port + size <= claim.end && (claim !== UNCLAIMED || size === 1)) {

@@ -50,6 +50,7 @@ export class PartitionPrivileges {
     this.mask = mask
   }
 
+  /** Whether the privilege is held. */
   has(name: PrivilegeName): boolean {
     return ((this.mask >> BigInt(PRIVILEGE[name])) & 1n) !== 0n
   }

@@ -48,6 +48,7 @@ export class ReferenceClock implements Clock {
     return this.#host.wallTime()
   }
 
+  /** A timer that is not armed; it fires in {@link ReferenceClock.runDue}. */
   createTimer(callback: () => void): Timer {
     return new HeapTimer(this.#heap, callback, this)
   }

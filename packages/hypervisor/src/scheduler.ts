@@ -61,6 +61,7 @@ export class Scheduler<Reason> {
     }
   }
 
+  /** One more processor; its index is the number of those before it. */
   add(vp: VirtualProcessor): void {
     this.#runnables.push({ vp, ready: true, runTime: 0 })
   }

@@ -4,6 +4,7 @@
 export interface Timer {
   /** Fire once when {@link Clock.now} reaches `deadline` (nanoseconds). Replaces an earlier deadline. */
   arm(deadline: number): void
+  /** Take the deadline back; nothing happens when it is not armed. */
   cancel(): void
   /** The deadline in nanoseconds, or `Infinity` when it is not armed. */
   readonly deadline: number
@@ -18,5 +19,6 @@ export interface Clock {
   now(): number
   /** Wall-clock time, milliseconds since 1970 (UTC). */
   wallTime(): number
+  /** A timer that is not armed. Its callback must not throw. */
   createTimer(callback: () => void): Timer
 }

@@ -6,13 +6,17 @@ export type AccessSize = 1 | 2 | 4
 
 /** A range of I/O ports. `offset` is relative to the range's base; an access never crosses the range's end. */
 export interface PortHandler {
+  /** Answer a read of the guest, of `size` bytes: an unsigned number in that range. */
   read(offset: number, size: AccessSize): number
+  /** The guest writes `value`, unsigned, of `size` bytes. */
   write(offset: number, size: AccessSize, value: number): void
 }
 
 /** A region of memory-mapped registers. `offset` is relative to the region's base. Values are unsigned. */
 export interface MmioHandler {
+  /** Answer a read of the guest, of `size` bytes: an unsigned number in that range. */
   read(offset: number, size: AccessSize): number
+  /** The guest writes `value`, unsigned, of `size` bytes. */
   write(offset: number, size: AccessSize, value: number): void
 }
 
@@ -36,16 +40,22 @@ export interface Mmio {
 
 /** One wire to the interrupt controllers, level-sensitive: set true, and false again. An edge is a true that follows a false. */
 export interface InterruptLine {
+  /** Drive the wire. Setting what it is already is no edge. */
   set(asserted: boolean): void
 }
 
 /** The global system interrupts of the ACPI specification: 0–15 are the ISA lines, wired to the PICs and the I/O APIC. */
 export interface InterruptLines {
+  /**
+   * The wire of a global system interrupt, 0–23.
+   * @throws PartitaError `ERR_INTERRUPT_LINE` when there is none of that number
+   */
   line(gsi: number): InterruptLine
 }
 
 /** How an interrupt message is delivered (Intel SDM vol. 3, 11.6.1 and 11.11). */
 export const DELIVERY_MODE = { FIXED: 0, LOWEST_PRIORITY: 1, SMI: 2, NMI: 4, INIT: 5, STARTUP: 6, EXT_INT: 7 } as const
+/** One of {@link DELIVERY_MODE}. */
 export type DeliveryMode = (typeof DELIVERY_MODE)[keyof typeof DELIVERY_MODE]
 
 /** A message to local APICs, as an I/O APIC, an MSI or HvCallAssertVirtualInterrupt sends it. */
@@ -60,6 +70,7 @@ export interface InterruptMessage {
 
 /** The way from the interrupt controllers to the virtual processors. */
 export interface InterruptMessages {
+  /** Deliver a message to the local APICs that it is for; without one it is lost. */
   send(message: InterruptMessage): void
   /** The INTR pin of the boot processor, driven by the 8259A pair. */
   setExternalInterrupt(asserted: boolean): void
@@ -78,6 +89,7 @@ export type PowerEvent =
 
 /** Power requests of the guest. They take effect at the end of the instruction that caused them. */
 export interface PowerControl {
+  /** The first request before the partition stops wins. */
   request(event: PowerEvent): void
 }
 
@@ -95,6 +107,7 @@ export interface CharacterBackend {
 
 /** One PCI function's configuration space, 256 bytes, addressed in aligned double words (PCI 3.0, chapter 6). */
 export interface PciFunction {
+  /** The double word at `offset` (0–252, a multiple of 4), unsigned. */
   readConfig(offset: number): number
   /** `mask` has ones in the bits that the access writes. */
   writeConfig(offset: number, value: number, mask: number): void

@@ -13,6 +13,7 @@ export const DISK_ERROR = {
   /** The disk has been disposed of. */
   CLOSED: 'ERR_DISK_CLOSED',
 } as const
+/** One of {@link DISK_ERROR}. */
 export type DiskErrorCode = (typeof DISK_ERROR)[keyof typeof DISK_ERROR]
 
 /**

@@ -5,6 +5,7 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 
 /** Structured logger. `fields` is plain data. */
 export interface Logger {
+  /** One line. `message` is a sentence that does not change; what changes goes into `fields`. */
   log(level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>): void
   /** A logger that adds `fields` to each line. */
   child(fields: Readonly<Record<string, unknown>>): Logger

@@ -72,6 +72,7 @@ export interface Plugin<Options = unknown> {
   readonly uses?: readonly ServiceToken<unknown>[]
   /** Services that the instance offers. */
   readonly provides: readonly ServiceToken<unknown>[]
+  /** Make an instance. What it throws ends the start of the VM; plug-ins that started before are disposed of. */
   create(context: PluginContext<Options>): PluginInstance | Promise<PluginInstance>
 }
 

@@ -33,14 +33,19 @@ export interface PartitionMemory {
  * What a processor asks of the hypervisor. Each call is synchronous. Port and MMIO values are unsigned 32-bit numbers; wider accesses are split.
  */
 export interface Intercepts {
+  /** IN: `port` 0–0xFFFF; the answer has `size` bytes. */
   portRead(vpIndex: number, port: number, size: 1 | 2 | 4): number
+  /** OUT. */
   portWrite(vpIndex: number, port: number, size: 1 | 2 | 4, value: number): void
+  /** A read where no memory is mapped; the answer has `size` bytes. `gpa` is in bytes, the access aligned to its size. */
   mmioRead(vpIndex: number, gpa: number, size: 1 | 2 | 4): number
+  /** A write where no writable memory is mapped. */
   mmioWrite(vpIndex: number, gpa: number, size: 1 | 2 | 4, value: number): void
   /** CPUID: `registers` (EAX, EBX, ECX, EDX) holds the processor's own answer and may be changed. */
   cpuid(vpIndex: number, leaf: number, subleaf: number, registers: Uint32Array): void
   /** An MSR that is not the processor's: write its value to `value[0]` and return true, or false for #GP(0). */
   msrRead(vpIndex: number, index: number, value: BigUint64Array): boolean
+  /** WRMSR of an MSR that is not the processor's: true, or false for #GP(0). */
   msrWrite(vpIndex: number, index: number, value: bigint): boolean
   /** VMCALL or VMMCALL in protected mode with CPL 0, with the registers as the guest left them and RIP at the instruction. False raises #UD. */
   hypercall(vpIndex: number): boolean
@@ -56,6 +61,7 @@ export interface Intercepts {
 
 /** The local APIC of a virtual processor as the synthetic interrupt controller extends it (TLFS, "Virtual Interrupt Controller"). */
 export interface VirtualLocalApic {
+  /** A write to the EOI register. */
   endOfInterrupt(): void
   /** ICR, its high half in bits 63–32. A write sends. */
   icr: bigint
@@ -113,6 +119,7 @@ export type RegisterName =
   | 'cr8'
   | 'efer'
   | 'pat'
+/** Names of the segment registers. */
 export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr'
 
 /** One virtual processor. Not re-entrant. */
@@ -123,14 +130,19 @@ export interface VirtualProcessor extends Saveable, Disposable {
   run(budget: number): RunExit
   /** Ask a `run` in progress (from an intercept) to return soon. */
   requestExit(): void
+  /** A register as the guest sees it, unsigned. */
   getRegister(name: RegisterName): bigint
+  /** Set a register; a change of CR0, CR3, CR4 or EFER changes mode and translations as the guest's own would. */
   setRegister(name: RegisterName, value: bigint): void
+  /** A segment register, a copy. */
   getSegment(name: SegmentName): SegmentRegister
+  /** Load a segment register and its hidden part, without any check. */
   setSegment(name: SegmentName, value: SegmentRegister): void
   /** GDTR or IDTR. */
   setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void
   /** 16 bytes of XMM register `index`. */
   getXmm(index: number): Uint8Array
+  /** Set the 16 bytes of XMM register `index`. */
   setXmm(index: number, value: Uint8Array): void
   /** Power-on or INIT state (Intel SDM vol. 3, table 9-1). */
   reset(kind: 'power-on' | 'init'): void
@@ -180,5 +192,6 @@ export interface Processor {
   readonly apicTimerFrequency: number
   /** @throws PartitaError `ERR_PROCESSOR_MEMORY` when the host cannot give that much */
   createMemory(ramSize: number): PartitionMemory
+  /** @throws PartitaError `ERR_PROCESSOR_MEMORY` when the memory has no room for one more, or is another processor's */
   createVirtualProcessor(options: VirtualProcessorOptions): VirtualProcessor
 }

@@ -19,6 +19,7 @@ export interface SavedState {
 
 /** Something whose state can be carried over to another process. Units are stopped while they are saved and restored. */
 export interface Saveable {
+  /** The state now: plain data that shares nothing with the unit. */
   save(): SavedState
   /**
    * Take over `state`.

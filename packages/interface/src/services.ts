@@ -17,14 +17,19 @@ import type { Processor } from './processor.ts'
 
 /** The partition's RAM. */
 export const guestMemoryToken: ServiceToken<GuestMemory> = serviceToken('partita/guest-memory')
+/** Reference time and timers. */
 export const clockToken: ServiceToken<Clock> = serviceToken('partita/clock')
+/** I/O ports. */
 export const portIoToken: ServiceToken<PortIo> = serviceToken('partita/port-io')
+/** Memory-mapped registers. */
 export const mmioToken: ServiceToken<Mmio> = serviceToken('partita/mmio')
+/** Power-off, reset and debug exit. */
 export const powerControlToken: ServiceToken<PowerControl> = serviceToken('partita/power-control')
 /** Messages to the local APICs and the INTR pin. */
 export const interruptMessagesToken: ServiceToken<InterruptMessages> = serviceToken('partita/interrupt-messages')
 /** ISA and PCI interrupt wires; provided by the chipset. */
 export const interruptLinesToken: ServiceToken<InterruptLines> = serviceToken('partita/interrupt-lines')
+/** PCI bus 0; provided by the chipset. */
 export const pciBusToken: ServiceToken<PciBus> = serviceToken('partita/pci-bus')
 /** Named character back ends (`console`, `com2`, …), provided by whoever embeds the VM. */
 export const characterBackendsToken: ServiceToken<ReadonlyMap<string, CharacterBackend>> =

@@ -125,6 +125,7 @@ export interface Memory extends Address {
 
 /** A number or the address of a label. Numbers are signed or unsigned, as they fit. */
 export type Immediate = number | bigint | LabelReference
+/** What an instruction takes. */
 export type Operand = Register | Memory | Immediate
 /** What a memory operand is made of: a base register, an absolute address, a label, or any address. */
 export type AddressLike = Register | number | LabelReference | Address
@@ -139,15 +140,19 @@ function memory(size: Bits | undefined, address: AddressLike, displacement?: num
 export function mem(address: AddressLike, displacement?: number): Memory {
   return memory(undefined, address, displacement)
 }
+/** 8 bits of memory at an address. */
 export function byte(address: AddressLike, displacement?: number): Memory {
   return memory(8, address, displacement)
 }
+/** 16 bits of memory at an address. */
 export function word(address: AddressLike, displacement?: number): Memory {
   return memory(16, address, displacement)
 }
+/** 32 bits of memory at an address. */
 export function dword(address: AddressLike, displacement?: number): Memory {
   return memory(32, address, displacement)
 }
+/** 64 bits of memory at an address. */
 export function qword(address: AddressLike, displacement?: number): Memory {
   return memory(64, address, displacement)
 }
