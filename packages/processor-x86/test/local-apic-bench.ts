@@ -32,7 +32,13 @@ export class BenchApic {
   readonly #clock: BenchClock
   tscOffset = 0n
 
-  constructor(clock: BenchClock, apicId: number, send: (message: InterruptMessage) => void, tscFrequency: number) {
+  constructor(
+    clock: BenchClock,
+    apicId: number,
+    send: (message: InterruptMessage) => void,
+    tscFrequency: number,
+    endOfInterrupt?: (vector: number, level: boolean) => void,
+  ) {
     this.#clock = clock
     this.apic = new LocalApic({
       apicId,
@@ -41,7 +47,10 @@ export class BenchApic {
       readTsc: () => this.readTsc(tscFrequency),
       tscFrequency,
       send,
-      endOfInterrupt: (vector) => this.ended.push(vector),
+      endOfInterrupt: (vector, level) => {
+        this.ended.push(vector)
+        endOfInterrupt?.(vector, level)
+      },
       changed: () => {
         this.changes++
       },
