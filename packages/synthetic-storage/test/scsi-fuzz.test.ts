@@ -34,11 +34,23 @@ function guarded(disk: Disk): { disk: Disk; problems: string[] } {
       physicalSectorSize: 4096,
       sectorCount: disk.sectorCount,
       readOnly: disk.readOnly,
-      read: (sector, segments) => (check('read', sector, sectors(segments)), disk.read(sector, segments)),
-      write: (sector, segments) => (check('write', sector, sectors(segments)), disk.write(sector, segments)),
+      read: (sector, segments) => {
+        check('read', sector, sectors(segments))
+        return disk.read(sector, segments)
+      },
+      write: (sector, segments) => {
+        check('write', sector, sectors(segments))
+        return disk.write(sector, segments)
+      },
       flush: () => disk.flush(),
-      discard: async (sector, count) => (check('discard', sector, count), await disk.discard?.(sector, count)),
-      zero: async (sector, count) => (check('zero', sector, count), await disk.zero?.(sector, count)),
+      discard: async (sector, count) => {
+        check('discard', sector, count)
+        await disk.discard?.(sector, count)
+      },
+      zero: async (sector, count) => {
+        check('zero', sector, count)
+        await disk.zero?.(sector, count)
+      },
       [Symbol.asyncDispose]: () => disk[Symbol.asyncDispose](),
     },
   }
@@ -81,7 +93,7 @@ it('random commands', async () => {
           // Each segment lies between guards, which nobody may touch.
           const memory = input.segments.map((length) => new Uint8Array(length + 16).fill(0xa5))
           command.segments = memory.map((bytes) => bytes.subarray(8, bytes.length - 8).fill(input.fill))
-          command.length = input.segments.reduce((sum, length) => sum + length, 0)
+          command.length = input.segments.reduce<number>((sum, length) => sum + length, 0)
           await target.execute(input.lun, command)
           expect(STATUSES.has(command.status)).toBe(true)
           expect(command.transferred).toBeLessThanOrEqual(command.length)

@@ -152,6 +152,11 @@ export class ScsiTarget {
     for (const unit of this.#units) unit?.powerOn()
   }
 
+  /** Let commands of many steps end early. */
+  abort(): void {
+    for (const unit of this.#units) unit?.base.abort()
+  }
+
   /** Resolves when no command is under way at any unit. */
   async drain(): Promise<void> {
     await Promise.all(this.#units.map((unit) => unit?.base.drain()))
