@@ -7,13 +7,20 @@ export const BUILT_IN_PACKAGES: readonly string[] = [
   '@partita/emulated-chipset',
   '@partita/emulated-serial',
   '@partita/emulated-ide',
+  '@partita/vmbus',
 ]
 
 /** The processor of a VM whose configuration names none. */
 export const DEFAULT_PROCESSOR = '@partita/processor-x86'
 
-/** The devices of a VM whose configuration names none: the fixed part of a PC. */
-export const DEFAULT_DEVICES: readonly { readonly plugin: string; readonly options?: unknown }[] = [
+/** A device in {@link DEFAULT_DEVICES}. */
+export interface DefaultDevice {
+  readonly plugin: string
+  readonly options?: unknown
+}
+
+/** The fixed part of a PC: the devices of a VM on plain hardware (`hypervisor: 'none'`) whose configuration names none. */
+export const PLAIN_DEVICES: readonly DefaultDevice[] = [
   { plugin: '@partita/emulated-chipset/pic' },
   { plugin: '@partita/emulated-chipset/io-apic' },
   { plugin: '@partita/emulated-chipset/interrupt-lines' },
@@ -25,3 +32,6 @@ export const DEFAULT_DEVICES: readonly { readonly plugin: string; readonly optio
   { plugin: '@partita/emulated-chipset/debug-exit' },
   { plugin: '@partita/emulated-serial' },
 ]
+
+/** The devices of a VM whose configuration names none: the fixed part of a PC, and the VMBus. */
+export const DEFAULT_DEVICES: readonly DefaultDevice[] = [...PLAIN_DEVICES, { plugin: '@partita/vmbus' }]

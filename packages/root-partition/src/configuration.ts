@@ -2,7 +2,7 @@
 
 import { MAXIMUM_RAM, MINIMUM_RAM, PAGE_SIZE } from '@partita/hypervisor'
 import * as v from 'valibot'
-import { DEFAULT_DEVICES, DEFAULT_PROCESSOR } from './built-in.ts'
+import { DEFAULT_DEVICES, DEFAULT_PROCESSOR, PLAIN_DEVICES } from './built-in.ts'
 import { RootPartitionError } from './error.ts'
 
 /** A plug-in in a configuration. */
@@ -70,23 +70,29 @@ const boot: v.GenericSchema<unknown, BootConfiguration> = v.strictObject({
 })
 
 /** The schema of a VM's configuration. Memory is in bytes. */
-export const vmConfigurationSchema: v.GenericSchema<unknown, VmConfiguration> = v.strictObject({
-  name: v.optional(v.pipe(v.string(), v.nonEmpty()), 'vm'),
-  processor: v.optional(plugin, { plugin: DEFAULT_PROCESSOR }),
-  memory: v.pipe(
-    v.number(),
-    v.safeInteger('must be a whole number of bytes'),
-    v.minValue(MINIMUM_RAM, `must be at least ${MINIMUM_RAM / MEBIBYTE} MiB`),
-    v.maxValue(MAXIMUM_RAM, `must be at most ${MAXIMUM_RAM / MEBIBYTE} MiB`),
-    v.multipleOf(PAGE_SIZE, `must be whole pages of ${PAGE_SIZE} bytes`),
-  ),
-  virtualProcessors: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(64)), 1),
-  hypervisor: v.optional(v.picklist(['hyper-v', 'none']), 'hyper-v'),
-  devices: v.optional(v.array(plugin), [...DEFAULT_DEVICES]),
-  boot: v.optional(boot),
-  onReset: v.optional(v.picklist(['restart', 'end']), 'restart'),
-  onGuestCrash: v.optional(v.picklist(['end', 'continue']), 'end'),
-})
+export const vmConfigurationSchema: v.GenericSchema<unknown, VmConfiguration> = v.pipe(
+  v.strictObject({
+    name: v.optional(v.pipe(v.string(), v.nonEmpty()), 'vm'),
+    processor: v.optional(plugin, { plugin: DEFAULT_PROCESSOR }),
+    memory: v.pipe(
+      v.number(),
+      v.safeInteger('must be a whole number of bytes'),
+      v.minValue(MINIMUM_RAM, `must be at least ${MINIMUM_RAM / MEBIBYTE} MiB`),
+      v.maxValue(MAXIMUM_RAM, `must be at most ${MAXIMUM_RAM / MEBIBYTE} MiB`),
+      v.multipleOf(PAGE_SIZE, `must be whole pages of ${PAGE_SIZE} bytes`),
+    ),
+    virtualProcessors: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(64)), 1),
+    hypervisor: v.optional(v.picklist(['hyper-v', 'none']), 'hyper-v'),
+    devices: v.optional(v.array(plugin)),
+    boot: v.optional(boot),
+    onReset: v.optional(v.picklist(['restart', 'end']), 'restart'),
+    onGuestCrash: v.optional(v.picklist(['end', 'continue']), 'end'),
+  }),
+  v.transform(({ devices, ...configuration }) => ({
+    ...configuration,
+    devices: devices ?? [...(configuration.hypervisor === 'none' ? PLAIN_DEVICES : DEFAULT_DEVICES)],
+  })),
+)
 
 /**
  * Check and complete a VM's configuration.

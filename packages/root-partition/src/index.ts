@@ -14,7 +14,13 @@
  * @packageDocumentation
  */
 export type { ReadFile } from './boot-loader.ts'
-export { BUILT_IN_PACKAGES, DEFAULT_DEVICES, DEFAULT_PROCESSOR } from './built-in.ts'
+export {
+  BUILT_IN_PACKAGES,
+  DEFAULT_DEVICES,
+  DEFAULT_PROCESSOR,
+  type DefaultDevice,
+  PLAIN_DEVICES,
+} from './built-in.ts'
 export {
   type BootConfiguration,
   type PluginConfiguration,

@@ -1,6 +1,6 @@
 // What the ACPI tables say of a VM, from the plug-ins that it has: a guest must not look for hardware that is not there.
 
-import type { AcpiConfiguration } from '@partita/firmware'
+import { type AcpiConfiguration, type AcpiVmbus, windowAboveRam } from '@partita/firmware'
 import type { PlannedPlugin } from './plugin-plan.ts'
 
 /** The plug-ins whose presence the tables report. */
@@ -13,10 +13,14 @@ const CHIPSET = {
   PCI: '@partita/emulated-chipset/pci',
 } as const
 const SERIAL = '@partita/emulated-serial'
+const VMBUS = '@partita/vmbus'
+
+/** Between the window of PCI and the I/O APIC. */
+const VMBUS_WINDOW_32 = { base: 0xf800_0000, length: 0x600_0000 }
 
 /** Describe a VM. `false` (no tables) for one without power management: the tables cannot leave it out. */
 export function describeMachine(
-  virtualProcessors: number,
+  { virtualProcessors, memory }: { readonly virtualProcessors: number; readonly memory: number },
   planned: readonly PlannedPlugin[],
 ): AcpiConfiguration | false {
   const names = new Set(planned.map(({ plugin }) => plugin.name))
@@ -30,7 +34,14 @@ export function describeMachine(
     ...(!names.has(CHIPSET.IO_APIC) && { ioApics: [] }),
     ...(!names.has(CHIPSET.PCI) && { pci: false }),
     serialPorts: serialPorts.filter((port) => port !== undefined),
+    ...(names.has(VMBUS) && { vmbus: vmbusWindows(memory) }),
   }
+}
+
+/** Where the devices on the VMBus may have memory. */
+function vmbusWindows(memory: number): AcpiVmbus {
+  const pci = windowAboveRam(memory)
+  return { window32: VMBUS_WINDOW_32, window64: { base: pci.base + pci.length, length: pci.length } }
 }
 
 /** From the options of the serial port's plug-in, after its schema. */

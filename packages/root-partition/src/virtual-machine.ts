@@ -89,7 +89,7 @@ export class VirtualMachine implements AsyncDisposable {
     this.#logger = services.logger ?? silentLogger
     this.#host = host
     this.#units = new StateUnits(host.plugins)
-    this.#acpi = services.acpi ?? describeMachine(configuration.virtualProcessors, planned)
+    this.#acpi = services.acpi ?? describeMachine(configuration, planned)
   }
 
   /**

@@ -3,11 +3,23 @@
 import { disksToken } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
 import { FakeHost, type Script } from '../../hypervisor/test/fakes.ts'
-import { BUILT_IN_PACKAGES, DEFAULT_DEVICES, DEFAULT_PROCESSOR, PluginRegistry, VirtualMachine } from '../src/index.ts'
+import {
+  BUILT_IN_PACKAGES,
+  DEFAULT_DEVICES,
+  DEFAULT_PROCESSOR,
+  PLAIN_DEVICES,
+  PluginRegistry,
+  VirtualMachine,
+} from '../src/index.ts'
 import { NodePackageSource } from '../src/node.ts'
 import { multibootKernel, processorPlugin } from './fake-machine.ts'
 
-async function machine(script: Script, devices?: unknown[], services?: ReadonlyMap<string, unknown>) {
+async function machine(
+  script: Script,
+  devices?: unknown[],
+  services?: ReadonlyMap<string, unknown>,
+  hypervisor: 'hyper-v' | 'none' = 'hyper-v',
+) {
   const host = new FakeHost()
   const registry = new PluginRegistry({
     source: new NodePackageSource({ directory: import.meta.dirname }),
@@ -15,7 +27,7 @@ async function machine(script: Script, devices?: unknown[], services?: ReadonlyM
     plugins: [processorPlugin([], script, DEFAULT_PROCESSOR).plugin as never],
   })
   const vm = await VirtualMachine.create(
-    { memory: 4 * 2 ** 20, boot: { kernel: 'kernel' }, ...(devices && { devices }) },
+    { memory: 4 * 2 ** 20, hypervisor, boot: { kernel: 'kernel' }, ...(devices && { devices }) },
     {
       registry,
       hostTime: host,
@@ -114,11 +126,29 @@ describe('the default devices', () => {
     expect((await second.vm.run()).type).toBe('triple-fault')
   })
 
+  it('are those of a plain PC without the Hyper-V interface', async () => {
+    const { vm } = await machine(() => 'shutdown', undefined, undefined, 'none')
+    expect([...vm.plugins].sort()).toEqual(
+      [DEFAULT_PROCESSOR, '@partita/root-partition/partition', ...PLAIN_DEVICES.map(({ plugin }) => plugin)].sort(),
+    )
+    await vm.run()
+    const tables = new TextDecoder('latin1').decode(vm.partition.memory.view(0xe0000, 0x20000))
+    expect(tables).toContain('RSD PTR ')
+    expect(tables).not.toContain('VMBus')
+    // Whoever asks for the VMBus all the same hears what is missing.
+    await expect(machine(() => 'halt', [...DEFAULT_DEVICES], undefined, 'none')).rejects.toMatchObject({
+      code: 'ERR_PLUGIN_NEEDS',
+      message: '@partita/vmbus needs partita/synic-ports, which nothing provides',
+    })
+  })
+
   it('are described to the guest in ACPI tables', async () => {
     const { vm } = await machine(() => 'shutdown')
     await vm.run()
     const bytes = vm.partition.memory.view(0xe0000, 0x20000) as Uint8Array
     expect(new TextDecoder('latin1').decode(bytes)).toContain('RSD PTR ')
+    // The node by which a guest finds the VMBus.
+    expect(new TextDecoder('latin1').decode(bytes)).toContain('VMBus')
     const bare = await machine(() => 'shutdown', [])
     await bare.vm.run()
     expect(new TextDecoder('latin1').decode(bare.vm.partition.memory.view(0xe0000, 0x20000))).not.toContain('RSD PTR ')
