@@ -60,7 +60,7 @@ describe.skipIf(guest === undefined)('a saved guest', () => {
     const first = await machine(before)
     const firstEnd = first.run()
     await before.saw('root# ')
-    before.type('ANSWER=42; (sleep 1; echo AWA""KE) & echo REA""DY')
+    before.type('ANSWER=42; echo REA""DY; sleep 1; echo AWA""KE')
     await before.saw('READY')
     await first.pause()
     const saved = structuredClone(first.save())
@@ -72,7 +72,7 @@ describe.skipIf(guest === undefined)('a saved guest', () => {
     await using second = await machine(after)
     second.restore(saved)
     const secondEnd = second.run()
-    // a timer that was running, a shell's memory, and the console's lines
+    // a timer that was running, a shell's memory, and the console in both directions
     await after.saw('AWAKE')
     after.type('echo THE ANSWER IS $ANSWER; exit')
     expect(await secondEnd).toEqual({ type: 'power-off' })
