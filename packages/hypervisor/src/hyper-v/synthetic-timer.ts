@@ -4,7 +4,7 @@ import type { Clock, SavedValue, Timer } from '@partita/interface'
 import { stateInvalid, stateObject, stateU64 } from './saved-values.ts'
 
 /** Configuration register. */
-export const STIMER = {
+const STIMER = {
   ENABLED: 0x1n,
   PERIODIC: 0x2n,
   LAZY: 0x4n,
