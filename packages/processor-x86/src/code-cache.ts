@@ -38,6 +38,8 @@ export class CodeCache {
   #free: number
   readonly #blocks = new Map<number, Block>()
   readonly #pages = new Map<number, Set<Block>>()
+  /** Records of direct jumps that are linked to a block, by the block's record. */
+  readonly #links = new Map<number, number[]>()
   /** Pages that code of this cache covers, for other observers of the same page. */
   blocksDecoded = 0
 
@@ -64,10 +66,19 @@ export class CodeCache {
     return this.#blocks.get((page * PAGE + offset) * 4 + mode)?.record ?? 0
   }
 
+  /** Let the direct jump of a record go to a block from now on. */
+  link(record: number, target: number): void {
+    this.#view.setUint32(record + RECORD.CHAIN, target, true)
+    const links = this.#links.get(target)
+    if (links) links.push(record)
+    else this.#links.set(target, [record])
+  }
+
   /** Drop everything. */
   reset(): void {
     this.#free = this.#arena
     this.#blocks.clear()
+    this.#links.clear()
     for (const page of this.#pages.keys()) this.#clearCodePage(page)
     this.#pages.clear()
     this.#onReset()
@@ -194,6 +205,11 @@ export class CodeCache {
 
   #drop(block: Block): void {
     for (let i = 0; i < block.count; i++) this.#view.setUint16(block.record + i * RECORD.SIZE, HANDLER.LOOKUP, true)
+    const links = this.#links.get(block.record)
+    if (links) {
+      for (const record of links) this.#view.setUint32(record + RECORD.CHAIN, 0, true)
+      this.#links.delete(block.record)
+    }
     this.#blocks.delete(block.key)
     this.#pages.get(block.page)?.delete(block)
     if (block.nextPage >= 0) {

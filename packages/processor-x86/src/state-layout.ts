@@ -139,8 +139,8 @@ export const TLB: { readonly READ: number; readonly WRITE: number; readonly SIZE
   WRITE: TLB_ENTRIES * 16,
   SIZE: TLB_ENTRIES * 32,
 }
-/** A jump cache, direct-mapped by RIP (bits 11–0 exclusive-or bits 23–12): entries of 16 bytes, i64 RIP, i32 record, i32 flags. */
-export const JUMP_ENTRIES = 4096
+/** A jump cache, direct-mapped by RIP (its bits exclusive-or those from bit 12 on): entries of 16 bytes, i64 RIP, i32 record, i32 flags. */
+export const JUMP_ENTRIES = 8192
 const JUMP_SIZE = JUMP_ENTRIES * 16
 
 /** Process contexts whose translations are kept. */

@@ -238,7 +238,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const target = this.#findBlock()
     const view = this.#memory.view
     if (target !== 0 && generation === this.#generation && view.getUint32(record + RECORD.CHAIN, true) === 0) {
-      view.setUint32(record + RECORD.CHAIN, target, true)
+      this.#code.link(record, target)
     }
     return target
   }
