@@ -305,6 +305,25 @@ describe('UNMAP and WRITE SAME', () => {
     expect((await run(unit, unmap(0), { out: list })).status).toBe(0)
   })
 
+  it('go by the list as it was checked, whatever the guest makes of it meanwhile', async () => {
+    const list = unmapList([0, 8], [8, 8], [16, 8])
+    const discarded: number[][] = []
+    const disk: Disk = {
+      ...shape(new MemoryDisk(64)),
+      discard: async (sector, count) => {
+        discarded.push([sector, count])
+        list.fill(0xff, 8)
+      },
+    }
+    const unit = new BlockUnit(disk, { serial: 's' })
+    expect((await run(unit, unmap(list.length), { out: list })).status).toBe(0)
+    expect(discarded).toEqual([
+      [0, 8],
+      [8, 8],
+      [16, 8],
+    ])
+  })
+
   it('are not there where the disk cannot give anything back', async () => {
     const { discard: _, ...rest } = shape(new MemoryDisk(64))
     const unit = new BlockUnit(rest, { serial: 's' })
