@@ -179,10 +179,11 @@ export class VmbusServer implements Vmbus, Saveable {
     const restored = restoreServer(this.#parts, state)
     for (const channel of this.#channels) if (channel.relid !== 0) this.#byRelid.set(channel.relid, channel)
     const lost: Channel[] = [...restored.absent]
-    for (const { channel, request, positions } of restored.open) {
-      channel.state = 'closed'
+    // No guest runs yet; a message now would find half a state.
+    this.#receiving = true
+    for (const { channel, request, positions } of restored.open)
       if (this.#setUp(channel, request, positions) !== STATUS.SUCCESS) lost.push(channel)
-    }
+    this.#receiving = false
     lost.sort((a, b) => b.subChannelIndex - a.subChannelIndex)
     for (const channel of lost) this.#revoke(channel)
     for (const channel of [...this.#channels]) if (channel.state === 'closed') this.#closed(channel)
@@ -551,7 +552,7 @@ export class VmbusServer implements Vmbus, Saveable {
     const gpadl = this.#gpadls.gpadls.get(request.gpadlId)
     if (gpadl === undefined || gpadl.relid !== relid || gpadl.tearingDown) return STATUS.INVALID_PARAMETER
     const rings = openRings(memory, gpadl.pieces, request.downstreamPageOffset, saved)
-    if (rings === undefined) return STATUS.INVALID_PARAMETER
+    if (rings === undefined || channel.revoked) return STATUS.INVALID_PARAMETER
     const { subChannelIndex } = channel
     const place = { offer: device.offer, subChannelIndex, openData: request.userData, restored: saved !== undefined }
     const io = new ChannelIo(this.#ioPort(channel, request), place, rings)
@@ -565,7 +566,7 @@ export class VmbusServer implements Vmbus, Saveable {
     try {
       handler = device.open(io)
     } catch (error) {
-      this.#reportDevice(device, error)
+      this.#deviceFailed(channel, error)
     }
     if (channel.io !== io) {
       // The device gave up, or its offer was taken back, meanwhile.
@@ -646,10 +647,10 @@ export class VmbusServer implements Vmbus, Saveable {
     try {
       waiting = handler?.close?.() ?? undefined
     } catch (error) {
-      this.#reportDevice(channel.device, error)
+      this.#deviceFailed(channel, error)
     }
     if (waiting === undefined) this.#closed(channel)
-    else waiting.catch((error: unknown) => this.#reportDevice(channel.device, error)).then(() => this.#closed(channel))
+    else waiting.catch((error: unknown) => this.#deviceFailed(channel, error)).then(() => this.#closed(channel))
   }
 
   /** The device has let go of everything. */
@@ -706,11 +707,7 @@ export class VmbusServer implements Vmbus, Saveable {
 
   /** A device that throws is taken away, so that the others live. */
   #deviceFailed(channel: Channel, error: unknown): void {
-    this.#reportDevice(channel.device, error)
+    this.#options.onDeviceError?.(channel.device, error)
     this.#revoke(channel.primary ?? channel)
-  }
-
-  #reportDevice(device: VmbusDevice, error: unknown): void {
-    this.#options.onDeviceError?.(device, error)
   }
 }

@@ -1,0 +1,646 @@
+// A guest that does what it should not, and devices that are no better, in a machine whose host checks that it is not hurt. An input is
+// a program of steps; the same input does the same again.
+
+import type {
+  VmbusChannel,
+  VmbusChannelHandler,
+  VmbusDevice,
+  VmbusOffer,
+  VmbusOffered,
+  VmbusPacket,
+} from '@partita/interface'
+import { gpadlMessages } from '../../src/client.ts'
+import {
+  EVENT_CONNECTION_BASE,
+  formatMessage,
+  HV_STATUS,
+  MESSAGE_TYPE,
+  SUPPORTED_VERSIONS,
+} from '../../src/protocol.ts'
+import { CONTROL, type GpaRange, RingMemory, RingReader, RingWriter } from '../../src/ring.ts'
+import { type VmbusHost, VmbusServer, type VmbusTrace } from '../../src/server.ts'
+import { SharedMemory } from '../../src/testing.ts'
+import { Input } from './input.ts'
+
+const PAGES = 64
+const PAGE = 4096
+const RELIDS = 7
+const GPADLS = 9
+const DEVICES = 4
+/** Replies, and whatever the host's own offers and rescinds add. */
+const MAX_QUEUED = 64 + 16 + 2 * 64
+
+/** One memory for all guests: a new one for each input would cost more than the input. */
+const shared: SharedMemory = new SharedMemory(PAGES * PAGE)
+
+/** Memory that lets the guest change it whenever the host looks at it. */
+class WatchedMemory extends SharedMemory {
+  onAccess: (() => void) | undefined
+  readonly #under: SharedMemory
+
+  constructor(under: SharedMemory) {
+    super(0)
+    this.#under = under
+  }
+
+  override isRam(gpa: number, length: number): boolean {
+    // The base class asks while it is being made.
+    this.onAccess?.()
+    return this.#under.isRam(gpa, length)
+  }
+
+  override view(gpa: number, length: number): Uint8Array | undefined {
+    this.onAccess?.()
+    return this.#under.view(gpa, length)
+  }
+
+  override read(gpa: number, target: Uint8Array): boolean {
+    this.onAccess?.()
+    return this.#under.read(gpa, target)
+  }
+
+  override write(gpa: number, source: Uint8Array): boolean {
+    this.onAccess?.()
+    return this.#under.write(gpa, source)
+  }
+
+  override written(gpa: number, length: number): void {
+    this.#under.written(gpa, length)
+  }
+}
+
+/** How a device behaves, as bits. */
+const MODE = {
+  REFUSE: 1,
+  THROW: 2,
+  HOLD: 4,
+  SLOW_CLOSE: 8,
+  TOUCH: 16,
+  REENTER: 32,
+  SLOW_GPADL: 64,
+  DRAIN: 128,
+} as const
+
+class HostileDevice implements VmbusDevice {
+  readonly offer: VmbusOffer
+  mode = 0
+  readonly #guest: HostileGuest
+
+  constructor(guest: HostileGuest, index: number) {
+    this.#guest = guest
+    this.offer = {
+      interfaceId: `00000000-0000-0000-0000-00000000000${index % 3}`,
+      instanceId: `00000000-0000-0000-0000-0000000000f${index}`,
+    }
+  }
+
+  open(channel: VmbusChannel): VmbusChannelHandler | undefined {
+    if (this.mode & MODE.REENTER) this.#guest.reenter()
+    if (this.mode & MODE.THROW) throw new Error('open')
+    this.#guest.channels.push(channel)
+    if (this.#guest.channels.length > 16) this.#guest.channels.shift()
+    if (this.mode & MODE.REFUSE) return undefined
+    return {
+      receive: (packet) => this.#receive(channel, packet),
+      batchEnd: () => {
+        if (this.mode & MODE.REENTER) this.#guest.reenter()
+      },
+      writable: () => {
+        if (this.mode & MODE.THROW) throw new Error('writable')
+      },
+      gpadlTeardown: () => {
+        if (this.mode & MODE.THROW) throw new Error('gpadl')
+        return this.mode & MODE.SLOW_GPADL ? this.#guest.later() : undefined
+      },
+      close: () => {
+        if (this.mode & MODE.REENTER) this.#guest.reenter()
+        if (this.mode & MODE.THROW) throw new Error('close')
+        return this.mode & MODE.SLOW_CLOSE ? this.#guest.later() : undefined
+      },
+    }
+  }
+
+  #receive(channel: VmbusChannel, packet: VmbusPacket): boolean {
+    const { bytes, payloadOffset, payloadLength, buffer } = packet
+    check(payloadOffset >= 16 && payloadOffset + payloadLength <= bytes.length, 'payload outside of the copy')
+    for (let range = 0; range < packet.transferRangeCount; range++) {
+      packet.transferRangeOffset(range)
+      packet.transferRangeLength(range)
+    }
+    if (this.mode & MODE.THROW) throw new Error('receive')
+    if (this.mode & MODE.REENTER) this.#guest.reenter()
+    if (this.mode & MODE.TOUCH) {
+      const data = new Uint8Array(Math.min(buffer.byteLength, 64))
+      if (buffer.read(channel.memory, 0, data)) buffer.write(channel.memory, buffer.byteLength - data.length, data)
+    }
+    if (this.mode & MODE.HOLD) return false
+    const end = payloadOffset + Math.min(payloadLength, channel.maxPayload)
+    return packet.flags & 1
+      ? channel.complete(packet.transactionLow, packet.transactionHigh, bytes, payloadOffset, end)
+      : this.mode & MODE.DRAIN
+        ? true
+        : channel.send(bytes, payloadOffset, end)
+  }
+}
+
+function check(condition: boolean, what: string): void {
+  if (!condition) throw new Error(`invariant: ${what}`)
+}
+
+/** The guest, the host under it, and the steps of a program. */
+export class HostileGuest implements VmbusHost {
+  readonly memory: WatchedMemory = new WatchedMemory(shared)
+  readonly channels: VmbusChannel[] = []
+  /** What was reached, as text without numbers: tells inputs apart. */
+  readonly features: Set<string> = new Set()
+  steps = 0
+  #server: VmbusServer
+  readonly #input: Input
+  readonly #devices: HostileDevice[]
+  readonly #offered: (VmbusOffered | undefined)[]
+  readonly #ports: Map<number, () => void> = new Map()
+  readonly #deferred: (() => void)[] = []
+  readonly #pending: (() => void)[] = []
+  /** First page of what a GPADL id stands for. */
+  readonly #bases: number[] = new Array(GPADLS).fill(1)
+  #slot: Uint8Array | undefined
+  #depth = 0
+  #feature = ''
+  readonly #onTrace: ((line: string) => void) | undefined
+
+  /** `onTrace` is told what the server traces, to look at an input closely. */
+  constructor(bytes: Uint8Array, onTrace?: (line: string) => void) {
+    shared.bytes.fill(0)
+    this.#onTrace = onTrace
+    this.#input = new Input(bytes)
+    this.#devices = Array.from({ length: DEVICES }, (_, index) => new HostileDevice(this, index))
+    this.#offered = new Array(DEVICES).fill(undefined)
+    this.#server = this.#createServer()
+    this.#offer(0)
+    this.#offer(1)
+    this.#server.start()
+  }
+
+  // The host.
+
+  postMessage(_vpIndex: number, sint: number, payload: Uint8Array): boolean {
+    check(sint === 2 && payload.length <= 240, 'message')
+    if (this.#slot !== undefined) return false
+    this.#slot = payload
+    this.#reach(`out ${payload[0]}`)
+    return true
+  }
+
+  signalEvent(_vpIndex: number, sint: number, flag: number): void {
+    check(sint === 2 && flag > 0 && flag < 2048, 'event flag')
+  }
+
+  createEventPort(connectionId: number, signal: () => void): Disposable {
+    check(!this.#ports.has(connectionId), 'a port twice')
+    this.#ports.set(connectionId, signal)
+    return {
+      [Symbol.dispose]: () => {
+        // After a migration the number may be another server's.
+        if (this.#ports.get(connectionId) === signal) this.#ports.delete(connectionId)
+      },
+    }
+  }
+
+  defer(run: () => void): void {
+    this.#deferred.push(run)
+  }
+
+  // For devices.
+
+  later(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#pending.push(resolve)
+    })
+  }
+
+  /** Act from inside of a callback. */
+  reenter(): void {
+    if (this.#depth >= 3) return
+    this.#depth++
+    try {
+      this.#step()
+    } finally {
+      this.#depth--
+    }
+  }
+
+  // The program.
+
+  /** Run all steps. Throws when the host was hurt. */
+  async run(): Promise<void> {
+    while (!this.#input.done) {
+      this.#step()
+      if (this.#pending.length > 0 && this.#input.below(8) === 0) await this.#finishPending()
+      if ((this.steps & 31) === 0) this.#checkHost()
+    }
+    await this.#finishPending()
+    for (const run of this.#deferred.splice(0)) run()
+    this.#checkHost()
+    // However it got there, a guest can always begin anew.
+    this.#slot = undefined
+    this.memory.onAccess = undefined
+    for (const device of this.#devices) device.mode = 0
+    this.#server.start()
+    check(this.#post(MESSAGE_TYPE.INITIATE_CONTACT, 0x0005_0003, 0, 2, 0, 0, 0, 0, 0) === 0, 'contact refused')
+    for (let round = 0; round < 10; round++) await this.#finishPending()
+    check(this.#server.version === 0x0005_0003, 'no connection')
+    check(this.#server.gpadlCount === 0 && this.#ports.size === 0, 'something is left of the old connection')
+  }
+
+  #step(): void {
+    this.steps++
+    const input = this.#input
+    const relid = input.below(RELIDS)
+    switch (input.below(30)) {
+      case 0:
+        this.#contact()
+        break
+      case 1:
+        this.#post(MESSAGE_TYPE.REQUEST_OFFERS)
+        break
+      case 2:
+      case 3:
+        this.#ringGpadl(relid, input.below(GPADLS))
+        break
+      case 4:
+        this.#strangeGpadl(relid)
+        break
+      case 5:
+      case 6:
+        this.#openChannel(relid)
+        break
+      case 7:
+        this.#post(MESSAGE_TYPE.CLOSE_CHANNEL, relid)
+        break
+      case 8:
+        this.#post(MESSAGE_TYPE.GPADL_TEARDOWN, relid, input.below(GPADLS))
+        break
+      case 9:
+        this.#post(MESSAGE_TYPE.REL_ID_RELEASED, relid)
+        break
+      case 10:
+        this.#post(MESSAGE_TYPE.MODIFY_CHANNEL, relid, input.pick([0, 1, 0xffff_ffff]))
+        break
+      case 11:
+        this.#post(MESSAGE_TYPE.TL_CONNECT_REQUEST, relid, 0, 0, 0, 0, 0, 0, 0)
+        break
+      case 12:
+        if (input.below(4) === 0) this.#post(MESSAGE_TYPE.UNLOAD)
+        break
+      case 13:
+        this.#postRaw(input.bytes(input.pick([0, 3, 8, 12, 40, 148, 240])), input.below(32))
+        break
+      case 14:
+      case 15:
+      case 16:
+        this.#takeMessage()
+        break
+      case 17:
+      case 18:
+        this.#signal(relid)
+        break
+      case 19:
+      case 20:
+        this.#writePackets()
+        break
+      case 21:
+        this.#scribble()
+        break
+      case 22:
+        this.#readPackets()
+        break
+      case 23:
+        this.#useChannel()
+        break
+      case 24:
+        this.#plug()
+        break
+      case 25:
+        for (const run of this.#deferred.splice(0)) run()
+        break
+      case 26:
+        this.#machine()
+        break
+      case 27:
+        this.#device(input.below(DEVICES)).mode = input.u8()
+        break
+      case 28:
+        this.#watch()
+        break
+      default:
+        this.#usual(relid)
+    }
+  }
+
+  /** What a well-behaved guest does on its way: connect, enumerate, open. */
+  #usual(relid: number): void {
+    this.#takeMessage()
+    if (this.#server.version === 0) {
+      this.#post(MESSAGE_TYPE.INITIATE_CONTACT, 0x0005_0003, 0, 2, 0, 0, 0, 0, 0)
+      this.#takeMessage()
+      this.#post(MESSAGE_TYPE.REQUEST_OFFERS)
+      for (let message = 0; message < 8; message++) this.#takeMessage()
+      return
+    }
+    const id = relid % GPADLS
+    this.#ringGpadl(relid, id)
+    this.#takeMessage()
+    this.#post(MESSAGE_TYPE.OPEN_CHANNEL, relid, 1, id, 0, 3, ...new Array(30).fill(0))
+    this.#takeMessage()
+  }
+
+  #contact(): void {
+    const { pick, u32 } = { pick: this.#input.pick.bind(this.#input), u32: () => this.#input.u32() }
+    const version = pick([...SUPPORTED_VERSIONS, 0x0001_0001, 13, u32()])
+    this.#post(MESSAGE_TYPE.INITIATE_CONTACT, version, pick([0, 1, 0xffff_ffff]), pick([2, 2, 2, 0, 77]), 0, 0, 0, 0, 0)
+  }
+
+  #ringGpadl(relid: number, id: number): void {
+    const base = 1 + this.#input.below(PAGES - 8)
+    this.#bases[id] = base
+    const range: GpaRange = { byteOffset: 0, byteCount: 6 * PAGE, pages: [0, 1, 2, 3, 4, 5].map((page) => base + page) }
+    // Pointers of an earlier ring would mostly be refused.
+    if (this.#input.below(4) !== 0) for (const page of [0, 3]) shared.fill((base + page) * PAGE, 128, 0)
+    for (const message of gpadlMessages(relid, id, [range])) this.#postRaw(message)
+  }
+
+  #strangeGpadl(relid: number): void {
+    const input = this.#input
+    const id = input.below(GPADLS)
+    const ranges = Array.from({ length: 1 + input.below(3) }, () => ({
+      byteOffset: input.pick([0, 0, 8, 100, 4095, 4096]),
+      byteCount: input.pick([0, 1, 100, PAGE, 5 * PAGE, 0xffff_ffff, 30 * PAGE]),
+      pages: Array.from({ length: input.below(40) }, () => input.below(PAGES + 2)),
+    }))
+    const messages = gpadlMessages(relid, id, ranges)
+    if (input.below(2) === 0) this.#mutate(messages[input.below(messages.length)] as Uint8Array)
+    for (const message of messages) if (input.below(8) !== 0) this.#postRaw(message)
+  }
+
+  #openChannel(relid: number): void {
+    const { input } = { input: this.#input }
+    const split = input.pick([3, 3, 3, 2, 1, 0, 5, 6, 0xffff_ffff])
+    const message = new Uint8Array(
+      Uint32Array.of(
+        MESSAGE_TYPE.OPEN_CHANNEL,
+        0,
+        relid,
+        input.u8(),
+        input.below(GPADLS),
+        0,
+        split,
+        ...new Array(30).fill(1),
+      ).buffer,
+    )
+    if (input.below(16) === 0) this.#mutate(message)
+    this.#postRaw(message)
+  }
+
+  #mutate(message: Uint8Array): void {
+    const count = 1 + this.#input.below(4)
+    for (let change = 0; change < count; change++) message[this.#input.below(message.length)] = this.#input.u8()
+  }
+
+  #takeMessage(): void {
+    if (this.#slot === undefined) return
+    this.#slot = undefined
+    this.#server.messageSlotFree()
+  }
+
+  #signal(relid: number): void {
+    this.#ports.get(EVENT_CONNECTION_BASE + relid)?.()
+  }
+
+  /** The pages of one half of a GPADL's ring. */
+  #ring(upstream: boolean): RingMemory | undefined {
+    const base = (this.#bases[this.#input.below(GPADLS)] as number) + (upstream ? 0 : 3)
+    return RingMemory.fromBuffer(shared.bytes.buffer, base * PAGE, 3 * PAGE)
+  }
+
+  #writePackets(): void {
+    const ring = this.#ring(true)
+    const writer = ring === undefined ? undefined : RingWriter.open(ring)
+    if (writer === undefined) return
+    const input = this.#input
+    for (let count = input.below(5); count >= 0; count--) {
+      const payload = input.bytes(input.pick([0, 1, 8, 64])).slice()
+      const flags = input.below(2)
+      switch (input.below(5)) {
+        case 0:
+          writer.writeCompletion(input.u8(), 0, payload)
+          break
+        case 1:
+          writer.writeTransferPages(
+            input.u8(),
+            Uint32Array.from({ length: 2 * input.below(4) }, () => input.u8()),
+            payload,
+          )
+          break
+        case 2:
+          writer.writeGpaDirect(this.#ranges(), payload, 1, 0, flags)
+          break
+        default:
+          writer.writeInBand(payload, 0, payload.length, input.u8(), 0, flags)
+      }
+    }
+    if (input.below(6) === 0 && ring !== undefined) this.#corruptPacket(ring)
+    writer.commit()
+    if (input.below(8) !== 0) for (const signal of [...this.#ports.values()]) signal()
+  }
+
+  #ranges(): GpaRange[] {
+    const input = this.#input
+    return Array.from({ length: input.below(4) }, () => {
+      const byteOffset = input.pick([0, 1, 4095])
+      const byteCount = input.pick([0, 1, 512, PAGE, 3 * PAGE])
+      const right = Math.ceil((byteOffset + byteCount) / PAGE)
+      const pages = Array.from({ length: right }, () => input.pick([1, 2, input.below(PAGES + 1), 2 ** 44]))
+      return { byteOffset, byteCount, pages }
+    })
+  }
+
+  /** Change a descriptor or a header of the packets that are about to be seen. */
+  #corruptPacket(ring: RingMemory): void {
+    const at = (ring.control[CONTROL.IN] as number) + 4 * this.#input.below(12)
+    if (at >= 0 && at < ring.size) ring.storeWord(at & ~3, this.#input.u32())
+  }
+
+  #scribble(): void {
+    const input = this.#input
+    const base = (this.#bases[input.below(GPADLS)] as number) + input.pick([0, 0, 3, 1, 4])
+    const word = input.pick([0, 1, 2, 3, 16, input.u8()])
+    shared.writeU32(base * PAGE + word * 4, input.pick([0, 1, 8, 16, 4096, 8184, 8192, 0xffff_fff8, input.u32()]))
+  }
+
+  #readPackets(): void {
+    const ring = this.#ring(false)
+    const reader = ring === undefined ? undefined : RingReader.open(ring)
+    if (reader === undefined) return
+    while (reader.next() === 1);
+    if (reader.commit()) for (const signal of [...this.#ports.values()]) signal()
+    if (this.#input.below(2) === 0) reader.mask()
+    else reader.unmask()
+  }
+
+  /** What a device does on its own time. */
+  #useChannel(): void {
+    const input = this.#input
+    const channel = this.channels[input.below(16)]
+    if (channel === undefined) return
+    const payload = new Uint8Array(Math.min(input.u16(), channel.maxPayload))
+    switch (input.below(9)) {
+      case 0:
+        channel.send(payload)
+        break
+      case 1:
+        channel.complete(input.u8(), 0)
+        break
+      case 2:
+        if (channel.maxPayload > 5000) channel.sendTransferPages(1, Uint32Array.of(4, 4), payload.subarray(0, 4000))
+        break
+      case 3:
+        channel.resume()
+        break
+      case 4:
+        channel.fail('because')
+        break
+      case 5:
+        channel.offerSubChannels(input.below(4))
+        break
+      case 6:
+        channel.cork()
+        break
+      case 7:
+        channel.uncork()
+        break
+      default:
+        channel.gpadl(input.below(GPADLS))?.read(channel.memory, 0, new Uint8Array(100))
+    }
+  }
+
+  #plug(): void {
+    const index = this.#input.below(DEVICES)
+    if (!this.#isOffered(index)) this.#offer(index)
+    else void this.#offered[index]?.[Symbol.asyncDispose]()
+  }
+
+  /** A device that threw was taken away by the server. */
+  #isOffered(index: number): boolean {
+    const { instanceId } = this.#device(index).offer
+    return this.#server.channels().some((channel) => channel.instanceId === instanceId && !channel.revoked)
+  }
+
+  #offer(index: number): void {
+    this.#offered[index] = this.#server.offer(this.#device(index))
+  }
+
+  #device(index: number): HostileDevice {
+    return this.#devices[index] as HostileDevice
+  }
+
+  #machine(): void {
+    // A VM is not stopped, reset or saved from inside of a callback.
+    if (this.#depth > 0) return
+    switch (this.#input.below(16)) {
+      case 0:
+        this.#server.stop()
+        this.#server.reset()
+        this.#server.start()
+        break
+      case 1:
+      case 2:
+        this.#migrate()
+        break
+      case 3:
+        this.#server.stop()
+        break
+      default:
+        this.#server.start()
+    }
+  }
+
+  #migrate(): void {
+    this.#server.stop()
+    const state = structuredClone(this.#server.save())
+    const offered = this.#devices.map((_, index) => this.#isOffered(index))
+    this.#ports.clear()
+    this.#deferred.length = 0
+    this.#server = this.#createServer()
+    for (const [index, present] of offered.entries()) if (present) this.#offer(index)
+    this.#server.restore(state)
+    this.#server.start()
+    this.#reach('migrated')
+  }
+
+  /** From now on the guest's other processors change its memory when the host looks at it. */
+  #watch(): void {
+    const often = 1 + this.#input.below(5)
+    let count = 0
+    this.memory.onAccess = this.#input.below(2) === 0 ? undefined : () => ++count % often === 0 && this.#scribble()
+  }
+
+  async #finishPending(): Promise<void> {
+    for (const resolve of this.#pending.splice(0)) resolve()
+    for (let tick = 0; tick < 4; tick++) await Promise.resolve()
+  }
+
+  #post(type: number, ...words: number[]): number {
+    return this.#postRaw(new Uint8Array(Uint32Array.of(type, 0, ...words).buffer))
+  }
+
+  #postRaw(payload: Uint8Array, type?: number): number {
+    if (type !== undefined && payload.length >= 4) payload.set([type, 0, 0, 0])
+    const status = this.#server.receiveMessage(payload)
+    check(status === HV_STATUS.SUCCESS || status === HV_STATUS.INSUFFICIENT_BUFFERS, 'status')
+    // A message is a copy, and changing it afterwards is nobody's business.
+    payload.fill(0xff)
+    return status
+  }
+
+  #createServer(): VmbusServer {
+    const trace: VmbusTrace = {
+      message: (direction, payload) => {
+        this.#onTrace?.(`${direction} ${formatMessage(payload)}`)
+        this.#reach(`${direction} ${payload[0]}`)
+      },
+      event: (relid, text) => {
+        this.#onTrace?.(`${relid}: ${text}`)
+        this.#reach(text.replace(/0x[0-9a-f]+|\d+/g, '#'))
+      },
+    }
+    return new VmbusServer(this, { trace, onDeviceError: () => this.#reach('device failed') })
+  }
+
+  /** Pairs of what was reached one after the other: a small measure of coverage. */
+  #reach(what: string): void {
+    this.features.add(`${this.#feature} > ${what}`)
+    this.#feature = what
+  }
+
+  #checkHost(): void {
+    const server = this.#server
+    const channels = server.channels()
+    const relids = channels.map(({ relid }) => relid).filter((relid) => relid !== 0)
+    check(new Set(relids).size === relids.length, 'a number twice')
+    check(
+      relids.every((relid) => relid <= 2047),
+      'a number that is none',
+    )
+    check(server.queuedMessages <= MAX_QUEUED, `${server.queuedMessages} messages wait`)
+    check(server.gpadlCount <= 4096, 'too many GPADLs')
+    check(this.#ports.size === channels.filter(({ state }) => state === 'open').length, 'a port without a channel')
+    check(channels.length <= 2047 + DEVICES, `${channels.length} channels`)
+  }
+}
+
+/** Run one input; returns its steps and what it reached. */
+export async function runInput(bytes: Uint8Array): Promise<{ steps: number; features: ReadonlySet<string> }> {
+  const guest = new HostileGuest(bytes)
+  await guest.run()
+  return { steps: guest.steps, features: guest.features }
+}
