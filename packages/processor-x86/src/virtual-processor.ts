@@ -407,7 +407,8 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         continue
       }
       this.#slice(left, 0)
-      left -= this.#executed
+      // an exception counts, too: a handler that faults at its first instruction goes on for ever
+      left -= Math.max(1, this.#executed)
     }
   }
 
