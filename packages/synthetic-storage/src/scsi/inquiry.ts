@@ -20,7 +20,7 @@ const VERSION = { SAM_5: 0x00a0, SPC_4: 0x0460, SBC_3: 0x04c0, MMC_6: 0x04e0 } a
 const STANDARD_LENGTH = 96
 
 /** Peripheral qualifier 011b and device type 1Fh: there is no logical unit here (SPC-4, 6.6.2). */
-export const NO_LOGICAL_UNIT = 0x7f
+const NO_LOGICAL_UNIT = 0x7f
 
 /** What INQUIRY says of a kind of unit. */
 export interface InquiryFacts {
@@ -32,7 +32,7 @@ export interface InquiryFacts {
 }
 
 /** Standard INQUIRY data. */
-export function standardInquiry(facts: InquiryFacts): Uint8Array {
+function standardInquiry(facts: InquiryFacts): Uint8Array {
   const data = new Uint8Array(STANDARD_LENGTH)
   data[0] = facts.deviceType
   data[1] = facts.removable ? 0x80 : 0x00

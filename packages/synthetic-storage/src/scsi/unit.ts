@@ -52,7 +52,7 @@ export function commandTable<Unit>(entries: readonly CommandEntry<Unit>[]): Comm
 }
 
 /** Bytes of a CDB, by the group code of its operation code (SPC-4, 4.2.5.1); 0 for groups that have no fixed length. */
-export function cdbLength(opcode: number): number {
+function cdbLength(opcode: number): number {
   switch (opcode >> 5) {
     case 0:
       return 6
