@@ -76,8 +76,6 @@ function memoryTypesValid(value: bigint, pat: boolean): boolean {
 export class ModelSpecificRegisters {
   readonly #cpu: Cpu
   readonly #clock: Clock
-  /** Added to the clock's count. */
-  tscOffset = 0n
   tscAdjust = 0n
   pat: bigint = DEFAULT_PAT
   miscEnable = 1n
@@ -93,6 +91,13 @@ export class ModelSpecificRegisters {
   }
 
   // those that instructions use directly are in STATE
+  /** Added to the clock's count. */
+  get tscOffset(): bigint {
+    return this.#cpu.get64(STATE.TSC_OFFSET)
+  }
+  set tscOffset(value: bigint) {
+    this.#cpu.set64(STATE.TSC_OFFSET, value)
+  }
   get star(): bigint {
     return this.#cpu.get64(STATE.STAR)
   }

@@ -123,6 +123,12 @@ export const STATE = {
   CONTEXT_USER: 1236,
   /** i32: what JUMPS is for the user. */
   JUMPS_USER: 1240,
+  /** i32: 0 when no interrupt waits for EFLAGS.IF. Not 0 when one may. */
+  INTERRUPT_WAITING: 1244,
+  /** i64: RIP after the last STI that set EFLAGS.IF since `run` was entered; not canonical when there was none. */
+  SHADOW: 1248,
+  /** i64: added to the clock's count, the time-stamp counter. */
+  TSC_OFFSET: 1256,
   END: 1280,
 } as const
 

@@ -40,6 +40,8 @@ const PAGE = 4096
 /** Instructions for each block of a budget, on average. */
 const INSTRUCTIONS_PER_BLOCK = 5
 const TABLE_SIZE = 16384
+/** High half of what no RIP is: not canonical, and beyond 32 bits. */
+const NO_ADDRESS = 0x70000000
 
 const REGISTERS: Readonly<Record<RegisterName, number>> = {
   rax: 0, rcx: 8, rdx: 16, rbx: 24, rsp: 32, rbp: 40, rsi: 48, rdi: 56, r8: 64, r9: 72, r10: 80, r11: 88, r12: 96, r13: 104, r14: 112, r15: 120,
@@ -116,6 +118,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       mapChanged: () => cpu.mmu.flush(true),
     })
     cpu.set64(STATE.FILE + 144, 4096n)
+    cpu.set32(STATE.SHADOW + 4, NO_ADDRESS)
 
     this.#table = new WebAssembly.Table({ initial: TABLE_SIZE, element: 'anyfunc' })
     const imports: RuntimeImports = {
@@ -126,6 +129,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       probe: (lo, hi, bytes) => cpu.probe(lo, hi, bytes),
       findBlock: () => this.#findBlock(),
       link: (record) => this.#link(record),
+      now: () => clock.now(),
       system: (form, record) => this.#system(form, record),
     }
     this.#imports = { env: { memory: memory.wasm, table: this.#table, ...(this.#profile?.count(imports) ?? imports) } }
@@ -289,6 +293,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   }
   #interruptsChanged(): void {
     // called by the APIC's own constructor, too
+    this.cpu.set32(STATE.INTERRUPT_WAITING, 1)
     if (this.#running) this.#breakOut()
   }
 
@@ -418,6 +423,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const { cpu } = this
     cpu.stolenBudget = 0
     cpu.set32(STATE.BUDGET, budget)
+    cpu.set32(STATE.INTERRUPT_WAITING, this.#interruptWaiting() || cpu.apic.nmiPending || cpu.apic.initPending ? 1 : 0)
     this.#sliceBudget = budget
     this.#running = true
     let status: number
@@ -431,11 +437,23 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       cpu.set32(STATE.BUDGET, 0)
       cpu.stolenBudget = 0
     }
+    const shadowed = this.#inShadow()
     if (status === STATUS.FAULT) {
       this.#deliverPending()
       return false
     }
+    if (shadowed) cpu.interruptShadow = true
     return true
+  }
+  /** Whether the next instruction is the one after an STI; asked once. */
+  #inShadow(): boolean {
+    const { i32, base } = this.cpu
+    const at = (base + STATE.SHADOW) >> 2
+    const rip = (base + STATE.RIP) >> 2
+    const shadowed = i32[at] === i32[rip] && i32[at + 1] === i32[rip + 1]
+    i32[at] = 0
+    i32[at + 1] = NO_ADDRESS
+    return shadowed
   }
 
   /** Execute one instruction, with what hangs on its boundaries: interrupt shadow, single-step and breakpoints. */
@@ -643,7 +661,9 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   setExternalInterrupt(asserted: boolean): void {
     this.#externalInterrupt = asserted
     this.cpu.apic.setLint0(asserted)
-    if (asserted) this.#breakOut()
+    if (!asserted) return
+    this.cpu.set32(STATE.INTERRUPT_WAITING, 1)
+    this.#breakOut()
   }
 
   translateLinear(linear: bigint): number {

@@ -10,7 +10,7 @@ import {
 import { type Expr, i32, i64, VECTOR } from '../instruction/emitter.ts'
 import { type SystemSemantics, system } from '../instruction/system.ts'
 import { advance, ioPrivilege, peek, setStackPointer } from '../instruction/system-operand.ts'
-import { GPR, STATE } from '../state-layout.ts'
+import { CACHES, GPR, STATE, STATE_AREA } from '../state-layout.ts'
 
 const DEFAULT64: InstructionOptions = { size: 'd64', modal: true }
 
@@ -61,25 +61,38 @@ const cli: Semantics = (e) => {
   e.raiseIf(i32.gt_u(e.stateI32(STATE.CPL), ioPrivilegeOf(rest)), VECTOR.GP, 0)
   e.setStateI32(STATE.FLAGS_REST, i32.and(rest, i32.const(~FLAG.IF)))
 }
-/** Interrupts come in after the next instruction. */
-const sti = system((cpu, record) => {
-  const rest = cpu.get32(STATE.FLAGS_REST)
-  if (cpu.cpl > ((rest >> 12) & 3)) cpu.fault(VECTOR.GP, 0)
-  if (!(rest & FLAG.IF)) {
-    cpu.set32(STATE.FLAGS_REST, rest | FLAG.IF)
-    cpu.interruptShadow = true
-  }
-  return advance(cpu, record)
-})
-
-const accessCheck = (allow: boolean): SystemSemantics =>
-  system((cpu, record) => {
-    if (cpu.cpl !== 0) cpu.fault(VECTOR.UD, 0)
+/** Interrupts come in after the next instruction. When none waits, it is enough to note where that is. */
+const sti = system(
+  (cpu, record) => {
     const rest = cpu.get32(STATE.FLAGS_REST)
-    cpu.set32(STATE.FLAGS_REST, allow ? rest | FLAG.AC : rest & ~FLAG.AC)
-    cpu.updateContext()
+    if (cpu.cpl > ((rest >> 12) & 3)) cpu.fault(VECTOR.GP, 0)
+    if (!(rest & FLAG.IF)) {
+      cpu.set32(STATE.FLAGS_REST, rest | FLAG.IF)
+      cpu.interruptShadow = true
+    }
     return advance(cpu, record)
-  })
+  },
+  (e) => {
+    const rest = e.stateI32(STATE.FLAGS_REST)
+    const allowed = i32.le_u(e.stateI32(STATE.CPL), ioPrivilegeOf(rest))
+    e.if(i32.and(allowed, i32.eqz(e.stateI32(STATE.INTERRUPT_WAITING))), () => {
+      e.if(i32.eqz(i32.and(rest, i32.const(FLAG.IF))), () => {
+        e.setStateI32(STATE.FLAGS_REST, i32.or(rest, i32.const(FLAG.IF)))
+        e.setStateI64(STATE.SHADOW, e.nextRip())
+      })
+      e.complete()
+    })
+  },
+)
+
+const accessCheck =
+  (allow: boolean): Semantics =>
+  (e) => {
+    e.raiseIf(e.stateI32(STATE.CPL), VECTOR.UD)
+    const rest = e.stateI32(STATE.FLAGS_REST)
+    e.setStateI32(STATE.FLAGS_REST, allow ? i32.or(rest, i32.const(FLAG.AC)) : i32.and(rest, i32.const(~FLAG.AC)))
+    e.selectCaches(allow ? e.stateI32(STATE.CONTEXT_ACCESS) : i32.const(e.stateOffset(STATE_AREA + CACHES.SUPERVISOR)))
+  }
 
 export const FLAGS: readonly InstructionDefinition[] = [
   instruction('PUSHF', '9C', '', pushf, DEFAULT64),

@@ -3,9 +3,10 @@
 import { ACTIVITY, type Cpu, CR4, FLAG } from '../cpu.ts'
 import { cpuid } from '../cpuid.ts'
 import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
-import { VECTOR } from '../instruction/emitter.ts'
-import { type SystemSemantics, system } from '../instruction/system.ts'
+import { f64, i32, i64, select, VECTOR } from '../instruction/emitter.ts'
+import { system } from '../instruction/system.ts'
 import { advance, leave, requireProtected, requireRing0, writeRegister } from '../instruction/system-operand.ts'
+import { TSC_FREQUENCY } from '../msr.ts'
 import { GPR, RECORD, STATE, STATUS } from '../state-layout.ts'
 
 const hlt = system((cpu, record) => {
@@ -33,13 +34,18 @@ function setPair(cpu: Cpu, value: bigint): void {
   cpu.setGpr(GPR.RAX, value & 0xffffffffn)
   cpu.setGpr(GPR.RDX, value >> 32n)
 }
-const timeStamp = (withProcessor: boolean): SystemSemantics =>
-  system((cpu) => {
-    if (cpu.cpl !== 0 && cpu.get32(STATE.CR4) & CR4.TSD) cpu.fault(VECTOR.GP, 0)
-    setPair(cpu, cpu.msrs.readTsc())
-    if (withProcessor) cpu.setGpr(GPR.RCX, cpu.get64(STATE.TSC_AUX))
-    return STATUS.NEXT
-  })
+const timeStamp =
+  (withProcessor: boolean): Semantics =>
+  (e) => {
+    const forbidden = i32.and(e.stateI32(STATE.CR4), i32.const(CR4.TSD))
+    e.raiseIf(select(e.stateI32(STATE.CPL), forbidden, i32.const(0)), VECTOR.GP)
+    // as ModelSpecificRegisters.readTsc
+    const ticks = i64.trunc_sat_f64_u(f64.mul(e.clock(), f64.const(TSC_FREQUENCY / 1e9)))
+    const value = e.let(i64.add(ticks, e.stateI64(STATE.TSC_OFFSET)))
+    e.setGpr(GPR.RAX, value, 4)
+    e.setGpr(GPR.RDX, i64.shr_u(value, i64.const(32)))
+    if (withProcessor) e.setGpr(GPR.RCX, e.stateI64(STATE.TSC_AUX))
+  }
 /** There is no performance counter to read. */
 const rdpmc = system((cpu) => cpu.fault(VECTOR.GP, 0))
 

@@ -39,12 +39,13 @@ const DEFAULT64: InstructionOptions = { size: 'd64', modal: true }
 
 // --- loads and stores
 
-const movFromSegment = system((cpu, record, form) => {
-  const segment = cpu.u8[record + RECORD.REG] as number
-  if (segment > SEGMENT.GS) cpu.fault(VECTOR.UD, 0)
-  writeWord(cpu, record, form, cpu.segmentSelector(segment))
-  return STATUS.NEXT
-})
+const movFromSegment: Semantics = (e) => {
+  const segment = e.let(e.registerNumber(1))
+  e.raiseIf(i32.gt_u(segment, i32.const(SEGMENT.GS)), VECTOR.UD)
+  const selector = e.let(i64.load16_u(i32.shl(segment, i32.const(4)), e.stateOffset(STATE.SEGMENTS)))
+  if (e.isMemory(0)) e.storeInteger(e.address(0, 2, 'write'), 2, selector)
+  else e.write(0, selector)
+}
 const movToSegment = system((cpu, record, form) => {
   const segment = cpu.u8[record + RECORD.REG] as number
   if (segment > SEGMENT.GS || segment === SEGMENT.CS) cpu.fault(VECTOR.UD, 0)

@@ -79,6 +79,12 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   abstract jump(target: Expr): void
   /** Direct jump to the relative operand. */
   abstract jumpRelative(): void
+  /** The instruction is done: go on with the next. */
+  abstract complete(): void
+  /** f64: the clock, in nanoseconds. */
+  abstract clock(): Expr
+  /** Choose the TLB in use (i32, an offset in memory) and, where given, the jump cache. */
+  abstract selectCaches(tlb: Expr, jumps?: Expr): void
   /** End the instruction and execute it again (a string instruction that has more to do). */
   abstract repeatInstruction(): void
   abstract helper(helper: HelperFunction, ...args: Expr[]): Expr

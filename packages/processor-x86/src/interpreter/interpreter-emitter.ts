@@ -26,6 +26,8 @@ export interface RuntimeFunctions {
   readonly effective: FunctionReference
   /** (segment, offset i64, bytes | 0x100) → linear address i64 with the legacy checks */
   readonly segment: FunctionReference
+  /** () → nanoseconds f64 */
+  readonly now: FunctionReference
   readonly helper: (helper: HelperFunction) => FunctionReference
 }
 
@@ -299,6 +301,23 @@ export class InterpreterEmitter extends InstructionEmitter {
     const sum = i64.add(this.stateI64(STATE.FILE + FILE.BLOCK_RIP), i64.load(this.get(this.record), RECORD.IMMEDIATE))
     if (this.form.mode64) return sum
     return i64.and(sum, i64.const(this.form.operandSize === 2 ? 0xffff : 0xffffffff))
+  }
+  complete(): void {
+    if (!this.inline) {
+      this.return(i32.const(STATUS.NEXT))
+      return
+    }
+    this.set(this.record, i32.add(this.get(this.record), i32.const(RECORD.SIZE)))
+    this.br(this.inline.next)
+  }
+  clock(): Expr {
+    return this.call(this.#runtime.now)
+  }
+  selectCaches(tlb: Expr, jumps?: Expr): void {
+    const kept = this.let(tlb)
+    this.setStateI32(STATE.CONTEXT, kept)
+    if (this.inline) this.set(this.inline.context, kept)
+    if (jumps) this.setStateI32(STATE.JUMPS, jumps)
   }
   repeatInstruction(): void {
     this.jump(this.currentRip())

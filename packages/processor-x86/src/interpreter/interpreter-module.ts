@@ -36,6 +36,8 @@ export interface RuntimeImports {
   findBlock(): number
   /** Like findBlock, and remembers the answer in the CHAIN field of the record. */
   link(record: number): number
+  /** The clock, in nanoseconds. */
+  now(): number
   /** Execute system instruction form `form`; returns a STATUS. */
   system(form: number, record: number): number
 }
@@ -57,6 +59,7 @@ function runtime(module: ModuleBuilder, base: number): RuntimeFunctions & Record
     findBlock: module.import('findBlock', [], 'i32'),
     link: module.import('link', ['i32'], 'i32'),
     system: module.import('system', ['i32', 'i32'], 'i32'),
+    now: module.import('now', [], 'f64'),
   }
   const wrap = (name: string, target: FunctionReference): FunctionReference =>
     module.function(`${name}64`, ['i64', 'i32'], target.result, (e) => {
@@ -93,6 +96,7 @@ function runtime(module: ModuleBuilder, base: number): RuntimeFunctions & Record
     effective,
     segment,
     linear,
+    now: imports.now,
     helper,
     findBlock: imports.findBlock,
     link: imports.link,
@@ -111,6 +115,7 @@ function handlerFunction(module: ModuleBuilder, base: number, functions: ReturnT
     ;(semantics as Semantics)(emitter)
     emitter.return(i32.const(STATUS.NEXT))
   } else {
+    if (semantics.usual) emitter.scope(() => semantics.usual?.(emitter))
     const status = emitter.let(emitter.call(functions.system, i32.const(decoded.id), emitter.get(emitter.record)))
     emitter.if(i32.gt_u(status, i32.const(STATUS.FAULT)), () => emitter.countBlock())
     emitter.return(status)
@@ -266,12 +271,12 @@ function runFunction(
               storeFlags()
               const status = e.let(e.callIndirect(handlerType, i32.load16_u(e.get(record), RECORD.FUNCTION), e.get(record)))
               loadFlags()
+              e.set(context, field32(STATE.CONTEXT))
               e.if(i32.eqz(status), () => {
                 e.set(record, i32.add(e.get(record), i32.const(RECORD.SIZE)))
                 e.br(next)
               })
               e.brIf(fault, i32.eq(status, i32.const(STATUS.FAULT)))
-              e.set(context, field32(STATE.CONTEXT))
               e.set(target, field64(STATE.RIP))
               e.brIf(outer, i32.eq(status, i32.const(STATUS.JUMP)))
               e.br(exit)
