@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { readCorpus } from './fuzz/corpus.ts'
-import { fuzz } from './fuzz/fuzz.ts'
-import { runInput } from './fuzz/hostile-guest.ts'
+import { fuzz, runInput } from './fuzz/fuzz.ts'
 
 describe('hostile guests and devices', () => {
   it('of the corpus do not hurt the host', async () => {

@@ -1,7 +1,19 @@
 // The loop of the fuzzer: inputs that reach something new are kept and changed.
 
-import { runInput } from './hostile-guest.ts'
+import { runGuestInput } from './hostile-guest.ts'
+import { runRingInput } from './hostile-ring.ts'
 import { Random } from './input.ts'
+
+/** Whether an input is for a ring alone: its first byte says so. */
+export function isForRing(input: Uint8Array): boolean {
+  return ((input[0] ?? 0) & 3) === 3
+}
+
+/** Run one input. */
+export async function runInput(input: Uint8Array): Promise<{ steps: number; features: ReadonlySet<string> }> {
+  const program = input.subarray(1)
+  return isForRing(input) ? runRingInput(program) : await runGuestInput(program)
+}
 
 /** An input that hurt the host. */
 export class FuzzFailure extends Error {

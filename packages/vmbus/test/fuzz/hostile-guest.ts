@@ -24,7 +24,6 @@ import { Input } from './input.ts'
 
 const PAGES = 64
 const PAGE = 4096
-const RELIDS = 7
 const GPADLS = 9
 const DEVICES = 4
 /** Replies, and whatever the host's own offers and rescinds add. */
@@ -103,12 +102,15 @@ class HostileDevice implements VmbusDevice {
     return {
       receive: (packet) => this.#receive(channel, packet),
       batchEnd: () => {
+        this.#guest.reach('batch end')
         if (this.mode & MODE.REENTER) this.#guest.reenter()
       },
       writable: () => {
+        this.#guest.reach('writable')
         if (this.mode & MODE.THROW) throw new Error('writable')
       },
       gpadlTeardown: () => {
+        this.#guest.reach('device gpadl')
         if (this.mode & MODE.THROW) throw new Error('gpadl')
         return this.mode & MODE.SLOW_GPADL ? this.#guest.later() : undefined
       },
@@ -122,6 +124,9 @@ class HostileDevice implements VmbusDevice {
 
   #receive(channel: VmbusChannel, packet: VmbusPacket): boolean {
     const { bytes, payloadOffset, payloadLength, buffer } = packet
+    this.#guest.reach(
+      `packet ${packet.type} ${packet.flags & 1} ${Math.min(buffer.pieceCount, 3)} ${this.mode & MODE.HOLD}`,
+    )
     check(payloadOffset >= 16 && payloadOffset + payloadLength <= bytes.length, 'payload outside of the copy')
     for (let range = 0; range < packet.transferRangeCount; range++) {
       packet.transferRangeOffset(range)
@@ -163,6 +168,8 @@ export class HostileGuest implements VmbusHost {
   readonly #pending: (() => void)[] = []
   /** First page of what a GPADL id stands for. */
   readonly #bases: number[] = new Array(GPADLS).fill(1)
+  /** First pages of the rings that were meant to be opened last. */
+  readonly #opened: number[] = [1]
   #slot: Uint8Array | undefined
   #depth = 0
   #feature = ''
@@ -187,7 +194,7 @@ export class HostileGuest implements VmbusHost {
     check(sint === 2 && payload.length <= 240, 'message')
     if (this.#slot !== undefined) return false
     this.#slot = payload
-    this.#reach(`out ${payload[0]}`)
+    this.reach(`out ${payload[0]}`)
     return true
   }
 
@@ -255,13 +262,14 @@ export class HostileGuest implements VmbusHost {
   #step(): void {
     this.steps++
     const input = this.#input
-    const relid = input.below(RELIDS)
+    const relid = input.pick([0, 1, 1, 1, 2, 2, 3, 4, 5, 6])
     switch (input.below(30)) {
       case 0:
-        this.#contact()
+        if (input.below(6) === 0) this.#contact()
         break
       case 1:
-        this.#post(MESSAGE_TYPE.REQUEST_OFFERS)
+        if (input.below(3) === 0) this.#post(MESSAGE_TYPE.REQUEST_OFFERS)
+        else this.#usual(relid)
         break
       case 2:
       case 3:
@@ -290,7 +298,7 @@ export class HostileGuest implements VmbusHost {
         this.#post(MESSAGE_TYPE.TL_CONNECT_REQUEST, relid, 0, 0, 0, 0, 0, 0, 0)
         break
       case 12:
-        if (input.below(4) === 0) this.#post(MESSAGE_TYPE.UNLOAD)
+        if (input.below(8) === 0) this.#post(MESSAGE_TYPE.UNLOAD)
         break
       case 13:
         this.#postRaw(input.bytes(input.pick([0, 3, 8, 12, 40, 148, 240])), input.below(32))
@@ -327,7 +335,7 @@ export class HostileGuest implements VmbusHost {
         this.#machine()
         break
       case 27:
-        this.#device(input.below(DEVICES)).mode = input.u8()
+        this.#device(input.below(DEVICES)).mode = input.u8() & input.u8() & input.u8()
         break
       case 28:
         this.#watch()
@@ -350,7 +358,9 @@ export class HostileGuest implements VmbusHost {
     const id = relid % GPADLS
     this.#ringGpadl(relid, id)
     this.#takeMessage()
+    this.#noteOpen(id)
     this.#post(MESSAGE_TYPE.OPEN_CHANNEL, relid, 1, id, 0, 3, ...new Array(30).fill(0))
+    this.#takeMessage()
     this.#takeMessage()
   }
 
@@ -398,7 +408,18 @@ export class HostileGuest implements VmbusHost {
       ).buffer,
     )
     if (input.below(16) === 0) this.#mutate(message)
+    this.#noteOpen(message[16] as number)
     this.#postRaw(message)
+  }
+
+  #noteOpen(id: number): void {
+    this.#opened.push(this.#bases[id % GPADLS] as number)
+    if (this.#opened.length > 4) this.#opened.shift()
+  }
+
+  /** A page where a ring begins that may be in use. */
+  #base(): number {
+    return this.#input.pick(this.#opened)
   }
 
   #mutate(message: Uint8Array): void {
@@ -418,7 +439,7 @@ export class HostileGuest implements VmbusHost {
 
   /** The pages of one half of a GPADL's ring. */
   #ring(upstream: boolean): RingMemory | undefined {
-    const base = (this.#bases[this.#input.below(GPADLS)] as number) + (upstream ? 0 : 3)
+    const base = this.#base() + (upstream ? 0 : 3)
     return RingMemory.fromBuffer(shared.bytes.buffer, base * PAGE, 3 * PAGE)
   }
 
@@ -472,7 +493,7 @@ export class HostileGuest implements VmbusHost {
 
   #scribble(): void {
     const input = this.#input
-    const base = (this.#bases[input.below(GPADLS)] as number) + input.pick([0, 0, 3, 1, 4])
+    const base = this.#base() + input.pick([0, 0, 3, 1, 4])
     const word = input.pick([0, 1, 2, 3, 16, input.u8()])
     shared.writeU32(base * PAGE + word * 4, input.pick([0, 1, 8, 16, 4096, 8184, 8192, 0xffff_fff8, input.u32()]))
   }
@@ -490,15 +511,17 @@ export class HostileGuest implements VmbusHost {
   /** What a device does on its own time. */
   #useChannel(): void {
     const input = this.#input
-    const channel = this.channels[input.below(16)]
+    const open = this.channels.filter(({ isOpen }) => isOpen)
+    const list = open.length > 0 && input.below(4) > 0 ? open : this.channels
+    const channel = list[input.below(Math.max(list.length, 1))]
     if (channel === undefined) return
     const payload = new Uint8Array(Math.min(input.u16(), channel.maxPayload))
     switch (input.below(9)) {
       case 0:
-        channel.send(payload)
+        this.reach(`send ${channel.isOpen} ${channel.send(payload)}`)
         break
       case 1:
-        channel.complete(input.u8(), 0)
+        this.reach(`complete ${channel.isOpen} ${channel.complete(input.u8(), 0)}`)
         break
       case 2:
         if (channel.maxPayload > 5000) channel.sendTransferPages(1, Uint32Array.of(4, 4), payload.subarray(0, 4000))
@@ -574,7 +597,7 @@ export class HostileGuest implements VmbusHost {
     for (const [index, present] of offered.entries()) if (present) this.#offer(index)
     this.#server.restore(state)
     this.#server.start()
-    this.#reach('migrated')
+    this.reach('migrated')
   }
 
   /** From now on the guest's other processors change its memory when the host looks at it. */
@@ -606,18 +629,18 @@ export class HostileGuest implements VmbusHost {
     const trace: VmbusTrace = {
       message: (direction, payload) => {
         this.#onTrace?.(`${direction} ${formatMessage(payload)}`)
-        this.#reach(`${direction} ${payload[0]}`)
+        this.reach(`${direction} ${Math.min(payload[0] ?? 0, 30)}`)
       },
       event: (relid, text) => {
         this.#onTrace?.(`${relid}: ${text}`)
-        this.#reach(text.replace(/0x[0-9a-f]+|\d+/g, '#'))
+        this.reach(text.replace(/0x[0-9a-f]+|\d+/g, '#'))
       },
     }
-    return new VmbusServer(this, { trace, onDeviceError: () => this.#reach('device failed') })
+    return new VmbusServer(this, { trace, onDeviceError: () => this.reach('device failed') })
   }
 
   /** Pairs of what was reached one after the other: a small measure of coverage. */
-  #reach(what: string): void {
+  reach(what: string): void {
     this.features.add(`${this.#feature} > ${what}`)
     this.#feature = what
   }
@@ -639,7 +662,7 @@ export class HostileGuest implements VmbusHost {
 }
 
 /** Run one input; returns its steps and what it reached. */
-export async function runInput(bytes: Uint8Array): Promise<{ steps: number; features: ReadonlySet<string> }> {
+export async function runGuestInput(bytes: Uint8Array): Promise<{ steps: number; features: ReadonlySet<string> }> {
   const guest = new HostileGuest(bytes)
   await guest.run()
   return { steps: guest.steps, features: guest.features }

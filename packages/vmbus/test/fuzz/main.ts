@@ -6,7 +6,7 @@
  */
 import { parseArgs } from 'node:util'
 import { addToCorpus, readCorpus, replaceCorpus } from './corpus.ts'
-import { FuzzFailure, fuzz, minimise } from './fuzz.ts'
+import { FuzzFailure, fuzz, isForRing, minimise } from './fuzz.ts'
 
 const { values } = parseArgs({
   options: {
@@ -17,7 +17,8 @@ const { values } = parseArgs({
 })
 
 /** Files are cheap to run, and a burden to a repository. */
-const CORPUS_SIZE = 150
+const GUESTS = 110
+const RINGS = 40
 
 const corpus = readCorpus()
 const start = performance.now()
@@ -35,7 +36,8 @@ try {
     `${result.steps} steps in ${result.inputs} inputs, ${result.features} features, ${seconds.toFixed(1)} s, ${heap()}: the host is not hurt`,
   )
   if (values.grow) {
-    const chosen = await minimise(result.kept, CORPUS_SIZE)
+    const { guests = [], rings = [] } = Object.groupBy(result.kept, (input) => (isForRing(input) ? 'rings' : 'guests'))
+    const chosen = [...(await minimise(guests, GUESTS)), ...(await minimise(rings, RINGS))]
     replaceCorpus(chosen)
     console.log(`the corpus is ${chosen.length} inputs now`)
   }
