@@ -79,6 +79,7 @@ describe('INQUIRY', () => {
     expect(be16(limits, 2)).toBe(0x3c)
     expect(be32(limits, 20)).toBeGreaterThan(0) // UNMAP LBA count
     expect(be32(limits, 24)).toBeGreaterThan(0) // descriptors
+    expect(be64(limits, 36)).toBe(0x2_0000n) // WRITE SAME length
     const { data: provisioning } = await run(make().unit, '12 01 b2 00 ff 00')
     expect(provisioning[5]).toBe(0xe0)
     expect((await run(make().unit, '12 01 b1 00 ff 00')).data.slice(4, 6)).toEqual(bytes('00 01')) // non-rotating

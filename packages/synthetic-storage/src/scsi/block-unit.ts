@@ -4,7 +4,7 @@ import type { Disk, SavedState } from '@partita/interface'
 import * as v from 'valibot'
 import { StorageError } from '../storage-error.ts'
 import { BLOCK_COMMANDS } from './block-commands.ts'
-import { putBe16, putBe32 } from './bytes.ts'
+import { putBe16, putBe32, putBe64 } from './bytes.ts'
 import type { ScsiCommand } from './command.ts'
 import { type InquiryFacts, VPD } from './inquiry.ts'
 import { MAXIMUM_UNMAP_BLOCKS, MAXIMUM_UNMAP_DESCRIPTORS, MAXIMUM_WRITE_SAME_BLOCKS } from './limits.ts'
@@ -17,7 +17,7 @@ import { DEVICE_TYPE, type LogicalUnit, UnitBase, type UnitIdentity } from './un
 export interface BlockUnitOptions {
   readonly serial: string
   /**
-   * Default: `Msft`, `Virtual Disk`, `1.0`, as Hyper-V has it. Guests look at it: Linux sends WRITE SAME only to disks of this vendor (storvsc_device_configure).
+   * Default: `Msft`, `Virtual Disk`, `1.0`, as Hyper-V has it. Guests look at it: Linux corrects what it believes of a disk by vendor (storvsc_device_configure).
    */
   readonly vendor?: string
   readonly product?: string
@@ -109,7 +109,7 @@ export class BlockUnit implements LogicalUnit {
       putBe32(data, 24, this.#granularity())
       putBe32(data, 28, 0x8000_0000) // UGAVALID, alignment 0
     }
-    putBe32(data, 36, MAXIMUM_WRITE_SAME_BLOCKS)
+    putBe64(data, 32, MAXIMUM_WRITE_SAME_BLOCKS)
     return data
   }
 
