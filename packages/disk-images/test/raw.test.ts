@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, open, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { punchHoleByProgram } from '../src/punch-hole.node.ts'
 import { createRawImage, openRawDisk } from '../src/raw.node.ts'
@@ -99,6 +100,34 @@ describe('raw image', () => {
     expect([data[511], data[512], data[4 * 512 - 1], data[4 * 512]]).toEqual([9, 0, 0, 9])
     await expect(disk.zero?.(2047, 2)).rejects.toMatchObject({ code: 'ERR_DISK_RANGE' })
     await expect(disk.discard?.(2048, 1)).rejects.toMatchObject({ code: 'ERR_DISK_RANGE' })
+  })
+
+  it.skipIf(process.platform !== 'linux')('says so when there is no room for what was written', async () => {
+    await createRawImage(image, 256 * 1024)
+    const module = JSON.stringify(new URL('../src/raw.node.ts', import.meta.url).href)
+    const script = `const { openRawDisk } = await import(${module}); const disk = await openRawDisk(${JSON.stringify(image)})
+      await disk.write(0, [new Uint8Array(8192).fill(1)])
+      await disk.write(64, [new Uint8Array(512)]).catch((error) => console.log(error.code, error.data.code))
+      await disk[Symbol.asyncDispose]()`
+    // A limit of the size of files stands for a file system that is full; its signal is ignored, so that the call fails.
+    const child = spawn(
+      'bash',
+      [
+        '-c',
+        'trap "" XFSZ; ulimit -f 8; exec "$0" "$@"',
+        process.execPath,
+        '--conditions=@partita/source',
+        '--input-type=module',
+        '-e',
+        script,
+      ],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
+    const output = await text(child.stdout)
+    expect(output.trim()).toBe('ERR_DISK_FULL EFBIG')
+    expect((await readFile(image))[8191]).toBe(1)
   })
 
   it.skipIf(process.platform !== 'linux')('punches the same holes through the program', async () => {
