@@ -30,7 +30,7 @@ export function formatError(error: unknown): string {
 
 /** Errors with codes of these families are about what the user gave. */
 const MISUSE =
-  /^ERR_(USAGE|FILE|DISK|SERIAL|PLUGIN|VM_CONFIGURATION|MEMORY|KERNEL|INITRD|COMMAND_LINE|GUEST|PARTITION_MEMORY|PROCESSOR_MEMORY|PORT_CONFLICT|MMIO_CONFLICT|PCI_CONFLICT|INTERRUPT_LINE|CHIPSET_CONFLICT|IDE|ACPI)/
+  /^ERR_(USAGE|FILE|DISK|SERIAL|PLUGIN|VM_CONFIGURATION|MEMORY|KERNEL|INITRD|COMMAND_LINE|GUEST|PARTITION_MEMORY|PROCESSOR_MEMORY|PORT_CONFLICT|MMIO_CONFLICT|PCI_CONFLICT|INTERRUPT_LINE|CHIPSET_CONFLICT|IDE|STORAGE|ACPI)/
 
 /** The exit status for an error: misuse for what the user gave, else a fault of the host. */
 export function statusOfError(error: unknown): number {

@@ -9,11 +9,17 @@ import { EXIT_STATUS } from './exit-status.ts'
 import { createLogger } from './logger.ts'
 import {
   type DeviceOption,
+  type DiskOption,
+  type HypervisorOption,
   parseDevice,
+  parseDisk,
+  parseHypervisor,
   parseMemory,
   parseSerial,
   parseTimeout,
+  parseTrace,
   type SerialOption,
+  type TraceOption,
 } from './option-values.ts'
 
 /** Values of the options of `run` as commander gives them. */
@@ -22,7 +28,10 @@ interface RunValues {
   readonly initrd?: string
   readonly append?: string
   readonly memory: number
-  readonly disk: readonly string[]
+  readonly root?: string | false
+  readonly disk: readonly DiskOption[]
+  readonly hypervisor: HypervisorOption
+  readonly trace: readonly TraceOption[]
   readonly serial: SerialOption
   readonly timeout?: number
   readonly device: readonly DeviceOption[]
@@ -34,11 +43,15 @@ export interface CommandLineHost {
 }
 
 const RUN_HELP = `
-Without --kernel the default guest is booted: Debian's current kernel with busybox, fetched through apt once.
+Without --kernel the default guest is booted: Debian's current kernel with busybox, fetched through apt once. What it writes to
+its root disk is gone when it ends, unless --root names a file for it.
 
 The console is the guest's first serial port. On a terminal, Ctrl-] quits, and every other key goes to the guest. In a pipe,
 standard input feeds the console, and standard output is the guest's alone; at the end of the input the default guest's shell
 ends and the guest is switched off, while a kernel of your own gets nothing and goes on.
+
+A disk is a unit of a synthetic SCSI controller (sda, sdb, …), read-only with ",ro", the medium of a DVD drive with ",dvd", and a
+drive of the emulated IDE controller with ",ide". ",controller=N" and ",lun=N" choose its place.
 
 A Linux kernel is told "console=ttyS0,115200 panic=-1" before the words of --append.
 
@@ -112,11 +125,19 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     .option('--initrd <file>', 'an initial ramdisk, or the first module of a multiboot kernel')
     .option('--append <words>', "words for the kernel's command line")
     .option('--memory <size>', 'RAM: 512M, 2G', parsed(parseMemory), parseMemory('512M'))
+    .option('--root <file>', "keep the default guest's root disk in this file, which is made where it is missing")
+    .option('--no-root', 'give the default guest no root disk')
     .option(
-      '--disk <file...>',
-      'disk images (raw), up to four',
-      collect((text) => text),
+      '--disk <file[,ro][,dvd][,ide]...>',
+      'raw disk images on the synthetic SCSI controller',
+      collect(parseDisk),
       [],
+    )
+    .option(
+      '--hypervisor <kind>',
+      'what the guest finds: hyper-v, or none, as on plain hardware',
+      parsed(parseHypervisor),
+      parseHypervisor('hyper-v'),
     )
     .option(
       '--serial <where>',
@@ -131,6 +152,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
       collect(parseDevice),
       [],
     )
+    .option('--trace <what>', 'vmbus: messages and channel events on standard error', collect(parseTrace), [])
     .addHelpText('after', RUN_HELP)
     .action(async (values: RunValues) => {
       setStatus(await run_(values))
@@ -140,13 +162,13 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
       option.defaultValueDescription = option.long === '--memory' ? '512M' : 'stdio'
   for (const option of run.options) if (Array.isArray(option.defaultValue)) option.default(option.defaultValue, 'none')
 
-  const run_ = async ({ disk, device, ...values }: RunValues): Promise<number> => {
+  const run_ = async ({ disk, device, trace, ...values }: RunValues): Promise<number> => {
     // Loaded here, so that --help and --version do not wait for the machine.
     const { runVirtualMachine } = await import('./run-command.ts')
     const { ensureDefaultGuest } = await import('./default-guest/index.ts')
     const { stdin, stdout, stderr } = process
     const end = await runVirtualMachine(
-      { ...values, disks: disk, devices: device },
+      { ...values, disks: disk, devices: device, traces: trace },
       {
         stdin,
         stdout,

@@ -1,46 +1,88 @@
-// Disk images of `--disk`: raw files, opened, checked and locked before the VM is made.
+// Disk images of `--disk`: raw files, opened, checked and locked before the VM is made, and the controllers that they hang on.
 
 import { DiskError, openRawDisk } from '@partita/disk-images/node'
 import { type Disk, disksToken } from '@partita/interface'
 import type { PluginConfiguration } from '@partita/root-partition'
 import { CliError } from './cli-error.ts'
+import type { DiskOption, HypervisorOption } from './option-values.ts'
 
 /** Two channels with two drives each. */
-const MAXIMUM_DISKS = 4
-const CONTROLLER = '@partita/emulated-ide'
+const MAXIMUM_IDE_DISKS = 4
+const IDE_CONTROLLER = '@partita/emulated-ide'
+/** The synthetic SCSI controllers. */
+export const SCSI_CONTROLLERS = '@partita/synthetic-storage/vsp'
 const WRITE_PROTECTED = ['EACCES', 'EROFS', 'EPERM']
 
 /** The disks of a VM: what its configuration gets, and the services behind it. */
 export interface OpenDisks extends AsyncDisposable {
+  /** The controllers with these disks; they take the place of a default device of the same name. */
   readonly devices: readonly PluginConfiguration[]
   readonly services: ReadonlyMap<string, unknown>
 }
 
 /**
- * Open the images in `paths` as the drives `disk0`, `disk1`, … of the IDE controller; those that are write-protected for reading alone.
- * @throws CliError `ERR_USAGE` for more than four; DiskError `ERR_DISK_OPEN`, `ERR_DISK_FORMAT`, `ERR_DISK_LOCKED`
+ * Open the images of `options` as `disk0`, `disk1`, … on the synthetic SCSI controllers, or on the IDE controller where the option says so or the machine has no
+ * other. Those that are write-protected are opened for reading alone.
+ * @throws CliError `ERR_USAGE` for disks that there is no place for; DiskError `ERR_DISK_OPEN`, `ERR_DISK_FORMAT`, `ERR_DISK_LOCKED`
  */
-export async function openDisks(paths: readonly string[]): Promise<OpenDisks> {
-  if (paths.length > MAXIMUM_DISKS) {
-    throw new CliError('ERR_USAGE', `${paths.length} disks are more than the ${MAXIMUM_DISKS} that there is room for`)
-  }
+export async function openDisks(options: readonly DiskOption[], hypervisor: HypervisorOption): Promise<OpenDisks> {
+  const places = placeDisks(options, hypervisor)
   await using opening = new AsyncDisposableStack()
   const disks = new Map<string, Disk>()
-  for (const path of paths) disks.set(`disk${disks.size}`, opening.use(await openDisk(path)))
+  for (const { path, readOnly } of options) disks.set(`disk${disks.size}`, opening.use(await openDisk(path, readOnly)))
   const stack = opening.move()
   return {
-    devices: disks.size === 0 ? [] : [{ plugin: CONTROLLER, options: { drives: [...disks.keys()] } }],
+    devices: places,
     services: new Map([[disksToken.name, disks]]),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }
 
-async function openDisk(path: string): Promise<Disk> {
+interface Lun {
+  readonly disk: string
+  readonly lun?: number
+  readonly dvd?: boolean
+}
+
+/** The configuration of the controllers. */
+function placeDisks(options: readonly DiskOption[], hypervisor: HypervisorOption): PluginConfiguration[] {
+  const drives: string[] = []
+  const controllers: { readonly luns: Lun[] }[] = []
+  for (const [index, option] of options.entries()) {
+    const disk = `disk${index}`
+    const { bus = hypervisor === 'none' ? 'ide' : 'scsi', controller = 0, lun, dvd } = option
+    if (
+      hypervisor === 'none' &&
+      (option.bus === 'scsi' || dvd || option.controller !== undefined || lun !== undefined)
+    ) {
+      throw new CliError('ERR_USAGE', `${option.path} cannot be on a SCSI controller without the Hyper-V interface`, {
+        hint: 'Leave out --hypervisor none; the emulated IDE controller has plain disks alone.',
+      })
+    }
+    if (bus === 'ide') drives.push(disk)
+    else {
+      while (controllers.length <= controller) controllers.push({ luns: [] })
+      controllers[controller]?.luns.push({ disk, ...(lun !== undefined && { lun }), ...(dvd && { dvd }) })
+    }
+  }
+  if (drives.length > MAXIMUM_IDE_DISKS) {
+    throw new CliError(
+      'ERR_USAGE',
+      `${drives.length} disks are more than the ${MAXIMUM_IDE_DISKS} that the IDE controller has room for`,
+    )
+  }
+  return [
+    ...(drives.length === 0 ? [] : [{ plugin: IDE_CONTROLLER, options: { drives } }]),
+    ...(controllers.length === 0 ? [] : [{ plugin: SCSI_CONTROLLERS, options: { controllers } }]),
+  ]
+}
+
+async function openDisk(path: string, readOnly: boolean): Promise<Disk> {
   try {
-    return await openRawDisk(path)
+    return await openRawDisk(path, { readOnly })
   } catch (error) {
     const { code } = ((error as DiskError).cause ?? {}) as { code?: unknown }
-    if (!(error instanceof DiskError) || !WRITE_PROTECTED.includes(String(code))) throw error
+    if (readOnly || !(error instanceof DiskError) || !WRITE_PROTECTED.includes(String(code))) throw error
     return openRawDisk(path, { readOnly: true })
   }
 }

@@ -1,4 +1,4 @@
-// Values of command-line options: sizes of memory, devices with options, serial ports, times.
+// Values of command-line options: sizes of memory, disks, devices with options, serial ports, times, traces.
 
 import { CliError } from './cli-error.ts'
 
@@ -80,4 +80,84 @@ export function parseSerial(text: string): SerialOption {
     })
   }
   return { type: match[1] as 'file' | 'unix', path: match[2] as string }
+}
+
+/** A disk of `--disk`. */
+export interface DiskOption {
+  readonly path: string
+  readonly readOnly: boolean
+  /** A DVD drive with the image as its medium. */
+  readonly dvd: boolean
+  /** A synthetic SCSI controller's unit, or a drive of the emulated IDE controller; what the machine has where omitted. */
+  readonly bus?: 'scsi' | 'ide' | undefined
+  /** SCSI controller, from 0. Default: 0. */
+  readonly controller?: number | undefined
+  /** Default: the first that is free. */
+  readonly lun?: number | undefined
+}
+
+const DISK_HINT = 'Write --disk F, followed by any of: ,ro ,dvd ,ide ,scsi ,controller=N ,lun=N.'
+const DISK_WORD = /^(ro|dvd|ide|scsi|(controller|lun)=(\d{1,2}))$/
+
+/**
+ * `FILE,ro,dvd,ide,controller=N,lun=N`: the words that are known, at the end; what stands before them is the file, commas included.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseDisk(text: string): DiskOption {
+  const parts = text.split(',')
+  const words = new Map<string, string>()
+  for (;;) {
+    const match = parts.length > 1 ? DISK_WORD.exec(parts.at(-1) as string) : null
+    if (match === null) break
+    parts.pop()
+    const name = match[2] ?? (match[1] as string)
+    if (words.has(name)) throw diskError(text, `${name} is given twice`)
+    words.set(name, match[3] ?? '')
+  }
+  const path = parts.join(',')
+  if (path === '') throw diskError(text, 'there is no file')
+  const number = (name: string): number | undefined => (words.has(name) ? Number(words.get(name)) : undefined)
+  const disk: DiskOption = {
+    path,
+    readOnly: words.has('ro') || words.has('dvd'),
+    dvd: words.has('dvd'),
+    bus: words.has('ide') ? 'ide' : words.has('scsi') ? 'scsi' : undefined,
+    controller: number('controller'),
+    lun: number('lun'),
+  }
+  if (words.has('ide') && ['scsi', 'dvd', 'controller', 'lun'].some((name) => words.has(name)))
+    throw diskError(text, 'ide goes with ro alone: the IDE controller has plain disks')
+  if ((disk.controller ?? 0) > 15) throw diskError(text, 'there can be 16 controllers, 0 to 15')
+  if ((disk.lun ?? 0) > 63) throw diskError(text, 'a controller has the units 0 to 63')
+  return disk
+}
+
+function diskError(text: string, problem: string): CliError {
+  return new CliError('ERR_USAGE', `--disk ${text}: ${problem}`, { hint: DISK_HINT })
+}
+
+/** What the guest sees of the hypervisor. */
+export type HypervisorOption = 'hyper-v' | 'none'
+
+/**
+ * `hyper-v` or `none`.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseHypervisor(text: string): HypervisorOption {
+  if (text === 'hyper-v' || text === 'none') return text
+  throw new CliError('ERR_USAGE', `--hypervisor ${text} is neither hyper-v nor none`, {
+    hint: 'With none the guest finds a PC without a hypervisor and without synthetic devices.',
+  })
+}
+
+/** What can be traced. */
+export type TraceOption = 'vmbus'
+
+/**
+ * `vmbus`.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseTrace(text: string): TraceOption {
+  if (text === 'vmbus') return text
+  throw new CliError('ERR_USAGE', `--trace ${text}: there is no such trace`, { hint: 'Write --trace vmbus.' })
 }

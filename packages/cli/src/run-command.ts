@@ -3,10 +3,11 @@
 import { totalmem } from 'node:os'
 import type { ReadStream } from 'node:tty'
 import { detectKernel } from '@partita/firmware'
-import type { CharacterBackend, Logger } from '@partita/interface'
+import { type CharacterBackend, type Logger, silentLogger } from '@partita/interface'
 import {
   DEFAULT_DEVICES,
   MemoryManager,
+  PLAIN_DEVICES,
   type PluginConfiguration,
   type PluginRegistry,
   VirtualMachine,
@@ -21,11 +22,13 @@ import { StdioBackend } from './console/stdio-backend.ts'
 import { watched } from './console/watched-backend.ts'
 import type { DefaultGuest, DefaultGuestOptions } from './default-guest/index.ts'
 import { createProgressReporter } from './default-guest/progress.ts'
-import { openDisks } from './disks.ts'
+import { type OpenDisks, openDisks } from './disks.ts'
 import { watchSignals } from './end-signals.ts'
 import { EXIT_STATUS, statusOf } from './exit-status.ts'
 import { readInputFile } from './input-file.ts'
-import type { DeviceOption, SerialOption } from './option-values.ts'
+import { Notices, withNotices } from './notices.ts'
+import type { DeviceOption, DiskOption, HypervisorOption, SerialOption, TraceOption } from './option-values.ts'
+import { rootDiskOf } from './root-disk.ts'
 import { RawTerminal } from './terminal.ts'
 
 /** Options of `partita run`, parsed. */
@@ -35,7 +38,11 @@ export interface RunOptions {
   readonly append?: string | undefined
   /** Bytes. */
   readonly memory: number
-  readonly disks: readonly string[]
+  /** The default guest's root disk: a file to keep it in, none (false), or one that is thrown away (absent). */
+  readonly root?: string | false | undefined
+  readonly disks: readonly DiskOption[]
+  readonly hypervisor: HypervisorOption
+  readonly traces: readonly TraceOption[]
   readonly serial: SerialOption
   /** Seconds. */
   readonly timeout?: number | undefined
@@ -67,6 +74,8 @@ const LINUX_DEFAULTS = 'console=ttyS0,115200 panic=-1'
 const PANIC_RESETS = 'panic=-1'
 /** Milliseconds of silence after a panic message after which a kernel that does not reset is taken for dead, where nobody is at a terminal. */
 const PANIC_SILENCE = 10_000
+/** Who logs what a trace shows. */
+const TRACED_PLUGINS: Readonly<Record<TraceOption, string>> = { vmbus: '@partita/vmbus' }
 const END_OF_TRANSMISSION = 0x04
 const NEWLINE = 0x0a
 
@@ -74,6 +83,8 @@ interface BootPlan {
   readonly kernel: string
   readonly initrd?: string | undefined
   readonly commandLine: string
+  /** The default guest that gets a root disk. */
+  readonly guest?: DefaultGuest | undefined
   /** For the notice at the start. */
   readonly name: string
   /** Piped input waits for the guest's first words: it is quiet until its shell has set the console up. */
@@ -125,8 +136,17 @@ export async function runVirtualMachine(options: RunOptions, host: RunHost): Pro
   }
   const console = watched(backend, watcher, () => silence.touch(watcher.panicked))
 
-  const disks = stack.use(await openDisks(options.disks))
-  vm = stack.use(await createMachine(options, host, plan, console, disks, watcher))
+  const notices = new Notices({
+    write: (text) => void host.stderr.write(text),
+    now: () => performance.now(),
+    raw: interactive && host.stderr.isTTY === true,
+  })
+  const root = plan.guest === undefined ? undefined : stack.use(rootDiskOf(plan.guest, options.root || undefined))
+  const disks = stack.use(
+    await openDisks([...(root === undefined ? [] : [root.option]), ...options.disks], options.hypervisor),
+  )
+  root?.opened()
+  vm = stack.use(await createMachine(options, host, plan, console, disks, watcher, notices))
   if (end !== undefined) return end
   if (interactive) {
     host.stderr.write(`partita: booting ${plan.name}; Ctrl-] quits\n`)
@@ -175,6 +195,11 @@ async function planBoot(
   signal: AbortSignal,
 ): Promise<BootPlan> {
   if (options.kernel !== undefined) {
+    if (options.root !== undefined) {
+      throw new CliError('ERR_USAGE', '--root is for the default guest', {
+        hint: 'A kernel of your own gets its disks from --disk.',
+      })
+    }
     // Looked at before anything else is set up, so that a wrong name is said at once.
     const kernel = await readInputFile(options.kernel, 'kernel')
     if (options.initrd !== undefined) await readInputFile(options.initrd, 'initial ramdisk')
@@ -199,7 +224,14 @@ async function planBoot(
   return {
     kernel: guest.kernel,
     initrd: guest.initrd,
-    commandLine: words(guest.commandLine, PANIC_RESETS, interactive ? terminal : guest.pipedInputWord, options.append),
+    guest: options.root === false ? undefined : guest,
+    commandLine: words(
+      guest.commandLine,
+      options.root === false ? '' : guest.rootDiskWord,
+      PANIC_RESETS,
+      interactive ? terminal : guest.pipedInputWord,
+      options.append,
+    ),
     name: `Linux ${guest.version}`,
     waitForOutput: !interactive,
     endOfInput: (lastByte) =>
@@ -237,19 +269,24 @@ async function createMachine(
   host: RunHost,
   plan: BootPlan,
   console: CharacterBackend,
-  disks: { readonly devices: readonly PluginConfiguration[]; readonly services: ReadonlyMap<string, unknown> },
+  disks: OpenDisks,
   watcher: PanicWatcher,
+  notices: Notices,
 ): Promise<VirtualMachine> {
   const { kernel, initrd, commandLine } = plan
   return VirtualMachine.create(
     {
       memory: options.memory,
-      devices: [...DEFAULT_DEVICES, ...disks.devices, ...options.devices],
+      hypervisor: options.hypervisor,
+      devices: machineDevices(options, disks.devices),
       boot: { kernel, commandLine, ...(initrd !== undefined && { initrd }) },
     },
     {
       registry: host.registry,
-      logger: host.logger,
+      logger: withNotices(host.logger, notices, {
+        errors: host.logger === silentLogger,
+        traces: new Map(options.traces.map((trace) => [TRACED_PLUGINS[trace], trace])),
+      }),
       memoryManager: new MemoryManager(hostMemory()),
       readFile: (path) => readInputFile(path, path === initrd ? 'initial ramdisk' : 'kernel'),
       characterBackends: new Map([['console', console]]),
@@ -257,6 +294,20 @@ async function createMachine(
       beforeRestart: () => !watcher.panicked,
     },
   )
+}
+
+/** The devices of the machine: the default ones, those that the options set up in their place, and those that the options add. */
+function machineDevices(
+  { hypervisor, traces, devices }: RunOptions,
+  disks: readonly PluginConfiguration[],
+): PluginConfiguration[] {
+  const own = new Map(disks.map((device) => [device.plugin, device]))
+  if (traces.includes('vmbus'))
+    own.set(TRACED_PLUGINS.vmbus, { plugin: TRACED_PLUGINS.vmbus, options: { trace: true } })
+  const defaults = hypervisor === 'none' ? PLAIN_DEVICES : DEFAULT_DEVICES
+  const machine = defaults.map((device) => own.get(device.plugin) ?? device)
+  const added = [...own.values()].filter(({ plugin }) => !defaults.some((device) => device.plugin === plugin))
+  return [...machine, ...added, ...devices]
 }
 
 /** Bytes of the host's memory, or of what this process may have of it. */

@@ -16,6 +16,11 @@ const withFile = (name: string, content: string, args: string[]) => {
   writeFileSync(file(name), content)
   return args
 }
+/** An image of one sector. */
+const image = (name: string) => {
+  writeFileSync(file(name), new Uint8Array(512))
+  return file(name)
+}
 const run = (letter: GuestLetter, args: string[] = [], input = '') =>
   partita('fake', ['--kernel', kernel(letter), ...args], directory, input)
 
@@ -36,6 +41,8 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
       '--append',
       '--memory',
       '--disk',
+      '--hypervisor',
+      '--trace',
       '--serial',
       '--timeout',
       '--device',
@@ -163,10 +170,26 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
         'ERR_DISK_FORMAT',
       ],
       [
-        'five disks',
-        () => ['--kernel', kernel('p'), ...['a', 'b', 'c', 'd', 'e'].flatMap((name) => ['--disk', file(name)])],
+        'five disks on the IDE controller',
+        () => [
+          '--kernel',
+          kernel('p'),
+          ...['a', 'b', 'c', 'd', 'e'].flatMap((name) => ['--disk', `${file(name)},ide`]),
+        ],
         'ERR_USAGE',
       ],
+      [
+        'DVD without the Hyper-V interface',
+        () => ['--kernel', kernel('p'), '--hypervisor', 'none', '--disk', `${file('a')},dvd`],
+        'ERR_USAGE',
+        /--hypervisor none/,
+      ],
+      [
+        'two disks in one place',
+        () => ['--kernel', kernel('p'), ...['b', 'c'].flatMap((name) => ['--disk', `${image(name)},lun=1`])],
+        'ERR_STORAGE_LUN',
+      ],
+      ['trace of what there is not', () => ['--kernel', kernel('p'), '--trace', 'disk'], 'ERR_USAGE', /--trace vmbus/],
     ]
     it.each(cases)('%s', async (_what, args, code, hint) => {
       const { status, stdout, stderr } = await partita('fake', args(), directory)
@@ -293,6 +316,20 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
     expect(existsSync(path)).toBe(true)
     expect(await run('p', ['--serial', `unix:${path}`])).toMatchObject({ status: 0 })
     expect(existsSync(path)).toBe(false)
+  })
+
+  it('has disks on all controllers, and on plain hardware', async () => {
+    const disks = (...words: string[]) => words.flatMap((word, i) => ['--disk', `${image(`many-${i}`)}${word}`])
+    expect(await run('p', disks('', ',ro', ',dvd', ',ide', ',ide,ro', ',controller=2,lun=9', ',lun=63'))).toMatchObject(
+      {
+        status: 0,
+        stderr: '',
+      },
+    )
+    expect(await run('p', ['--hypervisor', 'none', ...disks('', ',ro', ',ide', '')])).toMatchObject({
+      status: 0,
+      stderr: '',
+    })
   })
 
   it('gives the guest a disk, which no second one may have at the same time', async () => {

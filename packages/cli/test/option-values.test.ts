@@ -1,6 +1,14 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseDevice, parseMemory, parseSerial, parseTimeout } from '../src/option-values.ts'
+import {
+  parseDevice,
+  parseDisk,
+  parseHypervisor,
+  parseMemory,
+  parseSerial,
+  parseTimeout,
+  parseTrace,
+} from '../src/option-values.ts'
 
 const MIB = 2 ** 20
 const usage = expect.objectContaining({ code: 'ERR_USAGE' })
@@ -69,4 +77,47 @@ describe('parseSerial', () => {
   it.each(['', 'file:', 'unix:', 'tty', 'stdio:'])('refuses %j', (text) =>
     expect(() => parseSerial(text)).toThrow(usage),
   )
+})
+
+describe('parseDisk', () => {
+  const plain = { readOnly: false, dvd: false }
+  it('takes file and words apart', () => {
+    expect(parseDisk('a.img')).toEqual({ path: 'a.img', ...plain })
+    expect(parseDisk('a.img,ro')).toEqual({ path: 'a.img', ...plain, readOnly: true })
+    expect(parseDisk('x.iso,dvd')).toEqual({ path: 'x.iso', readOnly: true, dvd: true })
+    expect(parseDisk('a.img,ide,ro')).toEqual({ path: 'a.img', ...plain, readOnly: true, bus: 'ide' })
+    expect(parseDisk('a.img,scsi,controller=3,lun=63')).toEqual({
+      path: 'a.img',
+      ...plain,
+      bus: 'scsi',
+      controller: 3,
+      lun: 63,
+    })
+  })
+  it('leaves commas in names of files', () => {
+    expect(parseDisk('a,b.img,ro').path).toBe('a,b.img')
+    expect(parseDisk('ro').path).toBe('ro')
+    expect(parseDisk('ro,ro')).toMatchObject({ path: 'ro', readOnly: true })
+  })
+  it.each([
+    '',
+    ',ro',
+    'a,ro,ro',
+    'a,ide,dvd',
+    'a,ide,lun=1',
+    'a,scsi,ide',
+    'a,lun=64',
+    'a,controller=16',
+    'a,lun=1,lun=2',
+  ])('refuses %j', (text) => expect(() => parseDisk(text)).toThrow(usage))
+})
+
+describe('parseHypervisor and parseTrace', () => {
+  it('know their words', () => {
+    expect(parseHypervisor('hyper-v')).toBe('hyper-v')
+    expect(parseHypervisor('none')).toBe('none')
+    expect(parseTrace('vmbus')).toBe('vmbus')
+    for (const text of ['', 'kvm', 'Hyper-V']) expect(() => parseHypervisor(text)).toThrow(usage)
+    for (const text of ['', 'all', 'vmbus,storage']) expect(() => parseTrace(text)).toThrow(usage)
+  })
 })

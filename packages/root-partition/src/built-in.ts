@@ -8,6 +8,7 @@ export const BUILT_IN_PACKAGES: readonly string[] = [
   '@partita/emulated-serial',
   '@partita/emulated-ide',
   '@partita/vmbus',
+  '@partita/synthetic-storage',
 ]
 
 /** The processor of a VM whose configuration names none. */
@@ -33,5 +34,9 @@ export const PLAIN_DEVICES: readonly DefaultDevice[] = [
   { plugin: '@partita/emulated-serial' },
 ]
 
-/** The devices of a VM whose configuration names none: the fixed part of a PC, and the VMBus. */
-export const DEFAULT_DEVICES: readonly DefaultDevice[] = [...PLAIN_DEVICES, { plugin: '@partita/vmbus' }]
+/** The devices of a VM whose configuration names none: the fixed part of a PC, the VMBus, and a SCSI controller on it. */
+export const DEFAULT_DEVICES: readonly DefaultDevice[] = [
+  ...PLAIN_DEVICES,
+  { plugin: '@partita/vmbus' },
+  { plugin: '@partita/synthetic-storage/vsp' },
+]
