@@ -1,9 +1,11 @@
 /**
  * Makes the default guest ahead of its first use, and says where it is.
  *
- * Usage: `node --conditions=@partita/source tools/guest/make-guest.ts [--update] [--cache DIRECTORY]`
+ * Usage: `node --conditions=@partita/source tools/guest/make-guest.ts [--update] [--test-image] [--cache DIRECTORY]`
  *
- * Standard output gets one JSON object with `kernel`, `initrd`, `version`, `commandLine` and `pipedInputWord`;
+ * With `--test-image` the root disk is larger and has fio and e2fsprogs.
+ *
+ * Standard output gets one JSON object: `kernel`, `initrd`, `rootDisk`, `version` and words for the command line;
  * progress and errors go to standard error. Exit status: 0, 1 on failure, 2 on misuse, 130 on SIGINT.
  */
 import { parseArgs } from 'node:util'
@@ -14,11 +16,13 @@ import {
 } from '../../packages/cli/src/default-guest/index.ts'
 
 async function main(): Promise<number> {
-  let values: { update?: boolean; cache?: string }
+  let values: { update?: boolean; 'test-image'?: boolean; cache?: string }
   try {
-    values = parseArgs({ options: { update: { type: 'boolean' }, cache: { type: 'string' } } }).values
+    values = parseArgs({
+      options: { update: { type: 'boolean' }, 'test-image': { type: 'boolean' }, cache: { type: 'string' } },
+    }).values
   } catch (error) {
-    console.error(`${(error as Error).message}\nUsage: make-guest.ts [--update] [--cache DIRECTORY]`)
+    console.error(`${(error as Error).message}\nUsage: make-guest.ts [--update] [--test-image] [--cache DIRECTORY]`)
     return 2
   }
   const abort = new AbortController()
@@ -28,6 +32,7 @@ async function main(): Promise<number> {
     const guest = await ensureDefaultGuest({
       cacheDirectory: values.cache,
       update: values.update,
+      variant: values['test-image'] === true ? 'test' : 'default',
       progress: reporter.report,
       signal: abort.signal,
     })

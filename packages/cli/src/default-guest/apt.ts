@@ -1,25 +1,24 @@
 // Fetches packages with Debian's own tools, as any user: apt gets a state directory of its own, so that it neither needs
 // root nor depends on, or changes, what the host's apt has downloaded. The host's sources, keys and proxy settings hold.
 
-import { spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DefaultGuestError, OWN_FILES_HINT } from './errors.ts'
+import { lastLines, runTool, statusArguments, type ToolOptions, type ToolResult } from './tool.ts'
+
+/** Names of packages with shared libraries; those of others lead to whole systems. */
+const LIBRARY_PACKAGE = /^z?lib/
 
 /** A package as apt describes it. */
 export interface AptPackage {
   readonly name: string
   readonly version: string
-  /** Names of the packages that it depends on, the first of each alternative. */
+  /** Names of the packages that it depends on, before installation too; the first of each alternative. */
   readonly depends: readonly string[]
 }
 
-export interface AptOptions {
-  /** An empty directory for apt's state; whoever made it removes it. */
-  readonly directory: string
-  readonly environment: NodeJS.ProcessEnv
-  readonly signal?: AbortSignal | undefined
-}
+/** `directory`: an empty one for apt's state; whoever made it removes it. */
+export type AptOptions = ToolOptions
 
 /** apt with a state of its own, for amd64 packages. */
 export class Apt {
@@ -104,6 +103,25 @@ export class Apt {
   }
 
   /**
+   * Packages with all the libraries that they depend on, without those that the sources do not have: what is virtual, and
+   * what was an alternative.
+   *
+   * @throws {@link DefaultGuestError} like {@link show}, for `names` themselves
+   */
+  async showWithLibraries(names: readonly string[]): Promise<AptPackage[]> {
+    const found = new Map((await this.show(names)).map((stanza) => [stanza.name, stanza]))
+    const asked = new Set(names)
+    for (;;) {
+      const wanted = [...found.values()].flatMap(({ depends }) => depends)
+      const next = [...new Set(wanted)].filter((name) => LIBRARY_PACKAGE.test(name) && !asked.has(name))
+      if (next.length === 0) return [...found.values()]
+      for (const name of next) asked.add(name)
+      const { stdout } = await this.#run('apt-cache', ['show', '--no-all-versions', ...next])
+      for (const stanza of parseStanzas(stdout)) if (next.includes(stanza.name)) found.set(stanza.name, stanza)
+    }
+  }
+
+  /**
    * Downloads packages into `directory` and returns their files, in the order of `packages`. apt checks each against
    * the signed lists.
    *
@@ -146,70 +164,9 @@ export class Apt {
   }
 
   #run(tool: string, parameters: string[], progress?: (fraction: number) => void, cwd?: string): Promise<ToolResult> {
-    return runTool(tool, [...this.#arguments, ...parameters], this.#options, progress, cwd)
+    const options = cwd === undefined ? this.#options : { ...this.#options, directory: cwd }
+    return runTool(tool, [...this.#arguments, ...parameters], options, progress)
   }
-}
-
-interface ToolResult {
-  readonly status: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** apt tells its progress to this descriptor as `dlstatus:<files>:<percent>:<text>`. */
-const STATUS_DESCRIPTOR = 3
-const statusArguments: readonly string[] = ['-q', '-o', `APT::Status-Fd=${STATUS_DESCRIPTOR}`]
-
-function runTool(
-  tool: string,
-  parameters: readonly string[],
-  { directory, environment, signal }: AptOptions,
-  progress?: (fraction: number) => void,
-  cwd: string = directory,
-): Promise<ToolResult> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(tool, parameters, {
-      cwd,
-      env: { ...environment, LC_ALL: 'C.UTF-8', LANGUAGE: '' },
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      ...(signal === undefined ? {} : { signal }),
-    })
-    const output = ['', '', '', '']
-    for (const descriptor of [1, 2, STATUS_DESCRIPTOR]) {
-      const stream = child.stdio[descriptor] as NodeJS.ReadableStream
-      stream.setEncoding('utf8')
-      stream.on('data', (chunk: string) => {
-        output[descriptor] += chunk
-        if (descriptor !== STATUS_DESCRIPTOR) return
-        const lines = output[descriptor]!.split('\n')
-        output[descriptor] = lines.pop()!
-        for (const line of lines) {
-          const percent = /^dlstatus:\d+:([\d.]+):/.exec(line)?.[1]
-          if (percent !== undefined) progress?.(Number(percent) / 100)
-        }
-      })
-    }
-    // Settled only when the process is gone, so that nothing writes into a directory that is being removed.
-    let failure: Error | undefined
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      failure = signal?.aborted === true ? signal.reason : toolError(tool, error)
-      if (child.pid === undefined) reject(failure)
-    })
-    child.on('close', (status) => {
-      if (failure !== undefined) reject(failure)
-      else resolve({ status, stdout: output[1]!, stderr: output[2]! })
-    })
-  })
-}
-
-function toolError(tool: string, cause: NodeJS.ErrnoException): Error {
-  return new DefaultGuestError(
-    'ERR_GUEST_NO_APT',
-    cause.code === 'ENOENT'
-      ? `The default guest comes from Debian's archive, and this machine has no ${tool}`
-      : `${tool} cannot be run: ${cause.message}`,
-    { hint: OWN_FILES_HINT, data: { tool }, cause },
-  )
 }
 
 /** Reads the control paragraphs that `apt-cache show` prints (Debian policy, chapter 5). */
@@ -218,18 +175,11 @@ function parseStanzas(text: string): AptPackage[] {
     .split(/\n\s*\n/)
     .map((stanza) => {
       const field = (name: string): string => new RegExp(`^${name}: *(.*)$`, 'mi').exec(stanza)?.[1]?.trim() ?? ''
-      const depends = field('Depends')
-        .split(',')
+      const depends = [field('Pre-Depends'), field('Depends')]
+        .flatMap((list) => list.split(','))
         .map((relation) => /^\s*([a-z0-9][a-z0-9+.-]*)/.exec(relation)?.[1] ?? '')
         .filter((name) => name !== '')
       return { name: field('Package'), version: field('Version'), depends }
     })
     .filter(({ name, version }) => name !== '' && version !== '')
-}
-
-/** What a tool said, short enough for a message. */
-function lastLines(stderr: string): string {
-  const lines = stderr.split('\n').filter((line) => /\S/.test(line))
-  const errors = lines.filter((line) => line.startsWith('E:') || line.startsWith('Err:'))
-  return (errors.length > 0 ? errors : lines).slice(-2).join(' ').slice(0, 400) || 'no reason given'
 }

@@ -1,9 +1,28 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type DefaultGuest, type DefaultGuestOptions, ensureDefaultGuest } from './index.ts'
+import {
+  copyRootDisk,
+  type DefaultGuest,
+  type DefaultGuestOptions,
+  ensureDefaultGuest,
+  makeScratchRootDisk,
+} from './index.ts'
 import { defaultCacheDirectory } from './store.ts'
-import { FAKE_RELEASE, FakeDebian, readCpio, temporaryDirectory } from './test-support.ts'
+import { FAKE_RELEASE, FakeDebian, readCpio, temporaryDirectory, writeTree } from './test-support.ts'
 
 let directory: string
 let debian: FakeDebian
@@ -24,7 +43,7 @@ const failure = (code: string): unknown => expect.objectContaining({ code, hint:
 /** What is left in the cache, work directories included. */
 const left = (): string[] => (existsSync(join(cache, 'guests')) ? readdirSync(join(cache, 'guests')) : [])
 
-const NAME: RegExp = /^6\.9\.0-1-cloud-amd64_6\.9-1_1-1\.37-2_[0-9a-f]{12}$/
+const NAME: RegExp = /^6\.9\.0-1-cloud-amd64_6\.9-1_1-1\.37-2_[0-9a-f]{12}_[0-9a-f]{8}$/
 
 describe('making a guest', () => {
   test('fetches the kernel that the meta package leads to, and makes an initramfs with its modules', async () => {
@@ -87,6 +106,111 @@ describe('making a guest', () => {
   })
 })
 
+describe('the root disk', () => {
+  /** What the stand-in for mke2fs wrote, and where. */
+  const data = (path: string): string => readFileSync(path).toString('latin1', 8192, 8192 + 13)
+  /** Names below a directory of the image, from the commands that debugfs got. */
+  const names = (directory: string): string[] => {
+    const commands = readFileSync(join(debian.directory, 'debugfs.script'), 'utf8').split('\n')
+    return commands.filter((_, index) => commands[index - 1] === `cd "/${directory}"`)
+  }
+
+  test('has the programs with their libraries, in place of those of busybox, and the modules', async () => {
+    const guest = await ensure()
+    expect(statSync(guest.rootDisk).size).toBe(256 * 2 ** 20)
+    expect(data(guest.rootDisk)).toBe('a file system')
+    expect(guest.rootDiskWord).toBe('root=LABEL=partita')
+    const ending = (name: string): unknown => expect.stringMatching(new RegExp(`^write contents/\\d+ "${name}"$`))
+    expect(names('lib/x86_64-linux-gnu')).toEqual([
+      ending('ld-linux-x86-64.so.2'),
+      ending('libblkid.so.1'),
+      ending('libc.so.6'),
+    ])
+    expect(names('lib64')).toEqual([ending('ld-linux-x86-64.so.2')])
+    expect(names('bin')).toEqual([
+      ending('busybox'),
+      ...['[', '[[', 'ls', 'sh'].map((name) => `symlink "${name}" "busybox"`),
+      ending('init'),
+      ending('lsblk'),
+    ])
+    expect(names(`lib/modules/${FAKE_RELEASE}/kernel/drivers/hv`)).toEqual([ending('hv_vmbus.ko')])
+  })
+
+  test('is copied for a run, with its holes, and the copy goes with the run', async () => {
+    const guest = await ensure()
+    let path: string
+    {
+      using scratch = makeScratchRootDisk(guest)
+      path = scratch.path
+      expect(data(path)).toBe('a file system')
+      expect(statSync(path).size).toBe(256 * 2 ** 20)
+      expect(statSync(path).blocks).toBeLessThan(100)
+      expect(path.startsWith(join(cache, 'guests'))).toBe(true)
+    }
+    expect(existsSync(path)).toBe(false)
+    expect(left()).toEqual([expect.stringMatching(NAME)])
+  })
+
+  test('is copied to where a user keeps it, once', async () => {
+    const { rootDisk } = await ensure()
+    const mine = join(directory, 'mine.img')
+    copyRootDisk(rootDisk, mine)
+    expect(data(mine)).toBe('a file system')
+    writeFileSync(mine, 'changed')
+    expect(() => copyRootDisk(rootDisk, mine)).toThrow(expect.objectContaining({ code: 'ERR_GUEST_IMAGE' }))
+    expect(readFileSync(mine, 'utf8')).toBe('changed')
+    expect(() => copyRootDisk(mine, `${mine}2`)).toThrow(expect.objectContaining({ code: 'ERR_GUEST_IMAGE' }))
+    expect(existsSync(`${mine}2`)).toBe(false)
+  })
+
+  test('is made again where it was written to', async () => {
+    const { rootDisk } = await ensure()
+    const descriptor = openSync(rootDisk, 'r+')
+    writeSync(descriptor, 'B', 8192)
+    closeSync(descriptor)
+    expect((await ensure()).rootDisk).toBe(rootDisk)
+    expect(data(rootDisk)).toBe('a file system')
+  })
+
+  test('of another variant is another guest', async () => {
+    writeTree(join(debian.directory, 'packages/fio'), {})
+    await expect(ensure({ variant: 'test' })).rejects.toThrow(failure('ERR_GUEST_NO_PACKAGE'))
+    await expect(ensure({ variant: 'test' })).rejects.toThrow('fio')
+    const first = await ensure()
+    await expect(ensure({ variant: 'test' })).rejects.toThrow('fio')
+    expect(await ensure()).toEqual(first)
+  })
+
+  test('is made with tools from the archive where the host has none', async () => {
+    const tools = ['mke2fs', 'debugfs', 'e2fsck'] as const
+    const bin = join(debian.directory, 'bin')
+    const environment = debian.alone()
+    const scripts = tools.map((tool) => [`sbin/${tool}`, readFileSync(join(bin, tool), 'utf8')] as const)
+    writeTree(join(debian.directory, 'packages/e2fsprogs'), Object.fromEntries(scripts))
+    for (const tool of tools) rmSync(join(bin, tool))
+    const loader = join(debian.directory, 'packages/libtools/lib64/ld-linux-x86-64.so.2')
+    const script = `${'#'}!/bin/sh\n[ "$1" = --library-path ] && shift 2 && exec /bin/sh "$@"\n`
+    writeTree(join(loader, '..'), { 'ld-linux-x86-64.so.2': script })
+    chmodSync(loader, 0o755)
+    const guest = ensure({ environment })
+    if (process.arch !== 'x64') await expect(guest).rejects.toThrow(failure('ERR_GUEST_NO_APT'))
+    else expect(data((await guest).rootDisk)).toBe('a file system')
+  })
+
+  test('that cannot be made is an error', async () => {
+    debian.script('mke2fs', { ext4: 'echo "mke2fs: No space left on device" >&2; exit 1' })
+    await expect(ensure()).rejects.toThrow(failure('ERR_GUEST_IMAGE'))
+    await expect(ensure()).rejects.toThrow('No space left on device')
+    debian.script('mke2fs', { ext4: ':' })
+    debian.script('debugfs', { '-w': 'echo "debugfs 1.47.0 (5-Feb-2023)\nwrite: File exists" >&2' })
+    await expect(ensure()).rejects.toThrow('debugfs: write: File exists')
+    debian.script('debugfs', { '-w': ':' })
+    debian.script('e2fsck', { '-n': 'echo "partita: ** WARNING: Filesystem still has errors **"; exit 4' })
+    await expect(ensure()).rejects.toThrow('still has errors')
+    expect(left()).toEqual([])
+  })
+})
+
 describe('the cache', () => {
   test('makes a harmed guest again', async () => {
     const guest = await ensure()
@@ -128,12 +252,8 @@ describe('the cache', () => {
     const progress = (event: { phase: string }): void => {
       if (event.phase === phase) abort.abort(reason)
     }
-    // Once the initramfs is being built, the rest is one step and the guest may be complete.
-    const result = await ensure({ signal: abort.signal, progress }).catch((error: unknown) => error)
-    if (phase !== 'build') {
-      expect(result).toBe(reason)
-      expect(left()).toEqual([])
-    } else expect(left()).toEqual([expect.stringMatching(NAME)])
+    await expect(ensure({ signal: abort.signal, progress })).rejects.toBe(reason)
+    expect(left()).toEqual([])
   })
 
   test('is not touched by a signal that has been given', async () => {
@@ -156,14 +276,7 @@ describe('the cache', () => {
 describe('failures', () => {
   test.each(['apt-get', 'apt-cache', 'dpkg-deb'])('a machine without %s', async (tool) => {
     rmSync(join(directory, 'bin', tool))
-    const environment = { ...debian.environment, PATH: join(directory, 'bin') }
-    // The other scripts need no tools up to there.
-    const shellOnly = `${'#'}!/bin/sh\nexport PATH=/usr/bin:/bin\n`
-    for (const other of readdirSync(join(directory, 'bin')))
-      debian.write(
-        `bin/${other}`,
-        readFileSync(join(directory, 'bin', other), 'utf8').replace('#!/bin/sh\n', shellOnly),
-      )
+    const environment = debian.alone()
     await expect(ensure({ environment })).rejects.toThrow(failure('ERR_GUEST_NO_APT'))
     await expect(ensure({ environment })).rejects.toThrow(tool)
     expect(left()).toEqual([])

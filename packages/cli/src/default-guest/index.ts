@@ -1,39 +1,54 @@
-// The guest that `partita run` boots when nobody names another: Debian's current kernel for virtual machines and a
-// busybox, fetched through apt and kept in the user's cache.
+// The guest that `partita run` boots when nobody names another: Debian's current kernel for virtual machines and a root
+// disk with busybox and a few of Debian's programs, fetched through apt and kept in the user's cache.
 
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { Apt, type AptPackage } from './apt.ts'
 import { DefaultGuestError, OWN_FILES_HINT } from './errors.ts'
+import type { GuestParts } from './file-tree.ts'
+import { fetchFilesystemTools, hostFilesystemTools } from './filesystem-tools.ts'
 import { buildInitramfs } from './initramfs.ts'
 import { selectModules, WANTED_MODULES } from './modules.ts'
+import { programEntries } from './programs.ts'
 import type { GuestProgressCallback } from './progress.ts'
-import { FSTAB, GROUP, INIT, PASSWD, PROFILE } from './root-files.ts'
+import { FSTAB, GROUP, INIT, PASSWD, PROFILE, ROOT_INIT, ROOT_LABEL } from './root-files.ts'
+import { buildRootImage } from './root-image.ts'
+import { rootEntries } from './root-tree.ts'
+import { mapSparseFile } from './sparse-file.ts'
 import {
+  copyRootDisk,
   defaultCacheDirectory,
   type GuestManifest,
   GuestStore,
   INITRD_FILE,
   KERNEL_FILE,
+  ROOT_FILE,
   type StoredGuest,
 } from './store.ts'
+import { type GuestVariant, VARIANTS } from './variants.ts'
 
 export { DefaultGuestError } from './errors.ts'
 export { createProgressReporter } from './progress.ts'
+export { copyRootDisk } from './store.ts'
+export type { GuestVariant } from './variants.ts'
 
 /** The package that always depends on the current kernel. */
 const KERNEL_META_PACKAGE = 'linux-image-cloud-amd64'
 const BUSYBOX_PACKAGE = 'busybox-static'
 
-/** Counts up with each change of what is made that {@link RECIPE} does not see. */
-const FORMAT = 1
+/** Counts up with each change of what is made that {@link recipeOf} does not see. */
+const FORMAT = 3
 
 /** Guests of another recipe, made by another version of this package, are left to that version. */
-const RECIPE: string = createHash('sha256')
-  .update(JSON.stringify([FORMAT, KERNEL_META_PACKAGE, WANTED_MODULES, INIT, PROFILE, FSTAB, PASSWD, GROUP]))
-  .digest('hex')
-  .slice(0, 12)
+function recipeOf(variant: GuestVariant): string {
+  const texts = [INIT, ROOT_INIT, ROOT_LABEL, PROFILE, FSTAB, PASSWD, GROUP]
+  return createHash('sha256')
+    .update(JSON.stringify([FORMAT, KERNEL_META_PACKAGE, WANTED_MODULES, texts, VARIANTS[variant]]))
+    .digest('hex')
+    .slice(0, 12)
+}
 
 /**
  * What the kernel is told:
@@ -53,6 +68,8 @@ export interface DefaultGuestOptions {
   readonly progress?: GuestProgressCallback | undefined
   /** Stops the work; nothing half done stays. The promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
+  /** Which programs are on the root disk; `default` where not given. */
+  readonly variant?: GuestVariant | undefined
   /** Asks the archive for newer packages even when the cache has a guest. */
   readonly update?: boolean | undefined
   /** `PATH`, `HOME`, proxies and so on; the process's own where not given. */
@@ -65,10 +82,14 @@ export interface DefaultGuest {
   readonly kernel: string
   /** Path of the initramfs, an uncompressed newc archive. */
   readonly initrd: string
+  /** Path of the root disk's image, ext4 without partitions: a pattern for {@link copyRootDisk}, not to be written to. */
+  readonly rootDisk: string
   /** The kernel's release and its package's version, e.g. `6.1.0-56-cloud-amd64 (6.1.192-2)`. */
   readonly version: string
   /** What the kernel should be told, without a trailing space. */
   readonly commandLine: string
+  /** Add this to the command line where the guest has its root disk; without, its shell is in the initramfs. */
+  readonly rootDiskWord: string
   /** Add this to the command line where the console's input is not a terminal: no echo, no line editing. */
   readonly pipedInputWord: string
 }
@@ -84,24 +105,55 @@ export interface DefaultGuest {
  * ```
  */
 export async function ensureDefaultGuest(options: DefaultGuestOptions = {}): Promise<DefaultGuest> {
-  const { environment = process.env, signal, update = false } = options
+  const { environment = process.env, signal, update = false, variant = 'default' } = options
   signal?.throwIfAborted()
   const store = new GuestStore(options.cacheDirectory ?? defaultCacheDirectory(environment))
-  const cached = update ? undefined : store.find(RECIPE)
-  const guest = cached ?? (await store.withWorkDirectory((directory) => make(store, directory, environment, options)))
+  const cached = update ? undefined : store.find(recipeOf(variant))
+  const guest =
+    cached ?? (await store.withWorkDirectory((directory) => make(store, directory, environment, variant, options)))
   return {
     kernel: join(guest.directory, KERNEL_FILE),
     initrd: join(guest.directory, INITRD_FILE),
+    rootDisk: join(guest.directory, ROOT_FILE),
     version: guest.manifest.version,
     commandLine: COMMAND_LINE,
+    rootDiskWord: `root=LABEL=${ROOT_LABEL}`,
     pipedInputWord: 'partita_input=pipe',
   }
+}
+
+/** A root disk for one run, in a directory that is removed when it is disposed of. */
+export interface ScratchRootDisk extends Disposable {
+  readonly path: string
+}
+
+/**
+ * Copies a guest's root disk for one run: beside the guest, or, where that cannot be written, into the directory for
+ * temporary files. What a killed process leaves is removed by a later one.
+ *
+ * @param guest From {@link ensureDefaultGuest}.
+ * @throws {@link DefaultGuestError} `ERR_GUEST_IMAGE`
+ */
+export function makeScratchRootDisk({ rootDisk }: Pick<DefaultGuest, 'rootDisk'>): ScratchRootDisk {
+  using stack = new DisposableStack()
+  let directory: string
+  try {
+    directory = stack.use(new GuestStore(dirname(dirname(dirname(rootDisk)))).makeWorkDirectory()).path
+  } catch {
+    directory = mkdtempSync(join(tmpdir(), 'partita-root-'))
+    stack.defer(() => rmSync(directory, { recursive: true, force: true, maxRetries: 3 }))
+  }
+  const path = join(directory, ROOT_FILE)
+  copyRootDisk(rootDisk, path)
+  const owned = stack.move()
+  return { path, [Symbol.dispose]: () => owned.dispose() }
 }
 
 async function make(
   store: GuestStore,
   directory: string,
   environment: NodeJS.ProcessEnv,
+  variant: GuestVariant,
   { progress, signal }: DefaultGuestOptions,
 ): Promise<StoredGuest> {
   const apt = new Apt({ directory: join(directory, 'apt'), environment, signal })
@@ -109,11 +161,13 @@ async function make(
   const indexText = "Asking Debian's archive for the current kernel"
   progress?.({ phase: 'index', fraction: 0, text: indexText })
   await apt.update((fraction) => progress?.({ phase: 'index', fraction, text: indexText }))
-  const packages = await resolvePackages(apt)
-  const [image, busybox] = packages as [AptPackage, AptPackage]
+  const { image, busybox, packages } = await resolvePackages(apt, VARIANTS[variant].packages)
   const release = image.name.replace(/^linux-image-/, '')
   const version = `${release} (${image.version})`
-  const key = [release, image.version, busybox.version, RECIPE].join('_').replace(/[^\w.+~-]/g, '-')
+  const versions = Object.fromEntries(packages.map(({ name, version }) => [name, version]).sort())
+  const others = createHash('sha256').update(JSON.stringify(versions)).digest('hex').slice(0, 8)
+  const recipe = recipeOf(variant)
+  const key = [release, image.version, busybox.version, recipe, others].join('_').replace(/[^\w.+~-]/g, '-')
   const existing = store.get(key)
   if (existing !== undefined) return existing
 
@@ -130,32 +184,47 @@ async function make(
   }
 
   signal?.throwIfAborted()
-  progress?.({ phase: 'build', fraction: 0, text: 'Building the initramfs' })
+  const buildText = 'Building the root disk'
+  progress?.({ phase: 'build', fraction: 0, text: buildText })
   const modulesRoot = pathIn(root, [`lib/modules/${release}`, `usr/lib/modules/${release}`])
   const selection = selectModules(modulesRoot)
   const kernel = readFileSync(pathIn(root, [`boot/vmlinuz-${release}`, `usr/lib/modules/${release}/vmlinuz`]))
-  const initrd = buildInitramfs({
+  const parts: GuestParts = {
     release,
     busybox: readFileSync(pathIn(root, ['bin/busybox', 'usr/bin/busybox'])),
     selection,
     modulesBuiltin: readFileSync(pathIn(modulesRoot, ['modules.builtin'])),
+  }
+  const initrd = buildInitramfs(parts)
+  const { size, programs } = VARIANTS[variant]
+  const toolsDirectory = makeDirectory(directory, 'tools')
+  const commands = hostFilesystemTools(environment) ?? (await fetchFilesystemTools(apt, toolsDirectory))
+  const rootImage = await buildRootImage(rootEntries(parts, programEntries(root, programs)), {
+    size,
+    label: ROOT_LABEL,
+    commands,
+    tools: { directory: makeDirectory(directory, 'image'), environment, signal },
   })
   const manifest: GuestManifest = {
-    recipe: RECIPE,
+    recipe,
     version,
-    packages: Object.fromEntries(packages.map(({ name, version }) => [name, version])),
+    packages: versions,
     fetched: new Date().toISOString(),
     modules: selection.modules.map(({ name }) => name),
     builtin: selection.builtin,
     absent: selection.absent,
+    root: mapSparseFile(rootImage),
   }
-  const guest = store.publish(directory, key, manifest, { [KERNEL_FILE]: kernel, [INITRD_FILE]: initrd })
-  progress?.({ phase: 'build', fraction: 1, text: 'Building the initramfs' })
+  const guest = store.publish(directory, key, manifest, { [KERNEL_FILE]: kernel, [INITRD_FILE]: initrd }, rootImage)
+  progress?.({ phase: 'build', fraction: 1, text: buildText })
   return guest
 }
 
-/** The kernel's package and busybox's, then whatever the first needs for its files. */
-async function resolvePackages(apt: Apt): Promise<AptPackage[]> {
+/** The kernel's package and what it needs for its files, busybox's, and those of programs with their libraries. */
+async function resolvePackages(
+  apt: Apt,
+  programs: readonly string[],
+): Promise<{ image: AptPackage; busybox: AptPackage; packages: AptPackage[] }> {
   const [meta] = (await apt.show([KERNEL_META_PACKAGE])) as [AptPackage]
   const imageName = meta.depends.find((name) => /^linux-image-\d.*-amd64$/.test(name))
   if (imageName === undefined)
@@ -165,8 +234,15 @@ async function resolvePackages(apt: Apt): Promise<AptPackage[]> {
     })
   const [image, busybox] = (await apt.show([imageName, BUSYBOX_PACKAGE])) as [AptPackage, AptPackage]
   // Later Debian releases split a kernel's files over several packages.
-  const parts = image.depends.filter((name) => /^linux-(modules|binary)-\d/.test(name))
-  return [image, busybox, ...(parts.length > 0 ? await apt.show(parts) : [])]
+  const names = image.depends.filter((name) => /^linux-(modules|binary)-\d/.test(name))
+  const parts = names.length > 0 ? await apt.show(names) : []
+  return { image, busybox, packages: [image, busybox, ...parts, ...(await apt.showWithLibraries(programs))] }
+}
+
+function makeDirectory(parent: string, name: string): string {
+  const path = join(parent, name)
+  mkdirSync(path)
+  return path
 }
 
 function pathIn(root: string, candidates: readonly string[]): string {

@@ -57,7 +57,7 @@ export interface SelectedModule {
   readonly name: string
   /** Relative to `/lib/modules/<release>`, ends in `.ko`. */
   readonly path: string
-  /** The ELF file, not compressed, with Debian's signature. */
+  /** The ELF file, not compressed, without Debian's signature. */
   readonly data: Uint8Array
   readonly info: ModuleInfo
 }
@@ -90,7 +90,7 @@ export function selectModules(root: string, wanted: readonly string[] = WANTED_M
   const select = (name: string): void => {
     const file = files.get(name)
     if (file === undefined || selected.has(name)) return
-    const data = readModule(join(root, file))
+    const data = withoutSignature(readModule(join(root, file)))
     const info = readModuleInfo(data)
     if (info === undefined) throw new DefaultGuestError('ERR_GUEST_PACKAGE', `${file} is not a kernel module`)
     selected.set(name, { name, path: file.replace(/\.ko\.\w+$/, '.ko'), data, info })
@@ -159,6 +159,23 @@ function readModule(path: string): Uint8Array {
   } catch (cause) {
     throw new DefaultGuestError('ERR_GUEST_PACKAGE', `${path} cannot be decompressed`, { hint: OWN_FILES_HINT, cause })
   }
+}
+
+const SIGNATURE_MAGIC = '~Module signature appended~\n'
+/** struct module_signature of the kernel (include/linux/module_signature.h): eight bytes, then the length, big-endian. */
+const SIGNATURE_DESCRIPTOR_LENGTH = 12
+
+/**
+ * A module without the signature at its end. To check a signature costs a software processor more than everything else
+ * that the kernel does to load a module, and a Debian kernel takes modules without (and then counts as tainted).
+ */
+export function withoutSignature(data: Uint8Array): Uint8Array {
+  const descriptor = data.length - SIGNATURE_MAGIC.length - SIGNATURE_DESCRIPTOR_LENGTH
+  if (descriptor < 0) return data
+  if (Buffer.from(data.subarray(descriptor + SIGNATURE_DESCRIPTOR_LENGTH)).toString('latin1') !== SIGNATURE_MAGIC)
+    return data
+  const length = new DataView(data.buffer, data.byteOffset).getUint32(descriptor + 8)
+  return length <= descriptor ? data.subarray(0, descriptor - length) : data
 }
 
 /** Node has no LZMA of its own; xz-utils is on every Debian that has not gone out of its way. */

@@ -1,30 +1,14 @@
-// The few text files of the default guest's root. Every process that starts costs the boot some milliseconds on a
-// software processor, so the scripts use the shell's own commands wherever they can: no sleeps, no udev.
+// The few text files of the default guest. Every process that starts costs the boot some milliseconds on a software
+// processor, so the scripts use the shell's own commands wherever they can: no udev, no sleeps of fixed length.
+
+/** The file system label of the root disk. */
+export const ROOT_LABEL = 'partita'
 
 /**
- * `/init`, the first process: mounts, loads the drivers of the disks and of VMBus where the machine has them, and
- * opens a shell on the kernel's console. When the shell ends, the machine is switched off.
- *
- * Words of the kernel's command line that it knows (the kernel hands them over as environment variables):
- *
- * - `partita_input=pipe`: nobody types. The console neither echoes nor edits lines, and an end-of-file character at
- *   the start of a line ends the shell.
- * - `partita_rows=N`, `partita_columns=N`: the size of the terminal, 24 × 80 otherwise.
- * - `partita_drivers=no`: loads no kernel modules.
- *
- * `crtscts` lets the serial driver drop RTS when its buffers are full; a host that honours it can feed any amount of
- * input without loss. The modules of disks come before `sd_mod` because the end of a module's initialization waits for
- * the probing that earlier ones began: the disks are there when the prompt is.
- *
- * `poweroff` and `reboot` send signals to the first process, which can take them only while it waits for a child in
- * the background. The shell must not be that child, because one that is started in the background ignores Ctrl-C, and
- * so would all that it starts. A second setsid is a group's leader already and goes on in a process of its own.
+ * Drivers of the buses that disks hang on. The modules of disks come before `sd_mod` because the end of a module's
+ * initialization waits for the probing that earlier ones began: the disks of an IDE controller are there then.
  */
-export const INIT: string = `#!/bin/sh
-export PATH=/bin HOME=/root
-mount -a
-echo partita >/proc/sys/kernel/hostname
-
+const STORAGE_DRIVERS = `
 if [ "$partita_drivers" != no ]; then
   set --
   for file in /sys/bus/acpi/devices/*/modalias /sys/bus/pci/devices/*/modalias; do
@@ -36,38 +20,197 @@ if [ "$partita_drivers" != no ]; then
   done
   [ $# -gt 0 ] && modprobe -qa "$@" 2>/dev/null
   set --
-  [ -d /sys/bus/vmbus ] && set -- hv_storvsc hv_netvsc hv_utils hv_balloon hyperv-keyboard hid-hyperv evdev pci-hyperv
-  [ -d /sys/bus/vmbus ] || [ -d /sys/module/scsi_mod ] && set -- "$@" sd_mod sr_mod
+  [ -d /sys/bus/vmbus ] && set -- hv_storvsc
+  [ -d /sys/bus/vmbus ] || [ -d /sys/module/scsi_mod ] && set -- "$@" sd_mod
   [ $# -gt 0 ] && modprobe -qa "$@" 2>/dev/null
 fi
+`
 
+/** The drivers that can wait until the root file system is there. */
+const OTHER_DRIVERS = `
+if [ "$partita_drivers" != no ]; then
+  set --
+  [ -d /sys/bus/vmbus ] && set -- hv_netvsc hv_utils hv_balloon hyperv-keyboard hid-hyperv evdev pci-hyperv
+  [ -d /sys/bus/vmbus ] || [ -d /sys/module/scsi_mod ] && set -- "$@" sr_mod
+  [ $# -gt 0 ] && modprobe -qa "$@" 2>/dev/null
+fi
+`
+
+/**
+ * Where the command line has `root=`: waits for that disk, and goes on with its `/sbin/init`. Storage on the VMBus is
+ * offered and scanned in the background, so the loop looks until the file system is there or the time is up.
+ */
+const SWITCH_ROOT = `
+root= type=ext4 flags=rw
+read -r words </proc/cmdline
+set -f
+for word in $words; do
+  case $word in
+    root=*) root=\${word#root=} ;;
+    rootfstype=*) type=\${word#rootfstype=} ;;
+    rootflags=*) flags=\${word#rootflags=} ;;
+  esac
+done
+set +f
+
+seconds() {
+  read -r now rest </proc/uptime
+  now=\${now%.*}
+}
+mount_root() {
+  device=$root
+  case $root in *=*) device=$(findfs "$root" 2>/dev/null) ;; esac
+  [ -b "$device" ] && mount -t "$type" -o "$flags" "$device" /mnt 2>/dev/null
+}
+if [ -n "$root" ]; then
+  seconds
+  end=$((now + \${partita_root_wait:-10}))
+  found=no
+  until mount_root && found=yes || [ "$now" -ge "$end" ]; do
+    usleep 20000
+    seconds
+  done
+  if [ $found = no ]; then
+    export partita_notice="No disk with the file system $root within \${partita_root_wait:-10} seconds: this shell is in the initial RAM disk."
+  elif [ ! -x /mnt/sbin/init ]; then
+    export partita_notice="The disk $device (on /mnt) has no /sbin/init: this shell is in the initial RAM disk."
+  else
+    read -r release </proc/sys/kernel/osrelease
+    [ -d "/mnt/lib/modules/$release" ] || cp -a "/lib/modules/$release" /mnt/lib/modules/
+    for directory in proc sys dev; do mount -o move /$directory /mnt/$directory; done
+    exec switch_root /mnt /sbin/init
+  fi
+fi
+`
+
+/** Sets the kernel's console up for a shell. */
+const CONSOLE = `
 read -r consoles </sys/class/tty/console/active
 console=/dev/\${consoles##* }
 [ -c "$console" ] || console=/dev/console
 [ "$partita_input" = pipe ] && set -- -echo || set --
 stty -F "$console" crtscts rows "\${partita_rows:-24}" columns "\${partita_columns:-80}" "$@" 2>/dev/null
+`
 
-trap 'stty sane <"$console"; exec poweroff -f' USR1 USR2
-trap 'exec reboot -f' TERM
-# stty waits until the console has sent what is on its way
-setsid setsid -c sh -c 'sh -l; stty sane; exec poweroff -f' <"$console" >"$console" 2>&1
-while :; do
+/** Waits for signals while the shell runs, and in all eternity. */
+const WAIT = `while :; do
   sleep 2147483 &
   wait $!
 done
 `
 
-/** `/etc/profile`, read by the login shell. */
+/**
+ * `/init` in the initial RAM disk, the first process: mounts, loads the drivers of the disks, and goes on with
+ * {@link ROOT_INIT} on the disk of the command line's word `root=`. Without that word, or without the disk, it opens a
+ * shell on the kernel's console and switches the machine off when the shell ends.
+ *
+ * Words of the kernel's command line (those beginning with `partita_` come as environment variables):
+ *
+ * - `root=LABEL=…`, `root=UUID=…` or `root=/dev/…`, with `rootfstype=` (ext4) and `rootflags=` (rw): the root disk.
+ * - `partita_root_wait=N`: seconds to wait for it, 10 otherwise.
+ * - `partita_input=pipe`: nobody types. The console neither echoes nor edits lines, and an end-of-file character at
+ *   the start of a line ends the shell.
+ * - `partita_rows=N`, `partita_columns=N`: the size of the terminal, 24 × 80 otherwise.
+ * - `partita_drivers=no`: loads no kernel modules.
+ *
+ * `crtscts` lets the serial driver drop RTS when its buffers are full; a host that honours it can feed any amount of
+ * input without loss.
+ *
+ * `poweroff` and `reboot` send signals to the first process, which can take them only while it waits for a child in
+ * the background. The shell must not be that child, because one that is started in the background ignores Ctrl-C, and
+ * so would all that it starts. A second setsid is a group's leader already and goes on in a process of its own.
+ */
+export const INIT: string = `#!/bin/sh
+export PATH=/bin HOME=/root
+mount -a
+echo partita >/proc/sys/kernel/hostname
+${STORAGE_DRIVERS}${SWITCH_ROOT}${OTHER_DRIVERS}${CONSOLE}
+trap 'exec poweroff -f' USR1 USR2
+trap 'exec reboot -f' TERM
+setsid setsid -c sh -c 'sh -l; exec poweroff -f' <"$console" >"$console" 2>&1
+${WAIT}`
+
+/**
+ * `/sbin/init` on the root disk. At the end it asks all processes to go, waits a second for those that take their
+ * time, and makes the file system read-only, so that nothing is left to replay.
+ */
+export const ROOT_INIT: string = `#!/bin/sh
+export PATH=/bin HOME=/root
+${OTHER_DRIVERS}${CONSOLE}
+others_live() {
+  for directory in /proc/[0-9]*; do
+    words=
+    { read -r words <"$directory/cmdline"; } 2>/dev/null
+    [ "$directory" != /proc/1 ] && [ -n "$words" ] && return
+  done
+  return 1
+}
+stop() {
+  trap '' USR1 USR2 TERM HUP
+  kill -TERM -1 2>/dev/null
+  kill -HUP -1 2>/dev/null
+  tries=0
+  while others_live && [ $tries -lt 50 ]; do
+    usleep 20000
+    tries=$((tries + 1))
+  done
+  kill -KILL -1 2>/dev/null
+  umount -a -r 2>/dev/null
+  exec "$1" -f
+}
+trap 'stop poweroff' USR1 USR2
+trap 'stop reboot' TERM
+setsid setsid -c sh -c 'sh -l; exec kill -USR2 1' <"$console" >"$console" 2>&1
+${WAIT}`
+
+/** Classes of VMBus devices by the beginning of their GUID, in the order of the list in include/linux/hyperv.h. */
+const VMBUS_CLASSES: readonly (readonly [guid: string, name: string])[] = [
+  ['f8615163', 'network adapter'],
+  ['32412632', 'IDE disk'],
+  ['ba6163d9', 'SCSI controller'],
+  ['0e0b6031', 'shutdown'],
+  ['9527e630', 'time synchronization'],
+  ['57164f39', 'heartbeat'],
+  ['a9a0f4e7', 'key-value pairs'],
+  ['525074dc', 'dynamic memory'],
+  ['cfa8b69e', 'mouse'],
+  ['f912ad6d', 'keyboard'],
+  ['35fa2e29', 'backup'],
+  ['da0a7802', 'video'],
+  ['2f9bcc4a', 'fibre channel'],
+  ['8c2eaf3d', 'RDMA'],
+  ['44c4f61d', 'PCI pass-through'],
+  ['34d14be3', 'file copy'],
+  ['f8e65716', 'activation'],
+  ['3375baf4', 'activation'],
+  ['c376c1c3', 'initial configuration'],
+  ['276aacf4', 'remote desktop control'],
+]
+
+/** `/etc/profile`, read by the login shell: says what the guest found. */
 export const PROFILE: string = `cd
 PS1='partita:$PWD# '
 read -r type </proc/sys/kernel/ostype
 read -r release </proc/sys/kernel/osrelease
 read -r name total unit </proc/meminfo
-echo "$type $release, $((total / 1024)) MiB of memory. The command 'poweroff' ends the session."
-unset type release name total unit
+read -r clock </sys/devices/system/clocksource/clocksource0/current_clocksource
+devices=
+for file in /sys/bus/vmbus/devices/*/class_id; do
+  [ -e "$file" ] && read -r id <"$file" || continue
+  case $id in
+${VMBUS_CLASSES.map(([guid, name]) => `    {${guid}-*) name='${name}' ;;\n`).join('')}    *) name=$id ;;
+  esac
+  devices="$devices\${devices:+, }$name"
+done
+echo "$type $release, $((total / 1024)) MiB of memory, clocksource $clock."
+[ -n "$devices" ] && echo "VMBus devices: $devices."
+[ -n "$partita_notice" ] && echo "$partita_notice"
+[ -x /bin/lsblk ] && lsblk
+echo "The command 'poweroff' ends the session."
+unset type release name total unit clock devices file id partita_notice
 `
 
-/** `/etc/fstab`: one `mount -a` is cheaper than a process per file system. */
+/** `/etc/fstab` of the initial RAM disk: one `mount -a` is cheaper than a process per file system. */
 export const FSTAB: string = `proc /proc proc defaults 0 0
 sysfs /sys sysfs defaults 0 0
 devtmpfs /dev devtmpfs defaults 0 0

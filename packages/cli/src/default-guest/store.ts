@@ -5,11 +5,13 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { homedir, hostname } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { DefaultGuestError, OWN_FILES_HINT } from './errors.ts'
+import { copySparseFile, isAsMapped, type SparseMap } from './sparse-file.ts'
 
 export const KERNEL_FILE = 'vmlinuz'
 export const INITRD_FILE = 'initrd.cpio'
+export const ROOT_FILE = 'root.img'
 const MANIFEST_FILE = 'guest.json'
 
 /** What `guest.json` says about the guest beside it. */
@@ -26,6 +28,8 @@ export interface GuestManifest {
   readonly modules: readonly string[]
   readonly builtin: readonly string[]
   readonly absent: readonly string[]
+  /** Where the root disk's image has data. */
+  readonly root: SparseMap
 }
 
 interface StoredManifest extends GuestManifest {
@@ -90,22 +94,31 @@ export class GuestStore {
    * @throws {@link DefaultGuestError} `ERR_GUEST_CACHE`
    */
   async withWorkDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {
-    const directory = join(this.#directory, `${workPrefix()}${process.pid}-${randomBytes(6).toString('hex')}`)
+    using directory = this.makeWorkDirectory()
     try {
-      mkdirSync(directory, { recursive: true })
-    } catch (cause) {
-      throw this.#error('cannot be written', cause)
-    }
-    this.#removeAbandoned()
-    try {
-      return await work(directory)
+      return await work(directory.path)
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code
       if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EROFS') throw this.#error('cannot be written', cause)
       throw cause
-    } finally {
-      rmSync(directory, { recursive: true, force: true, maxRetries: 3 })
     }
+  }
+
+  /**
+   * An empty directory on the disk of the cache. It is removed when it is disposed of; where this process is killed, the
+   * next one that makes such a directory removes it.
+   *
+   * @throws {@link DefaultGuestError} `ERR_GUEST_CACHE`
+   */
+  makeWorkDirectory(): Disposable & { readonly path: string } {
+    const path = join(this.#directory, `${workPrefix()}${process.pid}-${randomBytes(6).toString('hex')}`)
+    try {
+      mkdirSync(path, { recursive: true })
+    } catch (cause) {
+      throw this.#error('cannot be written', cause)
+    }
+    this.#removeAbandoned()
+    return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true, maxRetries: 3 }) }
   }
 
   /**
@@ -113,16 +126,19 @@ export class GuestStore {
    *
    * @param workDirectory From {@link withWorkDirectory}.
    * @param files The contents of {@link KERNEL_FILE} and {@link INITRD_FILE}.
+   * @param rootImage Path of the root disk's image.
    */
   publish(
     workDirectory: string,
     key: string,
     manifest: GuestManifest,
     files: Readonly<Record<typeof KERNEL_FILE | typeof INITRD_FILE, Uint8Array>>,
+    rootImage: string,
   ): StoredGuest {
     const staging = join(workDirectory, 'complete')
     mkdirSync(staging)
     for (const [name, content] of Object.entries(files)) writeFileSync(join(staging, name), content)
+    copySparseFile(rootImage, manifest.root, join(staging, ROOT_FILE))
     const sha256 = Object.fromEntries(Object.entries(files).map(([name, content]) => [name, sha256Of(content)]))
     const stored: StoredManifest = { ...manifest, sha256 }
     writeFileSync(join(staging, MANIFEST_FILE), `${JSON.stringify(stored, undefined, 2)}\n`)
@@ -169,6 +185,28 @@ export class GuestStore {
   }
 }
 
+/**
+ * Copies a root disk to a file that does not exist yet; nothing of it stays where that fails.
+ *
+ * @param image {@link ROOT_FILE} of a stored guest.
+ * @throws {@link DefaultGuestError} `ERR_GUEST_IMAGE`
+ */
+export function copyRootDisk(image: string, target: string): void {
+  const map = readManifest(dirname(image))?.root
+  try {
+    if (map === undefined) throw new Error(`${image} is not part of a guest`)
+    copySparseFile(image, map, target)
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code !== 'EEXIST') rmSync(target, { force: true })
+    throw new DefaultGuestError('ERR_GUEST_IMAGE', `The root disk cannot be copied to ${target}: ${message}`, {
+      hint: 'Is there room, and may you write there?',
+      data: { image, target },
+      cause,
+    })
+  }
+}
+
 const WORK_PREFIX = '.making-'
 
 /** A process number means something on its own host only, and a cache may be on a shared disk. */
@@ -182,7 +220,8 @@ function readManifest(directory: string): StoredManifest | undefined {
     return typeof manifest?.recipe === 'string' &&
       typeof manifest.version === 'string' &&
       typeof manifest.fetched === 'string' &&
-      typeof manifest.sha256 === 'object'
+      typeof manifest.sha256 === 'object' &&
+      Array.isArray(manifest.root?.extents)
       ? (manifest as StoredManifest)
       : undefined
   } catch {
@@ -191,9 +230,14 @@ function readManifest(directory: string): StoredManifest | undefined {
 }
 
 function isUnharmed(directory: string): boolean {
-  const sums = readManifest(directory)?.sha256
+  const manifest = readManifest(directory)
+  if (manifest === undefined) return false
   try {
-    return [KERNEL_FILE, INITRD_FILE].every((name) => sums?.[name] === sha256Of(readFileSync(join(directory, name))))
+    return (
+      [KERNEL_FILE, INITRD_FILE].every(
+        (name) => manifest.sha256[name] === sha256Of(readFileSync(join(directory, name))),
+      ) && isAsMapped(join(directory, ROOT_FILE), manifest.root)
+    )
   } catch {
     return false
   }

@@ -1,7 +1,7 @@
 // What the tests of the default guest share: a reader of cpio archives, kernel modules with nothing but a `.modinfo`,
-// and a directory of stand-ins for Debian's tools to put on the PATH.
+// programs with nothing but a list of libraries, and a directory of stand-ins for Debian's tools to put on the PATH.
 
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 
@@ -73,6 +73,51 @@ export function fakeModule(modinfo: readonly string[]): Uint8Array {
   return new Uint8Array(file)
 }
 
+/** An ELF-64 program or library that does nothing but to need others. */
+export function fakeProgram(needs: {
+  readonly interpreter?: string
+  readonly libraries?: readonly string[]
+  readonly runPath?: string
+}): Uint8Array {
+  const BASE = 0x40_0000
+  let strings = '\0'
+  const stringAt = (text: string): number => {
+    const offset = strings.length
+    strings += `${text}\0`
+    return offset
+  }
+  const tags: [number, number][] = (needs.libraries ?? []).map((name) => [1, stringAt(name)])
+  if (needs.runPath !== undefined) tags.push([29, stringAt(needs.runPath)])
+  const interpreter = stringAt(needs.interpreter ?? '')
+  const dynamic = 64 + 3 * 56
+  const text = dynamic + (tags.length + 2) * 16
+  tags.push([5, BASE + text], [0, 0])
+  const file = Buffer.alloc(text + strings.length)
+  file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
+  file.writeBigUInt64LE(64n, 0x20)
+  file.writeUInt16LE(56, 0x36)
+  file.writeUInt16LE(3, 0x38)
+  file.write(strings, text, 'latin1')
+  const segment = (index: number, type: number, offset: number, size: number): void => {
+    const header = 64 + index * 56
+    file.writeUInt32LE(type, header)
+    for (const [at, value] of [
+      [8, offset],
+      [16, BASE + offset],
+      [32, size],
+    ] as const)
+      file.writeBigUInt64LE(BigInt(value), header + at)
+  }
+  segment(0, needs.interpreter === undefined ? 0 : 3, text + interpreter, (needs.interpreter?.length ?? 0) + 1)
+  segment(1, 1, 0, file.length)
+  segment(2, 2, dynamic, text - dynamic)
+  for (const [index, [tag, value]] of tags.entries()) {
+    file.writeBigInt64LE(BigInt(tag), dynamic + index * 16)
+    file.writeBigUInt64LE(BigInt(value), dynamic + index * 16 + 8)
+  }
+  return new Uint8Array(file)
+}
+
 /** Something in which the reader of applets finds `[`, `[[`, `ls` and `sh`. */
 export const FAKE_BUSYBOX: Uint8Array = new Uint8Array(Buffer.from('\x7fELF etc. \0[\0[[\0ls\0sh\0\0more', 'latin1'))
 
@@ -88,6 +133,8 @@ export function temporaryDirectory(): string {
 }
 
 export const FAKE_RELEASE = '6.9.0-1-cloud-amd64'
+
+const LIBRARIES = 'lib/x86_64-linux-gnu'
 
 /** Debian's tools, played by shell scripts. */
 export class FakeDebian {
@@ -113,23 +160,49 @@ export class FakeDebian {
       [`${modules}/kernel/drivers/net/unwanted.ko`]: fakeModule(['depends=']),
     })
     writeTree(join(directory, 'packages/busybox-static'), { 'bin/busybox': FAKE_BUSYBOX })
+    writeTree(join(directory, 'packages/util-linux'), {
+      'usr/bin/lsblk': fakeProgram({
+        interpreter: '/lib64/ld-linux-x86-64.so.2',
+        libraries: ['libblkid.so.1', 'libc.so.6'],
+      }),
+    })
+    writeTree(join(directory, 'packages/libblkid1'), {
+      [`${LIBRARIES}/libblkid.so.1.1.0`]: fakeProgram({ libraries: ['libc.so.6'] }),
+    })
+    symlinkSync('libblkid.so.1.1.0', join(directory, 'packages/libblkid1', LIBRARIES, 'libblkid.so.1'))
+    writeTree(join(directory, 'packages/libc6'), {
+      [`${LIBRARIES}/libc.so.6`]: fakeProgram({ libraries: ['ld-linux-x86-64.so.2'] }),
+      [`${LIBRARIES}/ld-linux-x86-64.so.2`]: fakeProgram({}),
+      'lib64/.keep': '',
+    })
+    symlinkSync(`/${LIBRARIES}/ld-linux-x86-64.so.2`, join(directory, 'packages/libc6/lib64/ld-linux-x86-64.so.2'))
     writeTree(join(directory, 'home'), { '.keep': '' })
     this.write(
       'show',
-      `Package: linux-image-cloud-amd64\nVersion: 6.9-1\nDepends: ${image} (= 6.9-1)\n\nPackage: ${image}\n` +
-        'Version: 6.9-1\nDepends: kmod, linux-base (>= 4.3)\n\nPackage: busybox-static\nVersion: 1:1.37-2\n',
+      [
+        `Package: linux-image-cloud-amd64\nVersion: 6.9-1\nDepends: ${image} (= 6.9-1)\n`,
+        `Package: ${image}\nVersion: 6.9-1\nDepends: kmod, linux-base (>= 4.3)\n`,
+        'Package: busybox-static\nVersion: 1:1.37-2\n',
+        'Package: util-linux\nVersion: 2.38\nDepends: util-linux-extra\nPre-Depends: libblkid1 (>= 2.37), libvirtual\n',
+        'Package: libblkid1\nVersion: 2.38\nDepends: libc6 (>= 2.36)\n',
+        'Package: libc6\nVersion: 2.36\n',
+        'Package: e2fsprogs\nVersion: 1.47\nDepends: logsave\nPre-Depends: libtools (>= 1)\n',
+        'Package: libtools\nVersion: 1\n',
+      ].join('\n'),
     )
     this.script('apt-get', {
       update: 'echo "dlstatus:1:50.00:Retrieving" >&3',
       download: [
         'echo "dlstatus:1:25.5000:Retrieving" >&3',
-        // Called with name=version at the end of its arguments.
-        'for a; do case $a in linux-*=*|busybox-*=*) n=${' +
-          'a%%=*}; echo "$FAKE/packages/$n" >"$n"_1_amd64.deb;; esac; done',
+        'for a; do shift; [ "$a" = download ] && break; done',
+        'for a; do n=${' + 'a%%=*}; echo "$FAKE/packages/$n" >"$n"_1_amd64.deb; done',
       ].join('\n'),
     })
     this.script('apt-cache', { show: 'cat "$FAKE/show"' })
     this.script('dpkg-deb', { '--extract': 'mkdir -p "$3" && cp -R "$(cat "$2")"/. "$3"' })
+    this.script('mke2fs', { ext4: 'printf "a file system" | dd of=root.img bs=1 seek=8192 conv=notrunc 2>/dev/null' })
+    this.script('debugfs', { '-w': 'cp debugfs.script "$FAKE"; echo "debugfs 1.47.0 (5-Feb-2023)" >&2' })
+    this.script('e2fsck', { '-n': ':' })
   }
 
   /** Makes a tool do something for each of its commands; other commands fail. Every call is logged. */
@@ -138,6 +211,17 @@ export class FakeDebian {
     const text = `#!/bin/sh\necho "${tool} $*" >>"$FAKE/log"\ncase " $* " in\n${cases.join('\n')}\n*) exit 64;;\nesac\n`
     this.write(`bin/${tool}`, text)
     chmodSync(join(this.directory, 'bin', tool), 0o755)
+  }
+
+  /** An environment in which the stand-ins are the only tools. */
+  alone(): NodeJS.ProcessEnv {
+    const bin = join(this.directory, 'bin')
+    const shell = `${'#'}!/bin/sh\n`
+    for (const name of readdirSync(bin)) {
+      const text = readFileSync(join(bin, name), 'utf8')
+      writeFileSync(join(bin, name), text.replace(shell, `${shell}export PATH=/usr/bin:/bin\n`))
+    }
+    return { ...this.environment, PATH: bin }
   }
 
   write(path: string, content: string): void {
