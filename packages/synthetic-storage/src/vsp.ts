@@ -125,7 +125,7 @@ function instanceIdOf(position: number): string {
 /** Controllers, and which disks are behind them. */
 class Storage implements StorageControl {
   readonly controllers: readonly StorageController[]
-  readonly #disks: Set<Disk> = new Set()
+  readonly #disks: Map<LogicalUnit, Disk> = new Map()
 
   constructor(controllers: readonly StorageController[]) {
     this.controllers = controllers
@@ -145,20 +145,21 @@ class Storage implements StorageControl {
     const free = Array.from({ length: target.size }, (_, lun) => lun).find((lun) => target.unit(lun) === undefined)
     const lun = lunOptions.lun ?? free
     if (lun === undefined) throw new StorageError('ERR_STORAGE_LUN', 'the controller is full', { data: { controller } })
-    if (disk !== undefined && this.#disks.has(disk) && !disk.readOnly) {
+    if (disk !== undefined && !disk.readOnly && [...this.#disks.values()].includes(disk)) {
       throw new StorageError('ERR_STORAGE_DISK', 'the disk is attached already', {
         hint: 'Two units that write to one disk would destroy what is on it.',
         data: { controller, lun },
       })
     }
-    target.attach(lun, createUnit(disk, lunOptions))
-    if (disk !== undefined) this.#disks.add(disk)
+    const unit = createUnit(disk, lunOptions)
+    target.attach(lun, unit)
+    if (disk !== undefined) this.#disks.set(unit, disk)
     return lun
   }
 
   async detach(controller: number, lun: number): Promise<LogicalUnit> {
     const unit = await this.#controller(controller).target.detach(lun)
-    if (unit instanceof BlockUnit) this.#disks.delete(unit.disk)
+    this.#disks.delete(unit)
     return unit
   }
 

@@ -263,6 +263,18 @@ describe('errors of the host', () => {
     })
   }
 
+  it('count as well where a disk throws them instead of rejecting', async () => {
+    const disk: Disk = {
+      ...shape(new MemoryDisk(64)),
+      read: () => {
+        throw new PartitaError(DISK_ERROR.IO, 'no')
+      },
+    }
+    const unit = new BlockUnit(disk, { serial: 's' })
+    expect((await run(unit, '28 00 00 00 00 00 00 00 01 00')).sense).toBe('03/11/00')
+    expect(unit.base.inFlight).toBe(0)
+  })
+
   it('leave no sense behind for the next command', async () => {
     const unit = failing(DISK_ERROR.IO)
     await run(unit, '28 00 00 00 00 00 00 00 01 00')

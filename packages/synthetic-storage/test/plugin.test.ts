@@ -123,6 +123,11 @@ describe('the service', () => {
     const unit = await control.detach(0, 0)
     expect((unit as BlockUnit).disk).toBe(added)
     expect(control.attach(0, added, { serial: 'new' })).toBe(0)
+    expect(control.attach(0, disk(), { serial: 'dvd', lun: 3, dvd: true })).toBe(3)
+    const medium = unitAt(control, 0, 3, DvdUnit).medium
+    await control.detach(0, 3)
+    if (medium === undefined) throw new Error('no medium')
+    expect(control.attach(0, medium, { serial: 'again', lun: 3 })).toBe(3)
     await expect(control.detach(0, 1)).rejects.toMatchObject({ code: 'ERR_STORAGE_LUN' })
   })
 })

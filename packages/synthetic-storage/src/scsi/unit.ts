@@ -148,7 +148,13 @@ export class UnitBase {
       if (sense !== undefined) return fail(command, sense)
     }
     if (entry.writes === true && unit.readOnly) return fail(command, SENSE.WRITE_PROTECTED)
-    const running = entry.run(unit, command)
+    let running: Promise<void> | undefined
+    try {
+      running = entry.run(unit, command)
+    } catch (error) {
+      // A disk that throws instead of rejecting has failed no less.
+      command.failDisk(error, entry.writes === true)
+    }
     if (running === undefined) return undefined
     this.#inFlight++
     return running.then(this.#finished)
