@@ -15,5 +15,5 @@
  * @packageDocumentation
  */
 export type { VmbusHost, VmbusTrace } from './server/host.ts'
-export { type ChannelInfo, VmbusServer, type VmbusServerOptions } from './server/vmbus-server.ts'
+export { VmbusServer, type VmbusServerOptions } from './server/vmbus-server.ts'
 export { VmbusError } from './vmbus-error.ts'

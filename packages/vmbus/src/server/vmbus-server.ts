@@ -6,8 +6,8 @@ import type {
   SavedState,
   Vmbus,
   VmbusChannelHandler,
+  VmbusChannelInfo,
   VmbusConnectRequest,
-  VmbusCounters,
   VmbusDevice,
   VmbusOffered,
 } from '@partita/interface'
@@ -51,18 +51,6 @@ export interface VmbusServerOptions {
   readonly trace?: VmbusTrace
   /** Told when a device throws. Its channels are then closed, and its offer is rescinded. */
   readonly onDeviceError?: (device: VmbusDevice, error: unknown) => void
-}
-
-/** A channel as an inspector sees it. */
-export interface ChannelInfo {
-  readonly interfaceId: string
-  readonly instanceId: string
-  readonly subChannelIndex: number
-  /** 0: the guest has no number for it. */
-  readonly relid: number
-  readonly state: string
-  readonly revoked: boolean
-  readonly counters: VmbusCounters
 }
 
 /** Where messages go. */
@@ -124,7 +112,7 @@ export class VmbusServer implements Vmbus, Saveable {
   }
 
   /** The channels, for an inspector. */
-  channels(): ChannelInfo[] {
+  channels(): VmbusChannelInfo[] {
     return [...this.#channels].map(({ device, subChannelIndex, relid, state, revoked, counters }) => ({
       interfaceId: device.offer.interfaceId,
       instanceId: device.offer.instanceId,
