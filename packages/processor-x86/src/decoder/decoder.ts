@@ -3,7 +3,18 @@
 import type { InstructionDefinition, InstructionForm } from '../instruction/definition.ts'
 import { FILE, RECORD, SEGMENT } from '../state-layout.ts'
 import { MODE, type Mode } from './mode.ts'
-import { buildOpcodeMaps, type DecodedForm, type OpcodeMaps, type OpcodeRow, parseOperand, PREFIX } from './opcode-map.ts'
+import {
+  buildOpcodeMaps,
+  type DecodedForm,
+  IMMEDIATE,
+  type OpcodeMaps,
+  type OpcodeRow,
+  PREFIX,
+  parseOperand,
+  REGISTER,
+  REGISTER_SIZE,
+  registersOf,
+} from './opcode-map.ts'
 
 /** Where bytes come from. Returns -1 when the byte cannot be fetched. */
 export type Fetch = (position: number) => number
@@ -20,7 +31,6 @@ export const DECODED = {
 } as const
 
 const MAX_LENGTH = 15
-const STACK_SEGMENT = /^(?:PUSH|POP|CALL|RET|ENTER|LEAVE|IRET)/
 const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3] // BX BX BP BP SI DI BP BX
 const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1] // SI DI SI DI
 
@@ -42,6 +52,30 @@ export class Decoder {
   #fetch: Fetch = () => -1
   #position = 0
   #failed = 0
+
+  // the instruction under way, in fields: decoding is split into functions that the engine optimises one by one
+  #long = false
+  #mode: Mode = MODE.LONG
+  #operandOverride = false
+  #addressOverride = false
+  #repeat = 0
+  #lock = false
+  /** Of a prefix, or -1. */
+  #segment = -1
+  #rex = 0
+  #opcode = 0
+  #prefix: number = PREFIX.ANY
+  #vex = false
+  #vexL = 0
+  #vexW = 0
+  #vvvv = 0
+  #modrm = -1
+  #reg = 0
+  #rm = 0
+  #memory = false
+  #defaultSegment: number = SEGMENT.DS
+  #ripRelative = false
+  #displacement = 0
 
   /** `onForm` is called for a form that was not met before: it gives it its handlers. */
   constructor(definitions: readonly InstructionDefinition[], onForm: (form: DecodedForm) => void) {
@@ -85,306 +119,384 @@ export class Decoder {
     this.isRelative = false
     this.addressKind = 0
     this.form = undefined
+    this.#mode = mode
     const long = mode === MODE.LONG
-    let operandOverride = false
-    let addressOverride = false
-    let repeat = 0
-    let lock = false
-    let segment = -1
-    let rex = 0
-    let opcode: number
+    this.#long = long
+    this.#prefixes()
+    if (this.#failed) return this.#failed
+    const rows = this.#rows()
+    if (this.#failed) return this.#failed
+    if (!rows || rows.length === 0) return DECODED.UNDEFINED
+    const row = this.#row(rows)
+    if (this.#failed) return this.#failed
+    if (!row || (this.#vex && !row.vvvv && this.#vvvv !== 0)) return DECODED.UNDEFINED
+    const operandSize = this.#operandSize(row)
+    const addressSize = long ? (this.#addressOverride ? 1 : 0) : this.#default32 !== this.#addressOverride ? 1 : 2
+
+    // RM and REG 0, no base, no index
+    view.setInt32(record + RECORD.RM, (FILE.ZERO << 16) | (FILE.ZERO << 24), true)
+    view.setInt32(record + RECORD.SCALE, 0, true)
+    view.setInt32(record + RECORD.IMMEDIATE, 0, true)
+    view.setInt32(record + RECORD.IMMEDIATE + 4, 0, true)
+    view.setInt32(record + RECORD.CHAIN, 0, true)
+    this.#operands(row, view, record, addressSize)
+    if (this.#lock && !(row.lock && this.#memory)) return this.#failed || DECODED.UNDEFINED
+
+    const repeatKind = row.repeat ? (this.#repeat === 0xf3 ? 1 : this.#repeat === 0xf2 ? 2 : 0) : 0
+    const decoded = this.#form(row, row.sized ? operandSize : 4, this.#memory, long || !row.modal, repeatKind)
+    if (decoded.functionIndex < 0) this.#onForm(decoded)
+    this.form = decoded
+    this.#registers(row, decoded, view, record)
+    this.#immediates(row, operandSize, addressSize, view, record)
+    if (this.#failed) return this.#failed
+    this.length = this.#position
+    view.setUint8(record + RECORD.LENGTH, this.length)
+    if (this.isRelative) {
+      const target = offset + this.length + this.relative
+      view.setInt32(record + RECORD.IMMEDIATE, target, true)
+      view.setInt32(record + RECORD.IMMEDIATE + 4, target < 0 ? -1 : 0, true)
+    }
+    this.#address(row, addressSize, offset, view, record)
+    return DECODED.OK
+  }
+  /** Prefixes, REX and the first opcode byte. */
+  #prefixes(): void {
+    const long = this.#long
+    this.#operandOverride = false
+    this.#addressOverride = false
+    this.#repeat = 0
+    this.#lock = false
+    this.#segment = -1
+    this.#rex = 0
     for (;;) {
-      opcode = this.#u8()
-      if (this.#failed) return this.#failed
+      let opcode = this.#u8()
+      if (this.#failed) return
       if (long && (opcode & 0xf0) === 0x40) {
-        rex = opcode
+        this.#rex = opcode
         opcode = this.#u8()
-        if (this.#failed) return this.#failed
-        if (!isPrefix(opcode, long)) break
-        rex = 0
+        if (this.#failed) return
+        if (!isPrefix(opcode, long)) {
+          this.#opcode = opcode
+          return
+        }
+        this.#rex = 0
         if ((opcode & 0xf0) === 0x40) {
           // a REX that another REX follows is ignored
           this.#position--
           continue
         }
       }
-      if (opcode === 0x66) operandOverride = true
-      else if (opcode === 0x67) addressOverride = true
-      else if (opcode === 0xf2 || opcode === 0xf3) repeat = opcode
-      else if (opcode === 0xf0) lock = true
-      else if (opcode === 0x2e) segment = long ? segment : SEGMENT.CS
-      else if (opcode === 0x36) segment = long ? segment : SEGMENT.SS
-      else if (opcode === 0x3e) segment = long ? segment : SEGMENT.DS
-      else if (opcode === 0x26) segment = long ? segment : SEGMENT.ES
-      else if (opcode === 0x64) segment = SEGMENT.FS
-      else if (opcode === 0x65) segment = SEGMENT.GS
-      else break
-    }
-
-    let rows: readonly OpcodeRow[] | undefined
-    let vex = false
-    let vexL = 0
-    let vexW = 0
-    let vvvv = 0
-    let prefix = repeat === 0xf3 ? PREFIX.F3 : repeat === 0xf2 ? PREFIX.F2 : operandOverride ? PREFIX.P66 : PREFIX.NP
-    const vexPossible = opcode === 0xc4 || opcode === 0xc5
-    if (vexPossible && (long || (mode !== MODE.REAL && (this.#peek() & 0xc0) === 0xc0))) {
-      vex = true
-      if (rex || operandOverride || repeat || lock) return DECODED.UNDEFINED
-      let select = 1
-      const second = this.#u8()
-      let last = second
-      let extension = second & 0x80 ? 0 : 4
-      if (opcode === 0xc4) {
-        if (!(second & 0x40)) extension |= 2
-        if (!(second & 0x20)) extension |= 1
-        select = second & 0x1f
-        last = this.#u8()
-        vexW = last >> 7
+      if (!isPrefix(opcode, false)) {
+        this.#opcode = opcode
+        return
       }
-      if (this.#failed) return this.#failed
-      rex = 0x40 | extension | (vexW ? 8 : 0)
-      if (!long) rex &= ~7
-      vvvv = (~last >> 3) & (long ? 15 : 7)
-      vexL = (last >> 2) & 1
-      prefix = [PREFIX.NP, PREFIX.P66, PREFIX.F3, PREFIX.F2][last & 3] ?? PREFIX.NP
-      const code = this.#u8()
-      const map = select === 1 ? 'VEX.0F' : select === 2 ? 'VEX.0F38' : select === 3 ? 'VEX.0F3A' : undefined
-      if (map === undefined) return this.#failed || DECODED.UNDEFINED
-      opcode = code
-      rows = this.#maps[map][code]
-    } else if (opcode === 0x0f) {
-      opcode = this.#u8()
-      if (opcode === 0x38) rows = this.#maps['0F38'][(opcode = this.#u8())]
-      else if (opcode === 0x3a) rows = this.#maps['0F3A'][(opcode = this.#u8())]
-      else rows = this.#maps['0F'][opcode]
-    } else {
-      rows = this.#maps[''][opcode]
+      this.#applyPrefix(opcode)
     }
-    if (this.#failed) return this.#failed
-    if (!rows || rows.length === 0) return DECODED.UNDEFINED
+  }
+  #applyPrefix(prefix: number): void {
+    const long = this.#long
+    switch (prefix) {
+      case 0x66:
+        this.#operandOverride = true
+        break
+      case 0x67:
+        this.#addressOverride = true
+        break
+      case 0xf2:
+      case 0xf3:
+        this.#repeat = prefix
+        break
+      case 0xf0:
+        this.#lock = true
+        break
+      case 0x64:
+        this.#segment = SEGMENT.FS
+        break
+      case 0x65:
+        this.#segment = SEGMENT.GS
+        break
+      case 0x26:
+        if (!long) this.#segment = SEGMENT.ES
+        break
+      case 0x2e:
+        if (!long) this.#segment = SEGMENT.CS
+        break
+      case 0x36:
+        if (!long) this.#segment = SEGMENT.SS
+        break
+      case 0x3e:
+        if (!long) this.#segment = SEGMENT.DS
+        break
+    }
+  }
 
-    // the row: the first that matches
-    let modrm = -1
-    let row: OpcodeRow | undefined
-    for (const candidate of rows) {
-      if (candidate.prefix !== PREFIX.ANY && candidate.prefix !== prefix) {
+  /** The rows of the opcode. */
+  #rows(): readonly OpcodeRow[] | undefined {
+    const opcode = this.#opcode
+    const repeat = this.#repeat
+    this.#vex = false
+    this.#vvvv = 0
+    this.#vexW = 0
+    this.#prefix =
+      repeat === 0xf3 ? PREFIX.F3 : repeat === 0xf2 ? PREFIX.F2 : this.#operandOverride ? PREFIX.P66 : PREFIX.NP
+    if (
+      (opcode === 0xc4 || opcode === 0xc5) &&
+      (this.#long || (this.#mode !== MODE.REAL && (this.#peek() & 0xc0) === 0xc0))
+    ) {
+      return this.#vexRows()
+    }
+    if (opcode !== 0x0f) return this.#maps[''][opcode]
+    const second = this.#u8()
+    if (second === 0x38 || second === 0x3a) {
+      this.#opcode = this.#u8()
+      return this.#maps[second === 0x38 ? '0F38' : '0F3A'][this.#opcode]
+    }
+    this.#opcode = second
+    return this.#maps['0F'][second]
+  }
+  #vexRows(): readonly OpcodeRow[] | undefined {
+    if (this.#rex || this.#operandOverride || this.#repeat || this.#lock) return undefined
+    this.#vex = true
+    const long = this.#long
+    let select = 1
+    const second = this.#u8()
+    let last = second
+    let extension = second & 0x80 ? 0 : 4
+    if (this.#opcode === 0xc4) {
+      if (!(second & 0x40)) extension |= 2
+      if (!(second & 0x20)) extension |= 1
+      select = second & 0x1f
+      last = this.#u8()
+      this.#vexW = last >> 7
+    }
+    if (this.#failed) return undefined
+    this.#rex = 0x40 | extension | (this.#vexW ? 8 : 0)
+    if (!long) this.#rex &= ~7
+    this.#vvvv = (~last >> 3) & (long ? 15 : 7)
+    this.#vexL = (last >> 2) & 1
+    this.#prefix = [PREFIX.NP, PREFIX.P66, PREFIX.F3, PREFIX.F2][last & 3] ?? PREFIX.NP
+    this.#opcode = this.#u8()
+    const map = select === 1 ? 'VEX.0F' : select === 2 ? 'VEX.0F38' : select === 3 ? 'VEX.0F3A' : undefined
+    return map === undefined ? undefined : this.#maps[map][this.#opcode]
+  }
+
+  /** The row: the first that matches. */
+  #row(rows: readonly OpcodeRow[]): OpcodeRow | undefined {
+    const prefix = this.#prefix
+    const vex = this.#vex
+    this.#modrm = -1
+    for (const row of rows) {
+      if (row.prefix !== PREFIX.ANY && row.prefix !== prefix) {
         // 66 with F3 or F2: the repeat prefix wins, unless no row has it; NP rows need no prefix at all
-        if (!(candidate.prefix === PREFIX.P66 && operandOverride && !vex && !rows.some((r) => r.prefix === prefix))) continue
+        if (!(row.prefix === PREFIX.P66 && this.#operandOverride && !vex && !rows.some((r) => r.prefix === prefix)))
+          continue
       }
-      const { options } = candidate.definition
-      if (options.mode !== undefined && (options.mode === '64') !== long) continue
+      if (this.#long ? row.legacy : row.long) continue
       // 90 is NOP, but with REX.B it exchanges R8 and rAX
-      if (opcode === 0x90 && rex & 1 && candidate.operandCodes.length === 0) continue
-      if (candidate.hasModrm) {
-        if (modrm < 0) {
-          modrm = this.#peek()
-          if (this.#failed) return this.#failed
+      if (this.#opcode === 0x90 && this.#rex & 1 && row.operandCodes.length === 0) continue
+      if (row.hasModrm) {
+        if (this.#modrm < 0) {
+          this.#modrm = this.#peek()
+          if (this.#failed) return undefined
         }
-        if (candidate.digit >= 0 && ((modrm >> 3) & 7) !== candidate.digit) continue
-        if (candidate.modrmLow >= 0 && (modrm < candidate.modrmLow || modrm > candidate.modrmHigh)) continue
-        if (candidate.mod === 1 && modrm >= 0xc0) continue
-        if (candidate.mod === 2 && modrm < 0xc0 && candidate.digit < 0 && candidate.modrmLow < 0 && !isControlMove(candidate)) continue
-        if (candidate.mod === 2 && modrm < 0xc0 && candidate.digit >= 0) continue
+        if (!matchesModrm(row, this.#modrm)) continue
       }
-      if (vex && candidate.vexL >= 0 && candidate.vexL !== vexL) continue
-      if (vex && candidate.vexW >= 0 && candidate.vexW !== vexW) continue
-      row = candidate
-      break
+      if (vex && ((row.vexL >= 0 && row.vexL !== this.#vexL) || (row.vexW >= 0 && row.vexW !== this.#vexW))) continue
+      return row
     }
-    if (!row) return DECODED.UNDEFINED
-    const { definition } = row
-    const { options } = definition
-    if (vex && !row.operandCodes.some((c) => c.startsWith('B')) && vvvv !== 0) return DECODED.UNDEFINED
+    return undefined
+  }
 
-    // sizes
-    const default32 = mode === MODE.LONG || mode === MODE.CODE32
-    let operandSize: 2 | 4 | 8
-    if (long) {
-      if (options.size === 'f64') operandSize = 8
-      else if (rex & 8) operandSize = 8
-      else if (operandOverride && row.prefix !== PREFIX.P66) operandSize = 2
-      else operandSize = options.size === 'd64' ? 8 : 4
+  get #default32(): boolean {
+    return this.#mode === MODE.LONG || this.#mode === MODE.CODE32
+  }
+  #operandSize(row: OpcodeRow): 2 | 4 | 8 {
+    const override = this.#operandOverride && row.prefix !== PREFIX.P66
+    if (this.#long) {
+      if (row.size === 'f64' || this.#rex & 8) return 8
+      if (override) return 2
+      return row.size === 'd64' ? 8 : 4
+    }
+    if (this.#vex && this.#vexW === 1) return 4
+    return this.#default32 !== override ? 4 : 2
+  }
+
+  /** ModRM, SIB, displacement. */
+  #operands(row: OpcodeRow, view: DataView, record: number, addressSize: number): void {
+    const rex = this.#rex
+    this.#memory = row.moffs
+    this.#rm = 0
+    this.#displacement = 0
+    this.#ripRelative = false
+    this.#defaultSegment = row.stackSegment ? SEGMENT.SS : SEGMENT.DS
+    if (!row.hasModrm) {
+      this.#reg = (this.#opcode & 7) | (rex & 1 ? 8 : 0)
+      return
+    }
+    const modrm = this.#u8()
+    this.#modrm = modrm
+    this.#reg = ((modrm >> 3) & 7) | (rex & 4 ? 8 : 0)
+    this.#rm = modrm & 7
+    if (modrm >= 0xc0 || row.controlMove) {
+      this.#rm |= rex & 1 ? 8 : 0
+      return
+    }
+    this.#memory = true
+    view.setUint8(record + RECORD.RM, modrm)
+    this.#defaultSegment = SEGMENT.DS
+    if (addressSize === 2) this.#operands16(modrm, view, record)
+    else this.#operands32(modrm, view, record)
+  }
+  #operands16(modrm: number, view: DataView, record: number): void {
+    const mod = modrm >> 6
+    const rm = modrm & 7
+    if (mod === 0 && rm === 6) {
+      this.#displacement = (this.#u16() << 16) >> 16
+      return
+    }
+    const base = BASE16[rm] as number
+    const index = INDEX16[rm] as number
+    if (base === 5) this.#defaultSegment = SEGMENT.SS
+    this.#displacement = mod === 1 ? this.#s8() : mod === 2 ? (this.#u16() << 16) >> 16 : 0
+    view.setUint8(record + RECORD.BASE, base * 8)
+    if (index >= 0) view.setUint8(record + RECORD.INDEX, index * 8)
+  }
+  #operands32(modrm: number, view: DataView, record: number): void {
+    const rex = this.#rex
+    const mod = modrm >> 6
+    const rm = modrm & 7
+    let base = -1
+    if (rm === 4) {
+      const sib = this.#u8()
+      const index = ((sib >> 3) & 7) | (rex & 2 ? 8 : 0)
+      view.setUint8(record + RECORD.SCALE, sib >> 6)
+      if (index !== 4) view.setUint8(record + RECORD.INDEX, index * 8)
+      base = (sib & 7) | (rex & 1 ? 8 : 0)
+      if ((sib & 7) === 5 && mod === 0) {
+        base = -1
+        this.#displacement = this.#s32()
+      }
+    } else if (rm === 5 && mod === 0) {
+      this.#displacement = this.#s32()
+      this.#ripRelative = this.#long
     } else {
-      operandSize = default32 !== (operandOverride && row.prefix !== PREFIX.P66) ? 4 : 2
-      if (vex && vexW === 1) operandSize = 4
+      base = rm | (rex & 1 ? 8 : 0)
     }
-    const addressSize = long ? (addressOverride ? 1 : 0) : default32 !== addressOverride ? 1 : 2
+    if (base === 4 || base === 5) this.#defaultSegment = SEGMENT.SS
+    if (mod === 1) this.#displacement = this.#s8()
+    else if (mod === 2) this.#displacement = this.#s32()
+    if (base >= 0) view.setUint8(record + RECORD.BASE, base * 8)
+  }
 
-    // ModRM, SIB, displacement
-    view.setBigInt64(record + 8, 0n, true)
-    view.setBigInt64(record + RECORD.IMMEDIATE, 0n, true)
-    view.setUint32(record + RECORD.CHAIN, 0, true)
-    view.setUint8(record + RECORD.RM, 0)
-    view.setUint8(record + RECORD.REG, 0)
-    view.setUint8(record + RECORD.BASE, FILE.ZERO)
-    view.setUint8(record + RECORD.INDEX, FILE.ZERO)
-    let memory = row.moffs
-    let rm = 0
-    let reg = row.hasModrm ? 0 : (opcode & 7) | (rex & 1 ? 8 : 0)
-    let defaultSegment: number = STACK_SEGMENT.test(definition.mnemonic) ? SEGMENT.SS : SEGMENT.DS
-    let ripRelative = false
-    let displacement = 0
-    if (row.hasModrm) {
-      modrm = this.#u8()
-      reg = ((modrm >> 3) & 7) | (rex & 4 ? 8 : 0)
-      rm = modrm & 7
-      if (modrm < 0xc0 && !isControlMove(row)) {
-        memory = true
-        view.setUint8(record + RECORD.RM, modrm)
-        defaultSegment = SEGMENT.DS
-        const mod = modrm >> 6
-        let base = -1
-        let index = -1
-        let scale = 0
-        if (addressSize === 2) {
-          if (mod === 0 && rm === 6) displacement = (this.#u16() << 16) >> 16
-          else {
-            base = BASE16[rm] ?? -1
-            index = INDEX16[rm] ?? -1
-            if (base === 5) defaultSegment = SEGMENT.SS
-            displacement = mod === 1 ? this.#s8() : mod === 2 ? (this.#u16() << 16) >> 16 : 0
-          }
-        } else {
-          if (rm === 4) {
-            const sib = this.#u8()
-            scale = sib >> 6
-            index = ((sib >> 3) & 7) | (rex & 2 ? 8 : 0)
-            if (index === 4) index = -1
-            base = (sib & 7) | (rex & 1 ? 8 : 0)
-            if ((sib & 7) === 5 && mod === 0) {
-              base = -1
-              displacement = this.#s32()
-            }
-          } else if (rm === 5 && mod === 0) {
-            displacement = this.#s32()
-            ripRelative = long
-          } else {
-            base = rm | (rex & 1 ? 8 : 0)
-          }
-          if (base === 4 || base === 5) defaultSegment = SEGMENT.SS
-          if (mod === 1) displacement = this.#s8()
-          else if (mod === 2) displacement = this.#s32()
-        }
-        if (base >= 0) view.setUint8(record + RECORD.BASE, base * 8)
-        if (index >= 0) view.setUint8(record + RECORD.INDEX, index * 8)
-        view.setUint8(record + RECORD.SCALE, scale)
-      } else {
-        rm |= rex & 1 ? 8 : 0
-      }
-    }
-    if (lock && !(options.lock && memory)) return this.#failed || DECODED.UNDEFINED
-
-    // the form
-    const repeatKind = options.repeat ? (repeat === 0xf3 ? 1 : repeat === 0xf2 ? 2 : 0) : 0
-    const mode64 = long || !options.modal
-    const sizeKey = row.sized ? operandSize : 4
-    const decoded = this.#form(row, sizeKey as 2 | 4 | 8, memory, mode64, repeatKind)
-    if (decoded.functionIndex < 0) this.#onForm(decoded)
-    this.form = decoded
-
-    // registers
-    for (const operand of decoded.form.operands) {
-      switch (operand.kind) {
-        case 'gpr-rm':
-          if (!memory) view.setUint8(record + RECORD.RM, registerOffset(rm, operand.size, rex))
+  #registers(row: OpcodeRow, decoded: DecodedForm, view: DataView, record: number): void {
+    const { registers } = decoded
+    const rex = this.#rex
+    const memory = this.#memory
+    const rm = this.#rm
+    const reg = this.#reg
+    for (let n = 0; n < registers.length; n++) {
+      const code = registers[n] as number
+      const size = code >> REGISTER_SIZE
+      switch (code & ((1 << REGISTER_SIZE) - 1)) {
+        case REGISTER.GPR_RM:
+          if (!memory) view.setUint8(record + RECORD.RM, registerOffset(rm, size, rex))
           break
-        case 'gpr-reg':
-        case 'gpr-opcode':
-          view.setUint8(record + RECORD.REG, registerOffset(reg, operand.size, rex))
+        case REGISTER.GPR_REG:
+          view.setUint8(record + RECORD.REG, registerOffset(reg, size, rex))
           break
-        case 'gpr-vvvv':
-          view.setUint8(record + RECORD.CHAIN, vvvv * 8)
+        case REGISTER.GPR_VVVV:
+          view.setUint8(record + RECORD.CHAIN, this.#vvvv * 8)
           break
-        case 'xmm-rm':
+        case REGISTER.VECTOR_RM:
           if (!memory) view.setUint8(record + RECORD.RM, rm * 16)
           break
-        case 'xmm-reg':
+        case REGISTER.VECTOR_REG:
           view.setUint8(record + RECORD.REG, reg * 16)
           break
-        case 'mmx-rm':
+        case REGISTER.MMX_RM:
           if (!memory) view.setUint8(record + RECORD.RM, (rm & 7) * 16)
           break
-        case 'mmx-reg':
+        case REGISTER.MMX_REG:
           view.setUint8(record + RECORD.REG, (reg & 7) * 16)
           break
-        case 'x87':
-          view.setUint8(record + RECORD.REG, (modrm & 7) * 16)
+        case REGISTER.X87:
+          view.setUint8(record + RECORD.REG, (this.#modrm & 7) * 16)
           break
-        case 'segment':
-        case 'control':
-        case 'debug':
-          view.setUint8(record + RECORD.REG, row.hasModrm ? (operand.kind === 'segment' ? reg & 7 : reg) : (opcode >> 3) & 7)
+        case REGISTER.SEGMENT:
+          view.setUint8(record + RECORD.REG, row.hasModrm ? reg & 7 : (this.#opcode >> 3) & 7)
           break
+        default:
+          view.setUint8(record + RECORD.REG, row.hasModrm ? reg : (this.#opcode >> 3) & 7)
       }
     }
+  }
 
-    // immediates
+  #immediates(row: OpcodeRow, operandSize: number, addressSize: number, view: DataView, record: number): void {
     if (row.moffs) {
       const low = addressSize === 2 ? this.#u16() : this.#s32() >>> 0
       const high = addressSize === 0 ? this.#s32() : 0
       view.setInt32(record + RECORD.IMMEDIATE, low, true)
       view.setInt32(record + RECORD.IMMEDIATE + 4, high, true)
     }
-    let immediateCount = 0
-    for (const code of row.immediates) {
+    const codes = row.immediateCodes
+    let count = 0
+    for (let n = 0; n < codes.length; n++) {
+      const code = codes[n] as number
       let low = 0
       let high = 0
       switch (code) {
-        case 'Ib':
+        case IMMEDIATE.Ib:
           low = this.#u8()
           break
-        case 'Ibs':
-        case 'Jb':
+        case IMMEDIATE.Ibs:
+        case IMMEDIATE.Jb:
           low = this.#s8()
           high = low >> 31
           break
-        case 'Iw':
+        case IMMEDIATE.Iw:
           low = this.#u16()
           break
-        case 'Iz':
-        case 'Jz':
-          low = operandSize === 2 && !(code === 'Jz' && long) ? (this.#u16() << 16) >> 16 : this.#s32()
+        case IMMEDIATE.Iz:
+          low = operandSize === 2 ? (this.#u16() << 16) >> 16 : this.#s32()
           high = low >> 31
           break
-        case 'Iv':
+        case IMMEDIATE.Jz:
+          low = operandSize === 2 && !this.#long ? (this.#u16() << 16) >> 16 : this.#s32()
+          high = low >> 31
+          break
+        case IMMEDIATE.Iv:
           if (operandSize === 2) low = this.#u16()
           else {
             low = this.#s32()
             high = operandSize === 8 ? this.#s32() : 0
           }
           break
-        case 'Ap':
+        default:
+          // Ap
           low = operandSize === 2 ? this.#u16() : this.#s32()
           high = this.#u16()
-          break
-        default:
-          throw new Error(`immediate ${code}?`)
       }
-      if (code === 'Jb' || code === 'Jz') {
+      if (code === IMMEDIATE.Jb || code === IMMEDIATE.Jz) {
         this.isRelative = true
         this.relative = low
-      } else if (immediateCount++ === 0) {
+      } else if (count++ === 0) {
         view.setInt32(record + RECORD.IMMEDIATE, low, true)
         view.setInt32(record + RECORD.IMMEDIATE + 4, high, true)
       } else {
-        displacement = low
+        this.#displacement = low
       }
     }
-    if (this.#failed) return this.#failed
-    this.length = this.#position
-    view.setUint8(record + RECORD.LENGTH, this.length)
-    if (this.isRelative) {
-      const target = offset + this.length + this.relative
-      view.setBigInt64(record + RECORD.IMMEDIATE, BigInt(target), true)
-    }
+  }
 
-    // segment and address
-    const used = segment >= 0 ? segment : defaultSegment
+  /** Segment and displacement, and who can compute the address. */
+  #address(row: OpcodeRow, addressSize: number, offset: number, view: DataView, record: number): void {
+    const long = this.#long
+    const used = this.#segment >= 0 ? this.#segment : this.#defaultSegment
     const segmentHasBase = !long || used === SEGMENT.FS || used === SEGMENT.GS
     view.setUint8(record + RECORD.SEGMENT_BASE, segmentHasBase ? FILE.SEGMENT_BASE + used * 8 : FILE.ZERO)
     view.setUint8(record + RECORD.FLAGS, addressSize | (long ? 0 : 4) | (used << 3))
-    if (ripRelative) {
+    let displacement = this.#displacement
+    if (this.#ripRelative) {
       view.setUint8(record + RECORD.BASE, FILE.BLOCK_RIP)
       const sum = displacement + offset + this.length
       if (sum === (sum | 0)) displacement = sum
@@ -394,12 +506,11 @@ export class Decoder {
       }
     }
     view.setInt32(record + RECORD.DISPLACEMENT, displacement, true)
-    if (memory) {
+    if (this.#memory) {
       if (addressSize !== 0 || !long || row.moffs) this.addressKind = 3
       else if (view.getUint8(record + RECORD.INDEX) === FILE.ZERO && !segmentHasBase) this.addressKind = 1
       else this.addressKind = 2
     }
-    return DECODED.OK
   }
 
   #form(row: OpcodeRow, size: 2 | 4 | 8, memory: boolean, mode64: boolean, repeatKind: number): DecodedForm {
@@ -407,16 +518,25 @@ export class Decoder {
     let decoded = row.forms.get(key)
     if (decoded) return decoded
     const { definition } = row
+    const operands = row.operandCodes.map((code) => parseOperand(code, size))
     const form: InstructionForm = {
       definition,
-      operands: row.operandCodes.map((code) => parseOperand(code, size)),
+      operands,
       operandSize: size,
       memory,
       mode64,
       repeat: repeatKind === 1 ? 'F3' : repeatKind === 2 ? 'F2' : 'none',
       key: `${definition.mnemonic} ${definition.opcode} ${definition.operands}/${size}${memory ? 'm' : 'r'}${mode64 ? '' : 'l'}${repeatKind || ''}`,
     }
-    decoded = { form, row, id: this.forms.length, functionIndex: -1, inlineSimple: -1, inlineFull: -1 }
+    decoded = {
+      form,
+      row,
+      id: this.forms.length,
+      functionIndex: -1,
+      inlineSimple: -1,
+      inlineFull: -1,
+      registers: registersOf(operands),
+    }
     row.forms.set(key, decoded)
     this.forms.push(decoded)
     return decoded
@@ -433,7 +553,11 @@ export class Decoder {
           seen.add(row)
           if (row.definition.options.mode === 'legacy') continue
           for (const size of row.sized ? ([2, 4, 8] as const) : ([4] as const)) {
-            for (const memory of row.moffs || row.mod === 1 ? [true] : row.mod === 2 || !row.hasModrm ? [false] : [false, true]) {
+            for (const memory of row.moffs || row.mod === 1
+              ? [true]
+              : row.mod === 2 || !row.hasModrm
+                ? [false]
+                : [false, true]) {
               if (select(row.definition, size, memory)) found.push(this.#form(row, size, memory, true, 0))
             }
           }
@@ -459,16 +583,33 @@ export class Decoder {
 
 function isPrefix(opcode: number, long: boolean): boolean {
   switch (opcode) {
-    case 0x66: case 0x67: case 0xf0: case 0xf2: case 0xf3: case 0x2e: case 0x36: case 0x3e: case 0x26: case 0x64: case 0x65:
+    case 0x66:
+    case 0x67:
+    case 0xf0:
+    case 0xf2:
+    case 0xf3:
+    case 0x2e:
+    case 0x36:
+    case 0x3e:
+    case 0x26:
+    case 0x64:
+    case 0x65:
       return true
     default:
       return long && (opcode & 0xf0) === 0x40
   }
 }
 
-/** MOV to and from control and debug registers ignores ModRM.mod. */
-function isControlMove(row: OpcodeRow): boolean {
-  return row.operandCodes.some((c) => c[0] === 'C' && c !== 'CL') || row.operandCodes.some((c) => c[0] === 'D' && c !== 'DX')
+/** Whether a row is meant by a ModRM byte. */
+function matchesModrm(row: OpcodeRow, modrm: number): boolean {
+  if (row.digit >= 0 && ((modrm >> 3) & 7) !== row.digit) return false
+  if (row.modrmLow >= 0 && (modrm < row.modrmLow || modrm > row.modrmHigh)) return false
+  if (row.mod === 1 && modrm >= 0xc0) return false
+  if (row.mod === 2 && modrm < 0xc0) {
+    if (row.digit >= 0) return false
+    if (row.modrmLow < 0 && !row.controlMove) return false
+  }
+  return true
 }
 
 /** Offset in the register file; without REX the byte registers 4–7 are AH CH DH BH. */

@@ -25,14 +25,44 @@ export interface OpcodeRow {
   /** -1: any (W chooses the size); VEX.W */
   readonly vexW: number
   readonly operandCodes: readonly string[]
-  /** Total immediate bytes as codes, in order. */
-  readonly immediates: readonly string[]
   readonly moffs: boolean
   /** Forms by key; filled by the decoder. */
   readonly forms: Map<number, DecodedForm>
   /** Whether 16, 32 and 64-bit operand sizes are different handlers. */
   readonly sized: boolean
+  // the definition's options, in rows of one shape
+  readonly long: boolean
+  readonly legacy: boolean
+  readonly size: 'd64' | 'f64' | undefined
+  readonly lock: boolean
+  readonly repeat: boolean
+  readonly modal: boolean
+  /** Of the stack instructions: memory operands by BP are not concerned. */
+  readonly stackSegment: boolean
+  /** MOV to and from control and debug registers ignores ModRM.mod. */
+  readonly controlMove: boolean
+  /** Whether VEX.vvvv names an operand. */
+  readonly vvvv: boolean
+  /** The immediates in order: see {@link IMMEDIATE}. */
+  readonly immediateCodes: readonly number[]
 }
+
+/** Immediates by their codes. */
+export const IMMEDIATE = { Ib: 0, Ibs: 1, Iw: 2, Iz: 3, Iv: 4, Jb: 5, Jz: 6, Ap: 7 } as const
+/** Where decoding puts the number of a register: low bits of {@link DecodedForm.registers}; the bits from {@link REGISTER_SIZE} on are its size in bytes. */
+export const REGISTER = {
+  GPR_RM: 0,
+  GPR_REG: 1,
+  GPR_VVVV: 2,
+  VECTOR_RM: 3,
+  VECTOR_REG: 4,
+  MMX_RM: 5,
+  MMX_REG: 6,
+  X87: 7,
+  SEGMENT: 8,
+  SYSTEM: 9,
+} as const
+export const REGISTER_SIZE = 4
 
 /** A form with its place among the handlers. */
 export interface DecodedForm {
@@ -45,12 +75,42 @@ export interface DecodedForm {
   /** Handler numbers inside `run`, by kind of address (registers and simple addresses; full addresses), -1 when out of line. */
   inlineSimple: number
   inlineFull: number
+  /** The registers that operands name: see {@link REGISTER}. */
+  readonly registers: readonly number[]
 }
+
+const REGISTER_OF: Readonly<Partial<Record<Operand['kind'], number>>> = {
+  'gpr-rm': REGISTER.GPR_RM,
+  'gpr-reg': REGISTER.GPR_REG,
+  'gpr-opcode': REGISTER.GPR_REG,
+  'gpr-vvvv': REGISTER.GPR_VVVV,
+  'xmm-rm': REGISTER.VECTOR_RM,
+  'xmm-reg': REGISTER.VECTOR_REG,
+  'mmx-rm': REGISTER.MMX_RM,
+  'mmx-reg': REGISTER.MMX_REG,
+  x87: REGISTER.X87,
+  segment: REGISTER.SEGMENT,
+  control: REGISTER.SYSTEM,
+  debug: REGISTER.SYSTEM,
+}
+export function registersOf(operands: readonly Operand[]): number[] {
+  const found: number[] = []
+  for (const { kind, size } of operands) {
+    const code = REGISTER_OF[kind]
+    if (code !== undefined) found.push(code | (size << REGISTER_SIZE))
+  }
+  return found
+}
+
+const STACK_SEGMENT = /^(?:PUSH|POP|CALL|RET|ENTER|LEAVE|IRET)/
 
 const SIZE_SENSITIVE = /^(?:[EGRZMIJBOS][vyz]|rAX|eAX|Ap|Mp|Ms|M)$/
 
 /** Parse one row. */
-export function parseRow(definition: InstructionDefinition, index: number): { row: OpcodeRow; map: string; opcodes: number[] } {
+export function parseRow(
+  definition: InstructionDefinition,
+  index: number,
+): { row: OpcodeRow; map: string; opcodes: number[] } {
   const tokens = definition.opcode.split(/\s+/)
   let prefix: number = PREFIX.ANY
   let map = ''
@@ -116,6 +176,8 @@ export function parseRow(definition: InstructionDefinition, index: number): { ro
     if (code.startsWith('M')) mod = 1
     else if (/^[RUN][a-z]/.test(code)) mod = 2
   }
+  const { options } = definition
+  const immediates = operandCodes.filter((c) => /^(?:I|J|A)/.test(c) && c !== 'AL' && c !== 'AX')
   const row: OpcodeRow = {
     definition,
     index,
@@ -128,7 +190,20 @@ export function parseRow(definition: InstructionDefinition, index: number): { ro
     vexL,
     vexW,
     operandCodes,
-    immediates: operandCodes.filter((c) => /^(?:I|J|A)/.test(c) && c !== 'AL' && c !== 'AX'),
+    immediateCodes: immediates.map((code) => {
+      const number = IMMEDIATE[code as keyof typeof IMMEDIATE]
+      if (number === undefined) throw new Error(`immediate ${code}?`)
+      return number
+    }),
+    long: options.mode === '64',
+    legacy: options.mode === 'legacy',
+    size: options.size,
+    lock: options.lock === true,
+    repeat: options.repeat === true,
+    modal: options.modal === true,
+    stackSegment: STACK_SEGMENT.test(definition.mnemonic),
+    controlMove: operandCodes.some((c) => (c[0] === 'C' && c !== 'CL') || (c[0] === 'D' && c !== 'DX')),
+    vvvv: operandCodes.some((c) => c.startsWith('B')),
     moffs: operandCodes.some((c) => c.startsWith('O')),
     forms: new Map(),
     sized:
@@ -144,11 +219,19 @@ export function parseRow(definition: InstructionDefinition, index: number): { ro
 function specificity(row: OpcodeRow): number {
   // NOP (90) is one of the eight opcodes 90+r
   const range = row.operandCodes[0]?.startsWith('Z') ? -1 : 0
-  return range + (row.prefix === PREFIX.ANY ? 0 : 4) + (row.modrmLow >= 0 ? 3 : row.digit >= 0 ? 1 : 0) + (row.mod ? 1 : 0) + (row.vexW >= 0 ? 1 : 0)
+  return (
+    range +
+    (row.prefix === PREFIX.ANY ? 0 : 4) +
+    (row.modrmLow >= 0 ? 3 : row.digit >= 0 ? 1 : 0) +
+    (row.mod ? 1 : 0) +
+    (row.vexW >= 0 ? 1 : 0)
+  )
 }
 
 /** The maps by name: '' one-byte, '0F', '0F38', '0F3A', and their VEX forms. */
-export type OpcodeMaps = Readonly<Record<'' | '0F' | '0F38' | '0F3A' | 'VEX.0F' | 'VEX.0F38' | 'VEX.0F3A', readonly (readonly OpcodeRow[])[]>>
+export type OpcodeMaps = Readonly<
+  Record<'' | '0F' | '0F38' | '0F3A' | 'VEX.0F' | 'VEX.0F38' | 'VEX.0F3A', readonly (readonly OpcodeRow[])[]>
+>
 
 export function buildOpcodeMaps(definitions: readonly InstructionDefinition[]): OpcodeMaps {
   const maps: Record<string, OpcodeRow[][]> = {}
@@ -164,10 +247,24 @@ export function buildOpcodeMaps(definitions: readonly InstructionDefinition[]): 
 }
 
 const FIXED: Readonly<Record<string, readonly [number, number]>> = {
-  AL: [GPR.RAX, 1], CL: [GPR.RCX, 1], AX: [GPR.RAX, 2], DX: [GPR.RDX, 2],
+  AL: [GPR.RAX, 1],
+  CL: [GPR.RCX, 1],
+  AX: [GPR.RAX, 2],
+  DX: [GPR.RDX, 2],
 }
 const VECTOR_SIZE: Readonly<Record<string, number>> = {
-  b: 1, w: 2, d: 4, ss: 4, q: 8, sd: 8, pi: 8, dq: 16, ps: 16, pd: 16, x: 16, '': 16,
+  b: 1,
+  w: 2,
+  d: 4,
+  ss: 4,
+  q: 8,
+  sd: 8,
+  pi: 8,
+  dq: 16,
+  ps: 16,
+  pd: 16,
+  x: 16,
+  '': 16,
 }
 
 /** Takes one operand code apart for an operand size. */
@@ -182,29 +279,49 @@ export function parseOperand(code: string, operandSize: number): Operand {
   const suffix = code.slice(1)
   const integer = (): number => {
     switch (suffix) {
-      case 'b': return 1
-      case 'w': return 2
-      case 'd': return 4
-      case 'q': return 8
-      case 'v': return operandSize
-      case 'y': return operandSize === 8 ? 8 : 4
-      case 'z': return operandSize === 2 ? 2 : 4
-      default: throw new Error(`operand ${code}?`)
+      case 'b':
+        return 1
+      case 'w':
+        return 2
+      case 'd':
+        return 4
+      case 'q':
+        return 8
+      case 'v':
+        return operandSize
+      case 'y':
+        return operandSize === 8 ? 8 : 4
+      case 'z':
+        return operandSize === 2 ? 2 : 4
+      default:
+        throw new Error(`operand ${code}?`)
     }
   }
   switch (letter) {
-    case 'E': return { kind: 'gpr-rm', size: integer() }
-    case 'R': return { kind: 'gpr-rm', size: integer() }
-    case 'G': return { kind: 'gpr-reg', size: integer() }
-    case 'Z': return { kind: 'gpr-opcode', size: integer() }
-    case 'B': return { kind: 'gpr-vvvv', size: integer() }
-    case 'V': return { kind: 'xmm-reg', size: VECTOR_SIZE[suffix] ?? 16 }
-    case 'W': return { kind: 'xmm-rm', size: VECTOR_SIZE[suffix] ?? 16 }
-    case 'U': return { kind: 'xmm-rm', size: VECTOR_SIZE[suffix] ?? 16 }
-    case 'P': return { kind: 'mmx-reg', size: suffix === 'd' ? 4 : 8 }
-    case 'Q': return { kind: 'mmx-rm', size: suffix === 'd' ? 4 : 8 }
-    case 'N': return { kind: 'mmx-rm', size: suffix === 'd' ? 4 : 8 }
-    case 'O': return { kind: 'memory', size: integer(), moffs: true }
+    case 'E':
+      return { kind: 'gpr-rm', size: integer() }
+    case 'R':
+      return { kind: 'gpr-rm', size: integer() }
+    case 'G':
+      return { kind: 'gpr-reg', size: integer() }
+    case 'Z':
+      return { kind: 'gpr-opcode', size: integer() }
+    case 'B':
+      return { kind: 'gpr-vvvv', size: integer() }
+    case 'V':
+      return { kind: 'xmm-reg', size: VECTOR_SIZE[suffix] ?? 16 }
+    case 'W':
+      return { kind: 'xmm-rm', size: VECTOR_SIZE[suffix] ?? 16 }
+    case 'U':
+      return { kind: 'xmm-rm', size: VECTOR_SIZE[suffix] ?? 16 }
+    case 'P':
+      return { kind: 'mmx-reg', size: suffix === 'd' ? 4 : 8 }
+    case 'Q':
+      return { kind: 'mmx-rm', size: suffix === 'd' ? 4 : 8 }
+    case 'N':
+      return { kind: 'mmx-rm', size: suffix === 'd' ? 4 : 8 }
+    case 'O':
+      return { kind: 'memory', size: integer(), moffs: true }
     case 'M':
       if (suffix === '' || suffix === 's' || suffix === 'p') return { kind: 'memory', size: 0 }
       if (suffix === 't') return { kind: 'memory', size: 10 }
@@ -215,11 +332,17 @@ export function parseOperand(code: string, operandSize: number): Operand {
       if (suffix === 'b') return { kind: 'immediate', size: 1 }
       if (suffix === 'w') return { kind: 'immediate', size: 2 }
       return { kind: 'immediate', size: operandSize, signed: true }
-    case 'J': return { kind: 'relative', size: operandSize }
-    case 'A': return { kind: 'far', size: operandSize }
-    case 'S': return { kind: 'segment', size: 2 }
-    case 'C': return { kind: 'control', size: 8 }
-    case 'D': return { kind: 'debug', size: 8 }
-    default: throw new Error(`operand ${code}?`)
+    case 'J':
+      return { kind: 'relative', size: operandSize }
+    case 'A':
+      return { kind: 'far', size: operandSize }
+    case 'S':
+      return { kind: 'segment', size: 2 }
+    case 'C':
+      return { kind: 'control', size: 8 }
+    case 'D':
+      return { kind: 'debug', size: 8 }
+    default:
+      throw new Error(`operand ${code}?`)
   }
 }
