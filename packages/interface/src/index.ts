@@ -77,6 +77,7 @@ export {
   type Vmbus,
   type VmbusChannel,
   type VmbusChannelHandler,
+  type VmbusChannelInfo,
   type VmbusConnectRequest,
   type VmbusCounters,
   type VmbusDevice,

@@ -53,9 +53,7 @@ export interface VmbusChannelHandler {
   batchEnd?(): void
   /** After a send failed: the outgoing ring has room again. */
   writable?(): void
-  /**
-   * The guest takes back a GPADL that it gave to this channel. Stop using it; when that takes time, resolve when it is done.
-   */
+  /** The guest takes back a GPADL that it gave to this channel. Stop using it; when that takes time, resolve when it is done. */
   gpadlTeardown?(gpadlId: number): void | Promise<void>
   /** The channel is closed. Use neither it nor the guest's buffers any longer; resolve when nothing is in flight. */
   close?(): void | Promise<void>
@@ -187,8 +185,23 @@ export interface VmbusChannel {
    * Offer sub-channels, so that there are `count` besides the primary. Returns how many there are. They go when the primary is closed.
    */
   offerSubChannels(count: number): number
-  /** The guest broke the device's protocol beyond repair: take the device away. */
+  /** The guest broke the device's protocol beyond repair: the channel stops. The guest may close it and open it again. */
   fail(reason: string): void
+}
+
+/** A channel as an inspector sees it. */
+export interface VmbusChannelInfo {
+  readonly interfaceId: string
+  readonly instanceId: string
+  /** 0 for the primary channel. */
+  readonly subChannelIndex: number
+  /** 0: the guest has no number for it. */
+  readonly relid: number
+  /** `closed`, `open`, `closing` or `failed`. */
+  readonly state: string
+  /** The offer is taken back, and the guest has not let go of it yet. */
+  readonly revoked: boolean
+  readonly counters: Readonly<VmbusCounters>
 }
 
 /** A device that is offered. Disposing of it rescinds the offer; it resolves when the device is closed. */
@@ -211,6 +224,8 @@ export interface Vmbus {
   offer(device: VmbusDevice): VmbusOffered
   /** Who answers connection requests of hypervisor sockets: true when it will offer a channel for it. One at a time. */
   onConnectRequest(callback: (request: VmbusConnectRequest) => boolean): Disposable
+  /** The channels as they are now. */
+  channels(): readonly VmbusChannelInfo[]
 }
 
 /** The partition's VMBus. */

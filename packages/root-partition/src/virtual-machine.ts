@@ -2,7 +2,13 @@
 
 import type { AcpiConfiguration } from '@partita/firmware'
 import type { EventLoop, HostTime, Partition, PartitionExit } from '@partita/hypervisor'
-import { type CharacterBackend, characterBackendsToken, type Logger, silentLogger } from '@partita/interface'
+import {
+  type CharacterBackend,
+  characterBackendsToken,
+  type Logger,
+  type ServiceToken,
+  silentLogger,
+} from '@partita/interface'
 import { loadBootImage, type ReadFile } from './boot-loader.ts'
 import { type PluginConfiguration, parseVmConfiguration, type VmConfiguration } from './configuration.ts'
 import { RootPartitionError } from './error.ts'
@@ -126,6 +132,11 @@ export class VirtualMachine implements AsyncDisposable {
   /** Ids of the plug-ins in the order in which they started. */
   get plugins(): readonly string[] {
     return this.#host.plugins.map(({ id }) => id)
+  }
+
+  /** A service of one of its plug-ins: the way to add and remove disks (`storageControlToken`), or to look at the VMBus (`vmbusServerToken`). */
+  find<T>(token: ServiceToken<T>): T | undefined {
+    return this.#host.find(token)
   }
 
   /**
