@@ -188,7 +188,7 @@ class RawDisk implements Disk {
     })
   }
 
-  /** Refuse writes to a read-only disk, and to a file that has become shorter: it would silently get holes where there was data. */
+  /** Refuse writes to a read-only disk, and to a file that has become shorter: it would silently get holes where there was data, and what was flushed is gone. */
   #checkWritable(): void {
     if (this.readOnly) throw new DiskError(DISK_ERROR.READ_ONLY, 'the disk is read-only')
     const { size } = fstatSync(this.#file.fd)
@@ -223,7 +223,9 @@ class RawDisk implements Disk {
 
   flush(): Promise<void> {
     return this.#run('could not be flushed', async () => {
-      if (!this.readOnly) await this.#file.datasync()
+      if (this.readOnly) return
+      this.#checkWritable()
+      await this.#file.datasync()
     })
   }
 

@@ -81,6 +81,7 @@ describe('raw image', () => {
     await expect(disk.read(100, [data])).rejects.toMatchObject({ code: 'ERR_DISK_IO' })
     await expect(disk.write(100, [data])).rejects.toMatchObject({ code: 'ERR_DISK_IO', data: { size: 4096 } })
     await expect(disk.zero?.(100, 1)).rejects.toMatchObject({ code: 'ERR_DISK_IO' })
+    await expect(disk.flush()).rejects.toMatchObject({ code: 'ERR_DISK_IO' })
     expect((await stat(image)).size).toBe(4096)
   })
 

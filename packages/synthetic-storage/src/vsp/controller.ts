@@ -181,7 +181,9 @@ export class StorageController implements VmbusDevice, Saveable {
   }
 
   #fault(lun: number, command: ScsiCommand): void {
-    const error = command.fault as { readonly code?: unknown; readonly message?: unknown } | undefined
+    const error = command.fault as
+      | { readonly code?: unknown; readonly message?: unknown; readonly hint?: unknown }
+      | undefined
     const code = String(error?.code ?? 'unknown')
     const key = `${lun} ${code}`
     if (this.#logged.has(key) || this.#logged.size > 8 * CONTROLLER_LUNS) return
@@ -192,6 +194,7 @@ export class StorageController implements VmbusDevice, Saveable {
       lun,
       code,
       senseKey: sense.key,
+      ...(typeof error?.hint === 'string' && { hint: error.hint }),
     })
   }
 
