@@ -239,6 +239,7 @@ describe('signals of the writer', () => {
     expect(send()).toBe(COMMIT.SIGNAL)
     expect(send()).toBe(COMMIT.SPARED)
     drain(reader)
+    expect(reader.uncommittedBytes).toBe(64)
     // The reader has taken everything, but not said so: it will look again.
     expect(send()).toBe(COMMIT.SPARED)
     reader.commit()

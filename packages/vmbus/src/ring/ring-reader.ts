@@ -73,6 +73,12 @@ export class RingReader {
     return this.#out !== this.#published
   }
 
+  /** Consumed bytes that the writer does not know to be free. */
+  get uncommittedBytes(): number {
+    const bytes = this.#out - this.#published
+    return bytes >= 0 ? bytes : this.#size + bytes
+  }
+
   /**
    * Look for a packet: {@link READ}. It stays the next one until {@link RingReader.consume}.
    */

@@ -224,6 +224,8 @@ export class ChannelIo implements VmbusChannel {
     this.#serving = true
     this.#corks++
     let count = 0
+    // Packets were taken since the device was last told the end of a batch.
+    let batch = false
     try {
       this.#checkRoom()
       this.reader.mask()
@@ -236,19 +238,23 @@ export class ChannelIo implements VmbusChannel {
           }
           const { packet } = this.reader
           const { counters } = this.#port
-          if (this.#handler?.receive(packet) === false) {
+          const taken = this.#handler?.receive(packet)
+          if (!this.#open) break
+          if (taken === false) {
             this.#held = true
             break
           }
           this.reader.consume()
           counters.packetsIn++
           counters.bytesIn += packet.payloadLength
+          // A guest that writes meanwhile is to find room before the batch is over.
+          if (this.reader.uncommittedBytes * 4 > this.reader.memory.size) this.#commitReader()
+          batch = true
         } else if (result === READ.EMPTY) {
-          if (this.reader.uncommitted) {
-            this.#handler?.batchEnd?.()
-            if (!this.#open) break
-            this.#commitReader()
-          }
+          if (batch) this.#handler?.batchEnd?.()
+          batch = false
+          if (!this.#open) break
+          this.#commitReader()
           if (!this.reader.unmask()) break
           this.reader.mask()
         } else {
@@ -256,10 +262,8 @@ export class ChannelIo implements VmbusChannel {
           break
         }
       }
-      if (this.#open && this.reader.uncommitted) {
-        this.#handler?.batchEnd?.()
-        if (this.#open) this.#commitReader()
-      }
+      if (batch) this.#handler?.batchEnd?.()
+      if (this.#open) this.#commitReader()
     } catch (error) {
       this.#port.deviceFailed(error)
     } finally {
