@@ -1,24 +1,41 @@
 // The state of one logical processor and its access to memory: what system instructions, exception delivery and generated code's slow paths are written with.
 
 import { GPA_ACCESS, type Intercepts } from '@partita/interface'
-import { GuestFault } from './cpu-error.ts'
 import type { CodeCache } from './code-cache.ts'
+import { GuestFault } from './cpu-error.ts'
 import { MODE, type Mode } from './decoder/mode.ts'
+import { VECTOR } from './instruction/emitter.ts'
 import type { LocalApic } from './local-apic.ts'
-import type { ModelSpecificRegisters } from './msr.ts'
 import { GPA_CODE, type SoftwareMemory } from './memory.ts'
 import { ACCESS, CR0, CR4, EFER, Mmu } from './mmu.ts'
+import type { ModelSpecificRegisters } from './msr.ts'
 import { FILE, RECORD, SEGMENT, STATE, STATUS, TLB, TLB_ENTRIES } from './state-layout.ts'
-import { VECTOR } from './instruction/emitter.ts'
 
 /** EFLAGS bits (SDM vol. 1, 3.4.3). */
 export const FLAG = {
-  CF: 1, FIXED: 2, PF: 4, AF: 0x10, ZF: 0x40, SF: 0x80, TF: 0x100, IF: 0x200, DF: 0x400, OF: 0x800, IOPL: 0x3000, NT: 0x4000,
-  RF: 0x10000, VM: 0x20000, AC: 0x40000, VIF: 0x80000, VIP: 0x100000, ID: 0x200000,
+  CF: 1,
+  FIXED: 2,
+  PF: 4,
+  AF: 0x10,
+  ZF: 0x40,
+  SF: 0x80,
+  TF: 0x100,
+  IF: 0x200,
+  DF: 0x400,
+  OF: 0x800,
+  IOPL: 0x3000,
+  NT: 0x4000,
+  RF: 0x10000,
+  VM: 0x20000,
+  AC: 0x40000,
+  VIF: 0x80000,
+  VIP: 0x100000,
+  ID: 0x200000,
 } as const
 const STATUS_FLAGS = FLAG.CF | FLAG.PF | FLAG.AF | FLAG.ZF | FLAG.SF | FLAG.OF
 /** What STATE.FLAGS_REST holds. */
-export const REST_FLAGS: number = FLAG.TF | FLAG.IF | FLAG.IOPL | FLAG.NT | FLAG.RF | FLAG.VM | FLAG.AC | FLAG.VIF | FLAG.VIP | FLAG.ID
+export const REST_FLAGS: number =
+  FLAG.TF | FLAG.IF | FLAG.IOPL | FLAG.NT | FLAG.RF | FLAG.VM | FLAG.AC | FLAG.VIF | FLAG.VIP | FLAG.ID
 
 const PAGE = 4096
 
@@ -126,7 +143,10 @@ export class Cpu {
   }
   /** RIP of the instruction with this record, as it was fetched. */
   ripOf(record: number): bigint {
-    return BigInt.asUintN(64, this.get64(STATE.FILE + FILE.BLOCK_RIP) + BigInt(this.view.getUint16(record + RECORD.OFFSET, true)))
+    return BigInt.asUintN(
+      64,
+      this.get64(STATE.FILE + FILE.BLOCK_RIP) + BigInt(this.view.getUint16(record + RECORD.OFFSET, true)),
+    )
   }
   /** RIP of the instruction after the record's, wrapped for the mode. */
   nextRipOf(record: number): bigint {
@@ -461,9 +481,11 @@ export class Cpu {
     for (let done = 0; done < bytes; ) {
       const size = accessSize(gpa + done, bytes - done)
       const value =
-        size === 4 ? this.view.getUint32(source + done, true)
-        : size === 2 ? this.view.getUint16(source + done, true)
-        : (this.u8[source + done] as number)
+        size === 4
+          ? this.view.getUint32(source + done, true)
+          : size === 2
+            ? this.view.getUint16(source + done, true)
+            : (this.u8[source + done] as number)
       if (this.apic.contains(gpa + done)) this.apic.writeMmio(gpa + done, size, value)
       else this.intercepts.mmioWrite(this.index, gpa + done, size, value)
       done += size
@@ -522,7 +544,8 @@ export class Cpu {
     const first = this.mmu.page
     this.#fill(lo, hi, ACCESS.WRITE, supervisor)
     if (within < bytes) {
-      if (!this.#translate(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), ACCESS.WRITE, supervisor)) this.#rethrow()
+      if (!this.#translate(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), ACCESS.WRITE, supervisor))
+        this.#rethrow()
       this.#copyToPage(this.mmu.page, 0, bytes - within, this.#scratch + within)
     }
     this.#copyToPage(first, lo & 0xfff, within, this.#scratch)

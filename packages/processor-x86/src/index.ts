@@ -11,7 +11,7 @@
  * ```
  * @packageDocumentation
  */
-import { definePlugin, type Plugin, PLUGIN_CONTRACT, processorToken } from '@partita/interface'
+import { definePlugin, PLUGIN_CONTRACT, type Plugin, processorToken } from '@partita/interface'
 import { createProcessor } from './processor.ts'
 
 export { createProcessor } from './processor.ts'
@@ -28,7 +28,8 @@ const plugin: Plugin<Record<string, never>> = definePlugin({
       version: 1,
       vendor: 'partita',
       validate(value) {
-        if (value === undefined || (typeof value === 'object' && value !== null && Object.keys(value).length === 0)) return { value: {} }
+        if (value === undefined || (typeof value === 'object' && value !== null && Object.keys(value).length === 0))
+          return { value: {} }
         return { issues: [{ message: 'The processor has no options' }] }
       },
     },

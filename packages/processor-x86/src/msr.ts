@@ -2,8 +2,8 @@
 
 import type { Clock } from '@partita/interface'
 import type { Cpu } from './cpu.ts'
-import { EFER } from './mmu.ts'
 import { VECTOR } from './instruction/emitter.ts'
+import { EFER } from './mmu.ts'
 import { FILE, SEGMENT, STATE } from './state-layout.ts'
 
 /** Addresses, by their names in the SDM. */
@@ -56,8 +56,20 @@ export const TSC_FREQUENCY = 2_000_000_000
  * IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO).
  */
 const ARCH_CAPABILITIES =
-  (1n << 0n) | (1n << 1n) | (1n << 3n) | (1n << 4n) | (1n << 5n) | (1n << 6n) | (1n << 8n) | (1n << 13n) | (1n << 14n) | (1n << 15n) |
-  (1n << 20n) | (1n << 24n) | (1n << 26n) | (1n << 27n)
+  (1n << 0n) |
+  (1n << 1n) |
+  (1n << 3n) |
+  (1n << 4n) |
+  (1n << 5n) |
+  (1n << 6n) |
+  (1n << 8n) |
+  (1n << 13n) |
+  (1n << 14n) |
+  (1n << 15n) |
+  (1n << 20n) |
+  (1n << 24n) |
+  (1n << 26n) |
+  (1n << 27n)
 
 const MTRR_COUNT = 8
 const PHYSICAL_BITS = 40n
@@ -182,8 +194,10 @@ export class ModelSpecificRegisters {
 
   #fixedMtrr(index: number): number {
     if (index === MSR.IA32_MTRR_FIX64K_00000) return 0
-    if (index === MSR.IA32_MTRR_FIX16K_80000 || index === MSR.IA32_MTRR_FIX16K_A0000) return index - MSR.IA32_MTRR_FIX16K_80000 + 1
-    if (index >= MSR.IA32_MTRR_FIX4K_C0000 && index <= MSR.IA32_MTRR_FIX4K_F8000) return index - MSR.IA32_MTRR_FIX4K_C0000 + 3
+    if (index === MSR.IA32_MTRR_FIX16K_80000 || index === MSR.IA32_MTRR_FIX16K_A0000)
+      return index - MSR.IA32_MTRR_FIX16K_80000 + 1
+    if (index >= MSR.IA32_MTRR_FIX4K_C0000 && index <= MSR.IA32_MTRR_FIX4K_F8000)
+      return index - MSR.IA32_MTRR_FIX4K_C0000 + 3
     return -1
   }
 
@@ -192,35 +206,62 @@ export class ModelSpecificRegisters {
     const cpu = this.#cpu
     if (index >= 0x800 && index <= 0x8ff) return cpu.apic.readMsr(index) ?? cpu.fault(VECTOR.GP, 0)
     switch (index) {
-      case MSR.IA32_TIME_STAMP_COUNTER: return this.readTsc()
-      case MSR.IA32_PLATFORM_ID: return 0n
-      case MSR.IA32_APIC_BASE: return cpu.apic.apicBase
-      case MSR.IA32_FEATURE_CONTROL: return 1n
-      case MSR.IA32_TSC_ADJUST: return this.tscAdjust
-      case MSR.IA32_SPEC_CTRL: return this.specCtrl
-      case MSR.IA32_BIOS_SIGN_ID: return 1n << 32n
+      case MSR.IA32_TIME_STAMP_COUNTER:
+        return this.readTsc()
+      case MSR.IA32_PLATFORM_ID:
+        return 0n
+      case MSR.IA32_APIC_BASE:
+        return cpu.apic.apicBase
+      case MSR.IA32_FEATURE_CONTROL:
+        return 1n
+      case MSR.IA32_TSC_ADJUST:
+        return this.tscAdjust
+      case MSR.IA32_SPEC_CTRL:
+        return this.specCtrl
+      case MSR.IA32_BIOS_SIGN_ID:
+        return 1n << 32n
       // maximum non-turbo ratio in units of 100 MHz
-      case MSR.MSR_PLATFORM_INFO: return BigInt(TSC_FREQUENCY / 1e8) << 8n
-      case MSR.IA32_MTRRCAP: return 0x500n | BigInt(MTRR_COUNT)
-      case MSR.IA32_ARCH_CAPABILITIES: return ARCH_CAPABILITIES
-      case MSR.IA32_SYSENTER_CS: return this.sysenterCs
-      case MSR.IA32_SYSENTER_ESP: return this.sysenterEsp
-      case MSR.IA32_SYSENTER_EIP: return this.sysenterEip
+      case MSR.MSR_PLATFORM_INFO:
+        return BigInt(TSC_FREQUENCY / 1e8) << 8n
+      case MSR.IA32_MTRRCAP:
+        return 0x500n | BigInt(MTRR_COUNT)
+      case MSR.IA32_ARCH_CAPABILITIES:
+        return ARCH_CAPABILITIES
+      case MSR.IA32_SYSENTER_CS:
+        return this.sysenterCs
+      case MSR.IA32_SYSENTER_ESP:
+        return this.sysenterEsp
+      case MSR.IA32_SYSENTER_EIP:
+        return this.sysenterEip
       case MSR.IA32_MCG_CAP:
-      case MSR.IA32_MCG_STATUS: return 0n
-      case MSR.IA32_MISC_ENABLE: return this.miscEnable
-      case MSR.IA32_PAT: return this.pat
-      case MSR.IA32_MTRR_DEF_TYPE: return this.mtrrDefType
-      case MSR.IA32_TSC_DEADLINE: return cpu.apic.readTscDeadline()
-      case MSR.IA32_EFER: return cpu.get64(STATE.EFER)
-      case MSR.IA32_STAR: return this.star
-      case MSR.IA32_LSTAR: return this.lstar
-      case MSR.IA32_CSTAR: return this.cstar
-      case MSR.IA32_FMASK: return this.fmask
-      case MSR.IA32_FS_BASE: return cpu.get64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.FS * 8)
-      case MSR.IA32_GS_BASE: return cpu.get64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.GS * 8)
-      case MSR.IA32_KERNEL_GS_BASE: return this.kernelGsBase
-      case MSR.IA32_TSC_AUX: return this.tscAux
+      case MSR.IA32_MCG_STATUS:
+        return 0n
+      case MSR.IA32_MISC_ENABLE:
+        return this.miscEnable
+      case MSR.IA32_PAT:
+        return this.pat
+      case MSR.IA32_MTRR_DEF_TYPE:
+        return this.mtrrDefType
+      case MSR.IA32_TSC_DEADLINE:
+        return cpu.apic.readTscDeadline()
+      case MSR.IA32_EFER:
+        return cpu.get64(STATE.EFER)
+      case MSR.IA32_STAR:
+        return this.star
+      case MSR.IA32_LSTAR:
+        return this.lstar
+      case MSR.IA32_CSTAR:
+        return this.cstar
+      case MSR.IA32_FMASK:
+        return this.fmask
+      case MSR.IA32_FS_BASE:
+        return cpu.get64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.FS * 8)
+      case MSR.IA32_GS_BASE:
+        return cpu.get64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.GS * 8)
+      case MSR.IA32_KERNEL_GS_BASE:
+        return this.kernelGsBase
+      case MSR.IA32_TSC_AUX:
+        return this.tscAux
     }
     if (index >= MSR.IA32_MTRR_PHYSBASE0 && index <= MSR.IA32_MTRR_PHYSMASK7) {
       return this.mtrr[index - MSR.IA32_MTRR_PHYSBASE0] as bigint
@@ -243,8 +284,10 @@ export class ModelSpecificRegisters {
     }
     if (index >= 0x800 && index <= 0x8ff) return require(cpu.apic.writeMsr(index, value))
     switch (index) {
-      case MSR.IA32_TIME_STAMP_COUNTER: return this.#writeTsc(value)
-      case MSR.IA32_APIC_BASE: return require(cpu.apic.writeApicBase(value))
+      case MSR.IA32_TIME_STAMP_COUNTER:
+        return this.#writeTsc(value)
+      case MSR.IA32_APIC_BASE:
+        return require(cpu.apic.writeApicBase(value))
       case MSR.IA32_TSC_ADJUST:
         this.tscOffset = BigInt.asUintN(64, this.tscOffset + value - this.tscAdjust)
         this.tscAdjust = value
@@ -283,8 +326,10 @@ export class ModelSpecificRegisters {
         require((value & ~0xcffn) === 0n && memoryTypesValid(value & 0xffn, false))
         this.mtrrDefType = value
         return
-      case MSR.IA32_TSC_DEADLINE: return cpu.apic.writeTscDeadline(value)
-      case MSR.IA32_EFER: return this.#writeEfer(value)
+      case MSR.IA32_TSC_DEADLINE:
+        return cpu.apic.writeTscDeadline(value)
+      case MSR.IA32_EFER:
+        return this.#writeEfer(value)
       case MSR.IA32_STAR:
         this.star = value
         return
@@ -297,8 +342,10 @@ export class ModelSpecificRegisters {
       case MSR.IA32_FMASK:
         this.fmask = value & 0xffffffffn
         return
-      case MSR.IA32_FS_BASE: return cpu.set64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.FS * 8, canonicalValue())
-      case MSR.IA32_GS_BASE: return cpu.set64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.GS * 8, canonicalValue())
+      case MSR.IA32_FS_BASE:
+        return cpu.set64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.FS * 8, canonicalValue())
+      case MSR.IA32_GS_BASE:
+        return cpu.set64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.GS * 8, canonicalValue())
       case MSR.IA32_KERNEL_GS_BASE:
         this.kernelGsBase = canonicalValue()
         return
@@ -309,7 +356,10 @@ export class ModelSpecificRegisters {
     }
     if (index >= MSR.IA32_MTRR_PHYSBASE0 && index <= MSR.IA32_MTRR_PHYSMASK7) {
       const mask = (index & 1) === 1
-      require((value & ~PHYSICAL_MASK) === 0n && (mask ? (value & 0x7ffn) === 0n : (value & 0xf00n) === 0n && memoryTypesValid(value & 0xffn, false)))
+      require(
+        (value & ~PHYSICAL_MASK) === 0n &&
+          (mask ? (value & 0x7ffn) === 0n : (value & 0xf00n) === 0n && memoryTypesValid(value & 0xffn, false)),
+      )
       this.mtrr[index - MSR.IA32_MTRR_PHYSBASE0] = value
       return
     }

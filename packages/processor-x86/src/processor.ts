@@ -24,9 +24,13 @@ export function createProcessor(): Processor {
     apicTimerFrequency: APIC_TIMER_FREQUENCY,
     createMemory(ramSize: number): PartitionMemory {
       if (!Number.isInteger(ramSize) || ramSize <= 0 || ramSize > MAXIMUM_RAM || ramSize % 4096 !== 0) {
-        throw new ProcessorError('ERR_PROCESSOR_MEMORY', `${ramSize} bytes is not a size of memory for this processor`, {
-          hint: `Whole pages, at most ${MAXIMUM_RAM / 1048576} MiB.`,
-        })
+        throw new ProcessorError(
+          'ERR_PROCESSOR_MEMORY',
+          `${ramSize} bytes is not a size of memory for this processor`,
+          {
+            hint: `Whole pages, at most ${MAXIMUM_RAM / 1048576} MiB.`,
+          },
+        )
       }
       return new SoftwareMemory(ramSize)
     },

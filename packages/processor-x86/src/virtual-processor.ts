@@ -13,8 +13,8 @@ import {
   type VirtualProcessorOptions,
 } from '@partita/interface'
 import { BLOCK, CodeCache } from './code-cache.ts'
+import { ACTIVITY, type Activity, Cpu, canonical, FLAG } from './cpu.ts'
 import { SIGNATURE } from './cpuid.ts'
-import { ACTIVITY, type Activity, canonical, Cpu, FLAG } from './cpu.ts'
 import { Decoder } from './decoder/decoder.ts'
 import { MODE } from './decoder/mode.ts'
 import type { DecodedForm } from './decoder/opcode-map.ts'
@@ -44,11 +44,41 @@ const TABLE_SIZE = 16384
 const NO_ADDRESS = 0x70000000
 
 const REGISTERS: Readonly<Record<RegisterName, number>> = {
-  rax: 0, rcx: 8, rdx: 16, rbx: 24, rsp: 32, rbp: 40, rsi: 48, rdi: 56, r8: 64, r9: 72, r10: 80, r11: 88, r12: 96, r13: 104, r14: 112, r15: 120,
-  rip: STATE.RIP, rflags: -1, cr0: STATE.CR0, cr2: STATE.CR2, cr3: STATE.CR3, cr4: STATE.CR4, cr8: -2, efer: STATE.EFER, pat: -3,
+  rax: 0,
+  rcx: 8,
+  rdx: 16,
+  rbx: 24,
+  rsp: 32,
+  rbp: 40,
+  rsi: 48,
+  rdi: 56,
+  r8: 64,
+  r9: 72,
+  r10: 80,
+  r11: 88,
+  r12: 96,
+  r13: 104,
+  r14: 112,
+  r15: 120,
+  rip: STATE.RIP,
+  rflags: -1,
+  cr0: STATE.CR0,
+  cr2: STATE.CR2,
+  cr3: STATE.CR3,
+  cr4: STATE.CR4,
+  cr8: -2,
+  efer: STATE.EFER,
+  pat: -3,
 }
 const SEGMENTS: Readonly<Record<SegmentName, number>> = {
-  es: SEGMENT.ES, cs: SEGMENT.CS, ss: SEGMENT.SS, ds: SEGMENT.DS, fs: SEGMENT.FS, gs: SEGMENT.GS, ldtr: SEGMENT.LDTR, tr: SEGMENT.TR,
+  es: SEGMENT.ES,
+  cs: SEGMENT.CS,
+  ss: SEGMENT.SS,
+  ds: SEGMENT.DS,
+  fs: SEGMENT.FS,
+  gs: SEGMENT.GS,
+  ldtr: SEGMENT.LDTR,
+  tr: SEGMENT.TR,
 }
 
 /** Exceptions that make a second one of theirs a double fault (SDM vol. 3, table 6-5). */
@@ -158,7 +188,8 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       counters: this.#profile?.counters,
     })
     this.#tableUsed += forms.length
-    if (this.#tableUsed > TABLE_SIZE) throw new ProcessorError('ERR_PROCESSOR_STATE', 'More instruction forms than the table holds')
+    if (this.#tableUsed > TABLE_SIZE)
+      throw new ProcessorError('ERR_PROCESSOR_STATE', 'More instruction forms than the table holds')
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports as WebAssembly.Imports)
     return instance.exports as unknown as InterpreterExports
   }
@@ -368,8 +399,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     if (this.#externalInterrupt && apic.acceptsExternal()) {
       vector = cpu.intercepts.acknowledgeInterrupt(this.index)
       apic.externalAcknowledged()
-    }
-    else if (apic.pendingVector() >= 0) vector = apic.acknowledge()
+    } else if (apic.pendingVector() >= 0) vector = apic.acknowledge()
     if (vector < 0) return false
     cpu.activity = ACTIVITY.RUNNING
     this.#deliver(vector, 'external', 0, 0n)
@@ -500,7 +530,8 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const linear = cpu.mode === MODE.LONG ? rip : (rip + cpu.segmentBase(SEGMENT.CS)) & 0xffffffffn
     let hits = 0
     for (let n = 0; n < 4; n++) {
-      if ((dr7 >> (n * 2)) & 3 && ((dr7 >>> (16 + n * 4)) & 3) === 0 && cpu.get64(STATE.DR0 + n * 8) === linear) hits |= 1 << n
+      if ((dr7 >> (n * 2)) & 3 && ((dr7 >>> (16 + n * 4)) & 3) === 0 && cpu.get64(STATE.DR0 + n * 8) === linear)
+        hits |= 1 << n
     }
     return hits
   }
@@ -532,9 +563,21 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     return this.#instructions + now
   }
   /** What was executed so far, of a processor that was made with `profile`. */
-  executionProfile(): { readonly forms: readonly FormProfile[]; readonly calls: Readonly<Record<string, number>>; readonly blocksDecoded: number } | undefined {
+  executionProfile():
+    | {
+        readonly forms: readonly FormProfile[]
+        readonly calls: Readonly<Record<string, number>>
+        readonly blocksDecoded: number
+      }
+    | undefined {
     const profile = this.#profile
-    return profile && { forms: profile.forms(this.#decoder.forms), calls: profile.calls, blocksDecoded: this.#code.blocksDecoded }
+    return (
+      profile && {
+        forms: profile.forms(this.#decoder.forms),
+        calls: profile.calls,
+        blocksDecoded: this.#code.blocksDecoded,
+      }
+    )
   }
   get nextDeadline(): number {
     return this.cpu.apic.nextDeadline
@@ -567,7 +610,12 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   getSegment(name: SegmentName): SegmentRegister {
     const n = SEGMENTS[name]
     const { cpu } = this
-    return { selector: cpu.segmentSelector(n), base: cpu.segmentBase(n), limit: cpu.segmentLimit(n), attributes: cpu.segmentAttributes(n) }
+    return {
+      selector: cpu.segmentSelector(n),
+      base: cpu.segmentBase(n),
+      limit: cpu.segmentLimit(n),
+      attributes: cpu.segmentAttributes(n),
+    }
   }
   setSegment(name: SegmentName, value: SegmentRegister): void {
     const { cpu } = this
@@ -609,7 +657,12 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     cpu.interruptShadow = false
     cpu.nmiBlocked = false
     this.#idle = false
-    cpu.activity = kind === 'init' && this.index !== 0 ? ACTIVITY.WAIT_FOR_SIPI : this.index === 0 ? ACTIVITY.RUNNING : ACTIVITY.WAIT_FOR_SIPI
+    cpu.activity =
+      kind === 'init' && this.index !== 0
+        ? ACTIVITY.WAIT_FOR_SIPI
+        : this.index === 0
+          ? ACTIVITY.RUNNING
+          : ACTIVITY.WAIT_FOR_SIPI
     if (kind === 'power-on') {
       cpu.set64(STATE.XCR0, 1n)
       cpu.set32(STATE.MXCSR, 0x1f80)
@@ -692,8 +745,20 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         tsc: msrs.readTsc(),
         tscAdjust: msrs.tscAdjust,
         msrs: [
-          msrs.star, msrs.lstar, msrs.cstar, msrs.fmask, msrs.kernelGsBase, msrs.tscAux, msrs.sysenterCs, msrs.sysenterEsp, msrs.sysenterEip,
-          msrs.pat, msrs.miscEnable, msrs.specCtrl, msrs.mtrrDefType, ...msrs.mtrr,
+          msrs.star,
+          msrs.lstar,
+          msrs.cstar,
+          msrs.fmask,
+          msrs.kernelGsBase,
+          msrs.tscAux,
+          msrs.sysenterCs,
+          msrs.sysenterEsp,
+          msrs.sysenterEip,
+          msrs.pat,
+          msrs.miscEnable,
+          msrs.specCtrl,
+          msrs.mtrrDefType,
+          ...msrs.mtrr,
         ],
       },
     }
@@ -702,7 +767,18 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   restore(state: SavedState): void {
     const { cpu } = this
     const { msrs } = cpu
-    const { registers, apic, activity, interruptShadow, nmiBlocked, externalInterrupt, instructions, tsc, tscAdjust, msrs: values } = state.data
+    const {
+      registers,
+      apic,
+      activity,
+      interruptShadow,
+      nmiBlocked,
+      externalInterrupt,
+      instructions,
+      tsc,
+      tscAdjust,
+      msrs: values,
+    } = state.data
     if (
       state.version !== 1 ||
       !(registers instanceof Uint8Array) ||
@@ -729,9 +805,37 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     this.#externalInterrupt = externalInterrupt
     this.#instructions = instructions
     this.#idle = state.data['idle'] === true
-    const [star, lstar, cstar, fmask, kernelGsBase, tscAux, sysenterCs, sysenterEsp, sysenterEip, pat, miscEnable, specCtrl, mtrrDefType, ...mtrr] =
-      values as bigint[]
-    Object.assign(msrs, { star, lstar, cstar, fmask, kernelGsBase, tscAux, sysenterCs, sysenterEsp, sysenterEip, pat, miscEnable, specCtrl, mtrrDefType })
+    const [
+      star,
+      lstar,
+      cstar,
+      fmask,
+      kernelGsBase,
+      tscAux,
+      sysenterCs,
+      sysenterEsp,
+      sysenterEip,
+      pat,
+      miscEnable,
+      specCtrl,
+      mtrrDefType,
+      ...mtrr
+    ] = values as bigint[]
+    Object.assign(msrs, {
+      star,
+      lstar,
+      cstar,
+      fmask,
+      kernelGsBase,
+      tscAux,
+      sysenterCs,
+      sysenterEsp,
+      sysenterEip,
+      pat,
+      miscEnable,
+      specCtrl,
+      mtrrDefType,
+    })
     msrs.mtrr.set(mtrr)
     msrs.tscOffset = BigInt.asUintN(64, msrs.tscOffset + tsc - msrs.readTsc())
     msrs.tscAdjust = tscAdjust
@@ -744,4 +848,3 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     this.#code.reset()
   }
 }
-

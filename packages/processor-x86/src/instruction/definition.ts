@@ -66,10 +66,24 @@ export function instruction(
 /** An operand code taken apart, sizes resolved for one operand size. */
 export interface Operand {
   readonly kind:
-    | 'gpr-rm' | 'gpr-reg' | 'gpr-opcode' | 'gpr-vvvv' | 'gpr-fixed'
+    | 'gpr-rm'
+    | 'gpr-reg'
+    | 'gpr-opcode'
+    | 'gpr-vvvv'
+    | 'gpr-fixed'
     | 'memory'
-    | 'xmm-rm' | 'xmm-reg' | 'mmx-rm' | 'mmx-reg' | 'x87'
-    | 'immediate' | 'relative' | 'far' | 'segment' | 'control' | 'debug' | 'constant'
+    | 'xmm-rm'
+    | 'xmm-reg'
+    | 'mmx-rm'
+    | 'mmx-reg'
+    | 'x87'
+    | 'immediate'
+    | 'relative'
+    | 'far'
+    | 'segment'
+    | 'control'
+    | 'debug'
+    | 'constant'
   /** Bytes. 0: any. */
   readonly size: number
   /** Register number of `gpr-fixed`, value of `constant`. */

@@ -10,7 +10,24 @@ import type { HelperFunction } from './helper.ts'
 
 /** Exception vectors (SDM vol. 3, table 6-1). */
 export const VECTOR = {
-  DE: 0, DB: 1, NMI: 2, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, DF: 8, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14, MF: 16, AC: 17, MC: 18, XM: 19,
+  DE: 0,
+  DB: 1,
+  NMI: 2,
+  BP: 3,
+  OF: 4,
+  BR: 5,
+  UD: 6,
+  NM: 7,
+  DF: 8,
+  TS: 10,
+  NP: 11,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  MF: 16,
+  AC: 17,
+  MC: 18,
+  XM: 19,
 } as const
 
 /** The flags that arithmetic sets, each an i32 of 0 or 1; those left out keep their value. */
@@ -495,7 +512,9 @@ export abstract class InstructionEmitter extends FunctionEmitter {
       case 'sf':
         return this.let(i64.lt_s(sign, zeroConst))
       case 'pf':
-        return this.let(i32.xor(i32.and(i32.popcnt(i32.and(i32.wrap_i64(sign), i32.const(0xff))), i32.const(1)), i32.const(1)))
+        return this.let(
+          i32.xor(i32.and(i32.popcnt(i32.and(i32.wrap_i64(sign), i32.const(0xff))), i32.const(1)), i32.const(1)),
+        )
     }
   }
   /** i32: condition `cc` (0–15: O NO B NB Z NZ BE NBE S NS P NP L NL LE NLE): 1 when it holds, else 0. */
@@ -518,10 +537,7 @@ export abstract class InstructionEmitter extends FunctionEmitter {
         case 6:
           return i64.lt_s(i64.xor(sign, i64.and(i64.xor(x, s), i64.xor(y, s))), i64.const(0))
         default:
-          return i32.or(
-            i64.lt_s(i64.xor(sign, i64.and(i64.xor(x, s), i64.xor(y, s))), i64.const(0)),
-            i64.eqz(zero),
-          )
+          return i32.or(i64.lt_s(i64.xor(sign, i64.and(i64.xor(x, s), i64.xor(y, s))), i64.const(0)), i64.eqz(zero))
       }
     }
     return this.let(cc & 1 ? i32.eqz(positive()) : positive())
@@ -617,5 +633,5 @@ function storeRegister(e: FunctionEmitter, at: Expr, offset: number, size: numbe
   else e.do(storeBytes(at, size, value, offset))
 }
 
-export { f32, f64, i32, i64, select, simd, v128 }
 export type { Expr, ValueType }
+export { f32, f64, i32, i64, select, simd, v128 }

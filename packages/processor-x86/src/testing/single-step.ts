@@ -76,7 +76,12 @@ export class SingleStepMachine {
     this.vp = vp
     for (let page = 0; page < 16; page++) this.#mapPage(KERNEL + BigInt(page * PAGE), page * PAGE, 3n)
     const view = this.#view
-    for (const [selector, high] of [[KERNEL_CS, 0x00af9b00], [KERNEL_SS, 0x00cf9300], [USER_SS & ~3, 0x00cff300], [USER_CS & ~3, 0x00affb00]] as const) {
+    for (const [selector, high] of [
+      [KERNEL_CS, 0x00af9b00],
+      [KERNEL_SS, 0x00cf9300],
+      [USER_SS & ~3, 0x00cff300],
+      [USER_CS & ~3, 0x00affb00],
+    ] as const) {
       view(GDT + selector, 8).setUint32(0, 0xffff, true)
       view(GDT + selector, 8).setUint32(4, high, true)
     }
@@ -104,7 +109,8 @@ export class SingleStepMachine {
     this.#user()
   }
 
-  #view = (gpa: number, length: number): DataView => new DataView(this.#memory.buffer, this.#memory.ramOffset + gpa, length)
+  #view = (gpa: number, length: number): DataView =>
+    new DataView(this.#memory.buffer, this.#memory.ramOffset + gpa, length)
 
   #user(): void {
     const { vp } = this

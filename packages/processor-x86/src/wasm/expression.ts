@@ -79,22 +79,70 @@ function store(name: string, value: ValueType, ...code: number[]): Store {
 }
 
 const I32_BINARY = {
-  eq: 0x46, ne: 0x47, lt_s: 0x48, lt_u: 0x49, gt_s: 0x4a, gt_u: 0x4b, le_s: 0x4c, le_u: 0x4d, ge_s: 0x4e, ge_u: 0x4f,
-  add: 0x6a, sub: 0x6b, mul: 0x6c, div_s: 0x6d, div_u: 0x6e, rem_s: 0x6f, rem_u: 0x70, and: 0x71, or: 0x72, xor: 0x73,
-  shl: 0x74, shr_s: 0x75, shr_u: 0x76, rotl: 0x77, rotr: 0x78,
+  eq: 0x46,
+  ne: 0x47,
+  lt_s: 0x48,
+  lt_u: 0x49,
+  gt_s: 0x4a,
+  gt_u: 0x4b,
+  le_s: 0x4c,
+  le_u: 0x4d,
+  ge_s: 0x4e,
+  ge_u: 0x4f,
+  add: 0x6a,
+  sub: 0x6b,
+  mul: 0x6c,
+  div_s: 0x6d,
+  div_u: 0x6e,
+  rem_s: 0x6f,
+  rem_u: 0x70,
+  and: 0x71,
+  or: 0x72,
+  xor: 0x73,
+  shl: 0x74,
+  shr_s: 0x75,
+  shr_u: 0x76,
+  rotl: 0x77,
+  rotr: 0x78,
 } as const
 const I64_COMPARE = {
-  eq: 0x51, ne: 0x52, lt_s: 0x53, lt_u: 0x54, gt_s: 0x55, gt_u: 0x56, le_s: 0x57, le_u: 0x58, ge_s: 0x59, ge_u: 0x5a,
+  eq: 0x51,
+  ne: 0x52,
+  lt_s: 0x53,
+  lt_u: 0x54,
+  gt_s: 0x55,
+  gt_u: 0x56,
+  le_s: 0x57,
+  le_u: 0x58,
+  ge_s: 0x59,
+  ge_u: 0x5a,
 } as const
 const I64_BINARY = {
-  add: 0x7c, sub: 0x7d, mul: 0x7e, div_s: 0x7f, div_u: 0x80, rem_s: 0x81, rem_u: 0x82, and: 0x83, or: 0x84, xor: 0x85,
-  shl: 0x86, shr_s: 0x87, shr_u: 0x88, rotl: 0x89, rotr: 0x8a,
+  add: 0x7c,
+  sub: 0x7d,
+  mul: 0x7e,
+  div_s: 0x7f,
+  div_u: 0x80,
+  rem_s: 0x81,
+  rem_u: 0x82,
+  and: 0x83,
+  or: 0x84,
+  xor: 0x85,
+  shl: 0x86,
+  shr_s: 0x87,
+  shr_u: 0x88,
+  rotl: 0x89,
+  rotr: 0x8a,
 } as const
 const FLOAT_COMPARE = ['eq', 'ne', 'lt', 'gt', 'le', 'ge'] as const
 const FLOAT_UNARY = ['abs', 'neg', 'ceil', 'floor', 'trunc', 'nearest', 'sqrt'] as const
 const FLOAT_BINARY = ['add', 'sub', 'mul', 'div', 'min', 'max', 'copysign'] as const
 
-function binaries<K extends string>(prefix: ValueType, result: ValueType, table: Readonly<Record<K, number>>): Record<K, Binary> {
+function binaries<K extends string>(
+  prefix: ValueType,
+  result: ValueType,
+  table: Readonly<Record<K, number>>,
+): Record<K, Binary> {
   const out = {} as Record<K, Binary>
   for (const key of Object.keys(table) as K[]) out[key] = binary(`${prefix}.${key}`, result, prefix, table[key])
   return out
@@ -109,11 +157,28 @@ function sequence<K extends string, F>(names: readonly K[], make: (name: K, inde
 
 export interface I32 extends Record<keyof typeof I32_BINARY, Binary> {
   const(value: number): Expr
-  eqz: Unary; clz: Unary; ctz: Unary; popcnt: Unary
-  wrap_i64: Unary; extend8_s: Unary; extend16_s: Unary; reinterpret_f32: Unary
-  trunc_f32_s: Unary; trunc_f64_s: Unary; trunc_sat_f32_s: Unary; trunc_sat_f32_u: Unary; trunc_sat_f64_s: Unary; trunc_sat_f64_u: Unary
-  load: Load; load8_s: Load; load8_u: Load; load16_s: Load; load16_u: Load
-  store: Store; store8: Store; store16: Store
+  eqz: Unary
+  clz: Unary
+  ctz: Unary
+  popcnt: Unary
+  wrap_i64: Unary
+  extend8_s: Unary
+  extend16_s: Unary
+  reinterpret_f32: Unary
+  trunc_f32_s: Unary
+  trunc_f64_s: Unary
+  trunc_sat_f32_s: Unary
+  trunc_sat_f32_u: Unary
+  trunc_sat_f64_s: Unary
+  trunc_sat_f64_u: Unary
+  load: Load
+  load8_s: Load
+  load8_u: Load
+  load16_s: Load
+  load16_u: Load
+  store: Store
+  store8: Store
+  store16: Store
 }
 export const i32: I32 = {
   const: (value) => ({ type: 'i32', args: [], code: [0x41, ...signedLeb(value | 0)], constant: value | 0 }),
@@ -144,11 +209,33 @@ export const i32: I32 = {
 
 export interface I64 extends Record<keyof typeof I64_COMPARE | keyof typeof I64_BINARY, Binary> {
   const(value: number | bigint): Expr
-  eqz: Unary; clz: Unary; ctz: Unary; popcnt: Unary
-  extend_i32_s: Unary; extend_i32_u: Unary; extend8_s: Unary; extend16_s: Unary; extend32_s: Unary; reinterpret_f64: Unary
-  trunc_f32_s: Unary; trunc_f64_s: Unary; trunc_sat_f32_s: Unary; trunc_sat_f32_u: Unary; trunc_sat_f64_s: Unary; trunc_sat_f64_u: Unary
-  load: Load; load8_s: Load; load8_u: Load; load16_s: Load; load16_u: Load; load32_s: Load; load32_u: Load
-  store: Store; store8: Store; store16: Store; store32: Store
+  eqz: Unary
+  clz: Unary
+  ctz: Unary
+  popcnt: Unary
+  extend_i32_s: Unary
+  extend_i32_u: Unary
+  extend8_s: Unary
+  extend16_s: Unary
+  extend32_s: Unary
+  reinterpret_f64: Unary
+  trunc_f32_s: Unary
+  trunc_f64_s: Unary
+  trunc_sat_f32_s: Unary
+  trunc_sat_f32_u: Unary
+  trunc_sat_f64_s: Unary
+  trunc_sat_f64_u: Unary
+  load: Load
+  load8_s: Load
+  load8_u: Load
+  load16_s: Load
+  load16_u: Load
+  load32_s: Load
+  load32_u: Load
+  store: Store
+  store8: Store
+  store16: Store
+  store32: Store
 }
 export const i64: I64 = {
   const: (value) => {
@@ -188,8 +275,12 @@ export const i64: I64 = {
 
 type FloatCommon = Record<(typeof FLOAT_COMPARE)[number] | (typeof FLOAT_BINARY)[number], Binary> &
   Record<(typeof FLOAT_UNARY)[number], Unary> & {
-    convert_i32_s: Unary; convert_i32_u: Unary; convert_i64_s: Unary; convert_i64_u: Unary
-    load: Load; store: Store
+    convert_i32_s: Unary
+    convert_i32_u: Unary
+    convert_i64_s: Unary
+    convert_i64_u: Unary
+    load: Load
+    store: Store
   }
 export type F32 = FloatCommon & { const(value: number): Expr; demote_f64: Unary; reinterpret_i32: Unary }
 export type F64 = FloatCommon & { const(value: number): Expr; promote_f32: Unary; reinterpret_i64: Unary }

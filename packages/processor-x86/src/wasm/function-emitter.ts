@@ -216,7 +216,12 @@ export class FunctionEmitter {
     if (type === 'i32') return i32.const(0)
     if (type === 'v128') return v128.const([])
     if (type === 'i64') return { type, args: [], code: [0x42, 0], constant: 0n }
-    return { type, args: [], code: [type === 'f32' ? 0x43 : 0x44, ...new Array<number>(type === 'f32' ? 4 : 8).fill(0)], constant: 0 }
+    return {
+      type,
+      args: [],
+      code: [type === 'f32' ? 0x43 : 0x44, ...new Array<number>(type === 'f32' ? 4 : 8).fill(0)],
+      constant: 0,
+    }
   }
 
   /** The function's code for the code section (5.5.13): locals, body, end. */

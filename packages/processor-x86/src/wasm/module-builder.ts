@@ -1,6 +1,6 @@
 // Builds a WebAssembly module in the binary format (Core Specification 2.0, section 5.5): types, imports, functions, one table, exports.
 
-import { signedLeb, unsignedLeb, VALUE_TYPE, type ResultType, type ValueType } from './expression.ts'
+import { type ResultType, signedLeb, unsignedLeb, VALUE_TYPE, type ValueType } from './expression.ts'
 import { ByteWriter, FunctionEmitter, type FunctionReference, type TypeReference } from './function-emitter.ts'
 
 interface DefinedFunction extends FunctionReference {
@@ -69,7 +69,12 @@ export class ModuleBuilder {
   }
 
   /** Declare and define. */
-  function(name: string, params: readonly ValueType[], result: ResultType, body: (emitter: FunctionEmitter) => void): FunctionReference {
+  function(
+    name: string,
+    params: readonly ValueType[],
+    result: ResultType,
+    body: (emitter: FunctionEmitter) => void,
+  ): FunctionReference {
     const reference = this.declare(name, params, result)
     this.define(reference, body)
     return reference
