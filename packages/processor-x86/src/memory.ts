@@ -64,10 +64,14 @@ export class SoftwareMemory implements PartitionMemory {
     try {
       this.wasm = new WebAssembly.Memory({ initial: this.pages, maximum: this.pages, shared: true })
     } catch (cause) {
-      throw new ProcessorError('ERR_PROCESSOR_MEMORY', `The host cannot give ${Math.round(ramSize / 1048576)} MiB of memory`, {
-        hint: 'Give the partition less memory.',
-        cause,
-      })
+      throw new ProcessorError(
+        'ERR_PROCESSOR_MEMORY',
+        `The host cannot give ${Math.round(ramSize / 1048576)} MiB of memory`,
+        {
+          hint: 'Give the partition less memory.',
+          cause,
+        },
+      )
     }
     this.buffer = this.wasm.buffer
     this.u8 = new Uint8Array(this.buffer)

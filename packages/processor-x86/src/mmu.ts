@@ -8,11 +8,36 @@ import { ENTRY, JumpCache, TlbCache } from './translation-cache.ts'
 
 /** Bits of CR0, CR4 and EFER that paging looks at. */
 export const CR0 = {
-  PE: 1, MP: 2, EM: 4, TS: 8, ET: 0x10, NE: 0x20, WP: 0x10000, AM: 0x40000, NW: 0x20000000, CD: 0x40000000, PG: -0x80000000,
+  PE: 1,
+  MP: 2,
+  EM: 4,
+  TS: 8,
+  ET: 0x10,
+  NE: 0x20,
+  WP: 0x10000,
+  AM: 0x40000,
+  NW: 0x20000000,
+  CD: 0x40000000,
+  PG: -0x80000000,
 } as const
 export const CR4 = {
-  VME: 1, PVI: 2, TSD: 4, DE: 8, PSE: 0x10, PAE: 0x20, MCE: 0x40, PGE: 0x80, PCE: 0x100, OSFXSR: 0x200, OSXMMEXCPT: 0x400, UMIP: 0x800,
-  FSGSBASE: 0x10000, PCIDE: 0x20000, OSXSAVE: 0x40000, SMEP: 0x100000, SMAP: 0x200000,
+  VME: 1,
+  PVI: 2,
+  TSD: 4,
+  DE: 8,
+  PSE: 0x10,
+  PAE: 0x20,
+  MCE: 0x40,
+  PGE: 0x80,
+  PCE: 0x100,
+  OSFXSR: 0x200,
+  OSXMMEXCPT: 0x400,
+  UMIP: 0x800,
+  FSGSBASE: 0x10000,
+  PCIDE: 0x20000,
+  OSXSAVE: 0x40000,
+  SMEP: 0x100000,
+  SMAP: 0x200000,
 } as const
 export const EFER = { SCE: 1, LME: 0x100, LMA: 0x400, NXE: 0x800 } as const
 
@@ -228,10 +253,13 @@ export class Mmu {
     if (this.watching) return
     const context = implicit ? this.supervisor : this.#state(STATE.CONTEXT)
     const tlb =
-      context === this.supervisor ? this.#supervisor
-      : context === this.#set.user.offset ? this.#set.user
-      : context === this.#set.access.offset ? this.#set.access
-      : undefined
+      context === this.supervisor
+        ? this.#supervisor
+        : context === this.#set.user.offset
+          ? this.#set.user
+          : context === this.#set.access.offset
+            ? this.#set.access
+            : undefined
     if (!tlb) return
     const { page } = this
     const entry = this.#memory.gpaMap[page] as number
@@ -313,10 +341,13 @@ export class Mmu {
       }
       for (;;) {
         const index =
-          level === 4 ? (hi >>> 7) & 0x1ff
-          : level === 3 ? ((hi << 2) | (lo >>> 30)) & 0x1ff
-          : level === 2 ? (lo >>> 21) & 0x1ff
-          : (lo >>> 12) & 0x1ff
+          level === 4
+            ? (hi >>> 7) & 0x1ff
+            : level === 3
+              ? ((hi << 2) | (lo >>> 30)) & 0x1ff
+              : level === 2
+                ? (lo >>> 21) & 0x1ff
+                : (lo >>> 12) & 0x1ff
         const at = this.#entryAt(tableLo & ~0xfff, tableHi, index, 8)
         const entry = at < 0 ? 0 : (i32[at] as number)
         const entryHi = at < 0 ? 0 : (i32[at + 1] as number)
@@ -341,9 +372,11 @@ export class Mmu {
           leafAt = at
           leaf = entry
           page =
-            level === 1 ? (entry >>> 12) | ((entryHi & 0xff) << 20)
-            : level === 2 ? ((entry >>> 21) << 9) | ((entryHi & 0xff) << 20) | ((lo >>> 12) & 0x1ff)
-            : ((entry >>> 30) << 18) | ((entryHi & 0xff) << 20) | ((lo >>> 12) & 0x3ffff)
+            level === 1
+              ? (entry >>> 12) | ((entryHi & 0xff) << 20)
+              : level === 2
+                ? ((entry >>> 21) << 9) | ((entryHi & 0xff) << 20) | ((lo >>> 12) & 0x1ff)
+                : ((entry >>> 30) << 18) | ((entryHi & 0xff) << 20) | ((lo >>> 12) & 0x3ffff)
           break
         }
         if (!(entry & PTE.A)) this.#mark(at, PTE.A)

@@ -269,7 +269,8 @@ export class ModelSpecificRegisters {
     const fixed = this.#fixedMtrr(index)
     if (fixed >= 0) return this.mtrr[MTRR_COUNT * 2 + fixed] as bigint
     if (cpu.intercepts.msrRead(cpu.index, index, this.#value)) return this.#value[0] as bigint
-    return cpu.fault(VECTOR.GP, 0)
+    cpu.fault(VECTOR.GP, 0)
+    return
   }
 
   /** @throws the guest's #GP(0) for an MSR that does not exist or a value that it cannot hold */
@@ -282,12 +283,17 @@ export class ModelSpecificRegisters {
       require(BigInt.asUintN(64, BigInt.asIntN(48, value)) === value)
       return value
     }
-    if (index >= 0x800 && index <= 0x8ff) return require(cpu.apic.writeMsr(index, value))
+    if (index >= 0x800 && index <= 0x8ff) {
+      require(cpu.apic.writeMsr(index, value))
+      return
+    }
     switch (index) {
       case MSR.IA32_TIME_STAMP_COUNTER:
-        return this.#writeTsc(value)
+        this.#writeTsc(value)
+        return
       case MSR.IA32_APIC_BASE:
-        return require(cpu.apic.writeApicBase(value))
+        require(cpu.apic.writeApicBase(value))
+        return
       case MSR.IA32_TSC_ADJUST:
         this.tscOffset = BigInt.asUintN(64, this.tscOffset + value - this.tscAdjust)
         this.tscAdjust = value
@@ -298,12 +304,14 @@ export class ModelSpecificRegisters {
         this.specCtrl = value
         return
       case MSR.IA32_PRED_CMD:
-        return require((value & ~1n) === 0n)
+        require((value & ~1n) === 0n)
+        return
       case MSR.IA32_FLUSH_CMD:
       case MSR.IA32_BIOS_UPDT_TRIG:
         return
       case MSR.IA32_BIOS_SIGN_ID:
-        return require(value === 0n)
+        require(value === 0n)
+        return
       case MSR.IA32_SYSENTER_CS:
         this.sysenterCs = value
         return
@@ -314,7 +322,8 @@ export class ModelSpecificRegisters {
         this.sysenterEip = canonicalValue()
         return
       case MSR.IA32_MCG_STATUS:
-        return require(value === 0n)
+        require(value === 0n)
+        return
       case MSR.IA32_MISC_ENABLE:
         this.miscEnable = value
         return
@@ -327,9 +336,11 @@ export class ModelSpecificRegisters {
         this.mtrrDefType = value
         return
       case MSR.IA32_TSC_DEADLINE:
-        return cpu.apic.writeTscDeadline(value)
+        cpu.apic.writeTscDeadline(value)
+        return
       case MSR.IA32_EFER:
-        return this.#writeEfer(value)
+        this.#writeEfer(value)
+        return
       case MSR.IA32_STAR:
         this.star = value
         return
@@ -343,9 +354,11 @@ export class ModelSpecificRegisters {
         this.fmask = value & 0xffffffffn
         return
       case MSR.IA32_FS_BASE:
-        return cpu.set64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.FS * 8, canonicalValue())
+        cpu.set64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.FS * 8, canonicalValue())
+        return
       case MSR.IA32_GS_BASE:
-        return cpu.set64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.GS * 8, canonicalValue())
+        cpu.set64(STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.GS * 8, canonicalValue())
+        return
       case MSR.IA32_KERNEL_GS_BASE:
         this.kernelGsBase = canonicalValue()
         return

@@ -54,7 +54,11 @@ export function addressFunctions(module: ModuleBuilder, base: number): AddressFu
     e.set(bad, i32.and(attributes, i32.const(0x10000)))
     e.if(
       i32.and(attributes, i32.const(8)),
-      () => e.set(bad, i32.or(e.get(bad), i32.or(i32.eqz(i32.and(attributes, i32.const(2))), i32.and(access, i32.const(0x100))))),
+      () =>
+        e.set(
+          bad,
+          i32.or(e.get(bad), i32.or(i32.eqz(i32.and(attributes, i32.const(2))), i32.and(access, i32.const(0x100)))),
+        ),
       () =>
         e.if(i32.and(i32.ne(i32.and(access, i32.const(0x100)), zero), i32.eqz(i32.and(attributes, i32.const(2)))), () =>
           e.set(bad, i32.const(1)),
@@ -70,7 +74,13 @@ export function addressFunctions(module: ModuleBuilder, base: number): AddressFu
       () => e.set(bad, i32.or(e.get(bad), i64.gt_u(last, limit))),
     )
     e.if(e.get(bad), () => {
-      e.do(i32.store(zero, select(i32.eq(number, i32.const(SEGMENT.SS)), i32.const(12), i32.const(13)), at(STATE.SEGMENT_FAULT)))
+      e.do(
+        i32.store(
+          zero,
+          select(i32.eq(number, i32.const(SEGMENT.SS)), i32.const(12), i32.const(13)),
+          at(STATE.SEGMENT_FAULT),
+        ),
+      )
       e.return(i64.const(POISON))
     })
     e.return(i64.and(i64.add(offset, segmentBase), i64.const(0xffffffff)))

@@ -92,7 +92,9 @@ export class InterpreterEmitter extends InstructionEmitter {
     return this.#u8(RECORD.RM)
   }
   protected immediateField(n: number): Expr {
-    const first = this.form.operands.findIndex((operand) => operand.kind === 'immediate' || operand.kind === 'relative' || operand.kind === 'far')
+    const first = this.form.operands.findIndex(
+      (operand) => operand.kind === 'immediate' || operand.kind === 'relative' || operand.kind === 'far',
+    )
     return n === first || n < 0
       ? i64.load(this.get(this.record), RECORD.IMMEDIATE)
       : i64.load32_s(this.get(this.record), RECORD.DISPLACEMENT)
@@ -104,7 +106,10 @@ export class InterpreterEmitter extends InstructionEmitter {
   #sum(): Expr {
     const base = i64.add(this.#fileValue(RECORD.BASE), i64.load32_s(this.get(this.record), RECORD.DISPLACEMENT))
     if (this.addressKind === 1) return base
-    return i64.add(base, i64.shl(this.#fileValue(RECORD.INDEX), i64.extend_i32_u(i32.and(this.#u8(RECORD.SCALE), i32.const(3)))))
+    return i64.add(
+      base,
+      i64.shl(this.#fileValue(RECORD.INDEX), i64.extend_i32_u(i32.and(this.#u8(RECORD.SCALE), i32.const(3)))),
+    )
   }
   address(n: number, bytes: number, access: 'read' | 'write'): Expr {
     if (this.operand(n).moffs || this.addressKind === 3) {
@@ -118,7 +123,9 @@ export class InterpreterEmitter extends InstructionEmitter {
           ),
         )
       }
-      return this.let(this.call(this.#runtime.linear, this.get(this.record), i32.const(bytes | (access === 'write' ? 0x100 : 0))))
+      return this.let(
+        this.call(this.#runtime.linear, this.get(this.record), i32.const(bytes | (access === 'write' ? 0x100 : 0))),
+      )
     }
     if (this.addressKind === 1) return this.let(this.#sum())
     return this.let(i64.add(this.#sum(), this.#fileValue(RECORD.SEGMENT_BASE)))
@@ -132,12 +139,18 @@ export class InterpreterEmitter extends InstructionEmitter {
   }
   segmentAddress(segment: number | 'instruction', offset: Expr, bytes: number, access: 'read' | 'write'): Expr {
     const number = segment === 'instruction' ? this.#instructionSegment() : i32.const(segment)
-    return this.let(this.call(this.#runtime.segment, number, offset, i32.const(bytes | (access === 'write' ? 0x100 : 0))))
+    return this.let(
+      this.call(this.#runtime.segment, number, offset, i32.const(bytes | (access === 'write' ? 0x100 : 0))),
+    )
   }
   addressMask(): Expr {
     const size = this.let(i32.and(this.#u8(RECORD.FLAGS), i32.const(3)))
     return this.let(
-      select(i32.eqz(size), i64.const(-1), select(i32.eq(size, i32.const(1)), i64.const(0xffffffff), i64.const(0xffff))),
+      select(
+        i32.eqz(size),
+        i64.const(-1),
+        select(i32.eq(size, i32.const(1)), i64.const(0xffffffff), i64.const(0xffff)),
+      ),
     )
   }
 
@@ -149,13 +162,14 @@ export class InterpreterEmitter extends InstructionEmitter {
   /** Looks `address` up in a TLB; `hit` gets the offset in memory. */
   #lookup(address: Expr, bytes: number, tlb: number, hit: (host: Expr) => void, miss: () => void): void {
     const entry = this.let(
-      i32.add(this.#context(), i32.and(i32.wrap_i64(i64.shr_u(address, i64.const(8))), i32.const((TLB_ENTRIES - 1) << 4))),
+      i32.add(
+        this.#context(),
+        i32.and(i32.wrap_i64(i64.shr_u(address, i64.const(8))), i32.const((TLB_ENTRIES - 1) << 4)),
+      ),
     )
     const offset = this.let(i64.sub(address, i64.load(entry, tlb)))
-    this.if(
-      i64.gt_u(offset, i64.const(4096 - bytes)),
-      miss,
-      () => hit(i32.add(i32.wrap_i64(offset), i32.load(entry, tlb + 8))),
+    this.if(i64.gt_u(offset, i64.const(4096 - bytes)), miss, () =>
+      hit(i32.add(i32.wrap_i64(offset), i32.load(entry, tlb + 8))),
     )
   }
   protected hostRead(address: Expr, bytes: number): Expr {
@@ -225,7 +239,13 @@ export class InterpreterEmitter extends InstructionEmitter {
   protected getLazyFlags(): LazyFlags {
     if (this.inline) {
       const { flags } = this.inline
-      return { x: this.get(flags.x), y: this.get(flags.y), s: this.get(flags.s), zero: this.get(flags.zero), sign: this.get(flags.sign) }
+      return {
+        x: this.get(flags.x),
+        y: this.get(flags.y),
+        s: this.get(flags.s),
+        zero: this.get(flags.zero),
+        sign: this.get(flags.sign),
+      }
     }
     const field = (f: number): Expr => i64.load(i32.const(0), this.stateOffset(f))
     return {
@@ -237,7 +257,13 @@ export class InterpreterEmitter extends InstructionEmitter {
     }
   }
   protected setLazyFlags(flags: Partial<LazyFlags>): void {
-    const fields = { x: STATE.FLAG_X, y: STATE.FLAG_Y, s: STATE.FLAG_S, zero: STATE.FLAG_ZERO, sign: STATE.FLAG_SIGN } as const
+    const fields = {
+      x: STATE.FLAG_X,
+      y: STATE.FLAG_Y,
+      s: STATE.FLAG_S,
+      zero: STATE.FLAG_ZERO,
+      sign: STATE.FLAG_SIGN,
+    } as const
     for (const name of ['x', 'y', 's', 'zero', 'sign'] as const) {
       const value = flags[name]
       if (!value) continue
@@ -250,12 +276,18 @@ export class InterpreterEmitter extends InstructionEmitter {
 
   nextRip(): Expr {
     return this.let(
-      i64.add(this.stateI64(STATE.FILE + FILE.BLOCK_RIP), i64.extend_i32_u(i32.add(i32.load16_u(this.get(this.record), RECORD.OFFSET), this.#u8(RECORD.LENGTH)))),
+      i64.add(
+        this.stateI64(STATE.FILE + FILE.BLOCK_RIP),
+        i64.extend_i32_u(i32.add(i32.load16_u(this.get(this.record), RECORD.OFFSET), this.#u8(RECORD.LENGTH))),
+      ),
     )
   }
   currentRip(): Expr {
     return this.let(
-      i64.add(this.stateI64(STATE.FILE + FILE.BLOCK_RIP), i64.extend_i32_u(i32.load16_u(this.get(this.record), RECORD.OFFSET))),
+      i64.add(
+        this.stateI64(STATE.FILE + FILE.BLOCK_RIP),
+        i64.extend_i32_u(i32.load16_u(this.get(this.record), RECORD.OFFSET)),
+      ),
     )
   }
   #faultIf(condition: Expr): void {
@@ -269,7 +301,13 @@ export class InterpreterEmitter extends InstructionEmitter {
   /** Count the block's instructions up to this one. */
   countBlock(): void {
     const budget = this.stateOffset(STATE.BUDGET)
-    this.do(i32.store(i32.const(0), i32.sub(i32.load(i32.const(0), budget), i32.load16_u(this.get(this.record), RECORD.COUNT)), budget))
+    this.do(
+      i32.store(
+        i32.const(0),
+        i32.sub(i32.load(i32.const(0), budget), i32.load16_u(this.get(this.record), RECORD.COUNT)),
+        budget,
+      ),
+    )
   }
   jump(target: Expr): void {
     if (this.inline) {
@@ -292,7 +330,10 @@ export class InterpreterEmitter extends InstructionEmitter {
     const chain = this.let(i32.load(this.get(this.record), RECORD.CHAIN))
     this.set(this.inline.target, this.#relativeTarget())
     this.brIf(this.inline.outer, i32.eq(chain, i32.const(1)))
-    this.brIf(this.inline.link, i32.or(i32.eqz(chain), i32.lt_s(i32.load(i32.const(0), this.stateOffset(STATE.BUDGET)), i32.const(0))))
+    this.brIf(
+      this.inline.link,
+      i32.or(i32.eqz(chain), i32.lt_s(i32.load(i32.const(0), this.stateOffset(STATE.BUDGET)), i32.const(0))),
+    )
     this.setStateI64(STATE.FILE + FILE.BLOCK_RIP, this.get(this.inline.target))
     this.set(this.record, chain)
     this.br(this.inline.next)

@@ -5,11 +5,11 @@ import type { DecodedForm } from '../decoder/opcode-map.ts'
 import type { Semantics } from '../instruction/definition.ts'
 import type { LazyFlags } from '../instruction/emitter.ts'
 import type { HelperContext, HelperFunction } from '../instruction/helper.ts'
+import { checkPending } from '../instruction-set/x87-common.ts'
 import { FILE, JUMP_ENTRIES, RECORD, STATE, STATUS } from '../state-layout.ts'
 import { type Expr, i32, i64 } from '../wasm/expression.ts'
 import type { FunctionReference, Label, Local } from '../wasm/function-emitter.ts'
 import { ModuleBuilder } from '../wasm/module-builder.ts'
-import { checkPending } from '../instruction-set/x87-common.ts'
 import { addressFunctions } from './address-functions.ts'
 import { emitCount } from './execution-profile.ts'
 import { InterpreterEmitter, type RuntimeFunctions } from './interpreter-emitter.ts'
@@ -48,7 +48,10 @@ export interface InterpreterExports {
 }
 
 /** Runtime imports and internal functions shared by `run` and the handlers. */
-function runtime(module: ModuleBuilder, base: number): RuntimeFunctions & Record<'findBlock' | 'link' | 'system', FunctionReference> {
+function runtime(
+  module: ModuleBuilder,
+  base: number,
+): RuntimeFunctions & Record<'findBlock' | 'link' | 'system', FunctionReference> {
   const slow = (name: string): FunctionReference => module.import(name, ['i32', 'i32', 'i32'], 'i32')
   const imports = {
     readSlow: slow('readSlow'),
@@ -64,7 +67,12 @@ function runtime(module: ModuleBuilder, base: number): RuntimeFunctions & Record
   const wrap = (name: string, target: FunctionReference): FunctionReference =>
     module.function(`${name}64`, ['i64', 'i32'], target.result, (e) => {
       const address = e.get(e.parameter(0))
-      const call = e.call(target, i32.wrap_i64(address), i32.wrap_i64(i64.shr_u(address, i64.const(32))), e.get(e.parameter(1)))
+      const call = e.call(
+        target,
+        i32.wrap_i64(address),
+        i32.wrap_i64(i64.shr_u(address, i64.const(32))),
+        e.get(e.parameter(1)),
+      )
       if (target.result === 'void') e.do(call)
       else e.return(call)
     })
@@ -105,7 +113,12 @@ function runtime(module: ModuleBuilder, base: number): RuntimeFunctions & Record
 }
 
 /** Emit the function of one form; returns its place in the table. */
-function handlerFunction(module: ModuleBuilder, base: number, functions: ReturnType<typeof runtime>, decoded: DecodedForm): number {
+function handlerFunction(
+  module: ModuleBuilder,
+  base: number,
+  functions: ReturnType<typeof runtime>,
+  decoded: DecodedForm,
+): number {
   const { semantics } = decoded.form.definition
   const reference = module.declare(decoded.form.key, ['i32'], 'i32')
   const emitter = new InterpreterEmitter(base, functions)
@@ -140,7 +153,10 @@ function unitCheck(e: InterpreterEmitter, decoded: DecodedForm, _functions: Retu
     e.raiseIf(
       i32.or(
         i32.and(cr0, i32.const(CR0_EM)),
-        i32.xor(i32.and(i32.load(i32.const(0), e.stateOffset(STATE.CR4)), i32.const(CR4_OSFXSR)), i32.const(CR4_OSFXSR)),
+        i32.xor(
+          i32.and(i32.load(i32.const(0), e.stateOffset(STATE.CR4)), i32.const(CR4_OSFXSR)),
+          i32.const(CR4_OSFXSR),
+        ),
       ),
       UD,
     )
@@ -197,7 +213,13 @@ function runFunction(
   const context = e.local('i32')
   const target = e.local('i64')
   const flagNames = ['x', 'y', 's', 'zero', 'sign'] as const
-  const flagFields = { x: STATE.FLAG_X, y: STATE.FLAG_Y, s: STATE.FLAG_S, zero: STATE.FLAG_ZERO, sign: STATE.FLAG_SIGN } as const
+  const flagFields = {
+    x: STATE.FLAG_X,
+    y: STATE.FLAG_Y,
+    s: STATE.FLAG_S,
+    zero: STATE.FLAG_ZERO,
+    sign: STATE.FLAG_SIGN,
+  } as const
   const flags = Object.fromEntries(flagNames.map((name) => [name, e.local('i64')])) as Record<keyof LazyFlags, Local>
   const field32 = (f: number): Expr => i32.load(i32.const(0), base + f)
   const field64 = (f: number): Expr => i64.load(i32.const(0), base + f)
@@ -215,32 +237,32 @@ function runFunction(
     e.block((exit) => {
       e.loop((outer) => {
         e.block((enter) => {
-            e.do(i64.store(i32.const(0), e.get(target), base + STATE.RIP))
-            e.if(e.get(start), () => {
-              e.set(record, e.get(start))
-              e.set(start, i32.const(0))
-              e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
-              e.br(enter)
-            })
-            e.brIf(exit, i32.lt_s(field32(STATE.BUDGET), i32.const(0)))
-            const low = e.let(i32.wrap_i64(e.get(target)))
-            const entry = e.let(
-              i32.add(
-                field32(STATE.JUMPS),
-                i32.shl(i32.and(i32.xor(low, i32.shr_u(low, i32.const(12))), i32.const(JUMP_ENTRIES - 1)), i32.const(4)),
-              ),
-            )
-            e.if(i64.eq(i64.load(entry), e.get(target)), () => {
-              e.set(record, i32.load(entry, 8))
-              e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
-              e.br(enter)
-            })
-            storeFlags()
-            e.set(record, e.call(functions.findBlock))
+          e.do(i64.store(i32.const(0), e.get(target), base + STATE.RIP))
+          e.if(e.get(start), () => {
+            e.set(record, e.get(start))
+            e.set(start, i32.const(0))
             e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
-            e.brIf(enter, e.get(record))
-            e.do(i32.store(i32.const(0), i32.const(0), base + STATE.RECORD))
-            e.return(i32.const(STATUS.FAULT))
+            e.br(enter)
+          })
+          e.brIf(exit, i32.lt_s(field32(STATE.BUDGET), i32.const(0)))
+          const low = e.let(i32.wrap_i64(e.get(target)))
+          const entry = e.let(
+            i32.add(
+              field32(STATE.JUMPS),
+              i32.shl(i32.and(i32.xor(low, i32.shr_u(low, i32.const(12))), i32.const(JUMP_ENTRIES - 1)), i32.const(4)),
+            ),
+          )
+          e.if(i64.eq(i64.load(entry), e.get(target)), () => {
+            e.set(record, i32.load(entry, 8))
+            e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
+            e.br(enter)
+          })
+          storeFlags()
+          e.set(record, e.call(functions.findBlock))
+          e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
+          e.brIf(enter, e.get(record))
+          e.do(i32.store(i32.const(0), i32.const(0), base + STATE.RECORD))
+          e.return(i32.const(STATUS.FAULT))
         })
         e.loop((next) => {
           e.block((link) => {
@@ -269,7 +291,9 @@ function runFunction(
             bodies.push(() => {
               // CALL
               storeFlags()
-              const status = e.let(e.callIndirect(handlerType, i32.load16_u(e.get(record), RECORD.FUNCTION), e.get(record)))
+              const status = e.let(
+                e.callIndirect(handlerType, i32.load16_u(e.get(record), RECORD.FUNCTION), e.get(record)),
+              )
               loadFlags()
               e.set(context, field32(STATE.CONTEXT))
               e.if(i32.eqz(status), () => {
