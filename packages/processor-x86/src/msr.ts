@@ -269,8 +269,7 @@ export class ModelSpecificRegisters {
     const fixed = this.#fixedMtrr(index)
     if (fixed >= 0) return this.mtrr[MTRR_COUNT * 2 + fixed] as bigint
     if (cpu.intercepts.msrRead(cpu.index, index, this.#value)) return this.#value[0] as bigint
-    cpu.fault(VECTOR.GP, 0)
-    return
+    return cpu.fault(VECTOR.GP, 0)
   }
 
   /** @throws the guest's #GP(0) for an MSR that does not exist or a value that it cannot hold */
