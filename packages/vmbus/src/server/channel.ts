@@ -11,7 +11,7 @@ import type { ChannelIo } from './channel-io.ts'
  * - `closing`: the device finishes what is in flight; a re-open can be waiting
  * - `failed`: the device or the ring broke; nothing moves until the guest closes it
  */
-export type ChannelState = 'closed' | 'open' | 'closing' | 'failed'
+type ChannelState = 'closed' | 'open' | 'closing' | 'failed'
 
 /** What the guest asked for in OPEN_CHANNEL. */
 export interface OpenRequest {

@@ -11,7 +11,7 @@ export interface OutgoingMessage {
 }
 
 /** The guest's requests are turned away when this many messages wait. */
-export const OUTBOX_LIMIT = 64
+const OUTBOX_LIMIT = 64
 
 /** A queue with a pump. */
 export class Outbox {

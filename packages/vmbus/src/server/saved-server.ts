@@ -8,14 +8,14 @@ import { VmbusError } from '../vmbus-error.ts'
 const STATE_VERSION = 1
 
 /** Who messages go to, and in which version. */
-export interface SavedContact {
+interface SavedContact {
   version: number
   targetVp: number
   sint: number
 }
 
 /** A request to open a channel. */
-export interface SavedOpenRequest {
+interface SavedOpenRequest {
   openId: number
   gpadlId: number
   downstreamPageOffset: number
