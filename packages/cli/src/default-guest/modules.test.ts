@@ -5,7 +5,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { moduleName, readModuleInfo } from './module-info.ts'
-import { modulesAlias, modulesDep, selectModules } from './modules.ts'
+import { modulesAlias, modulesDep, selectModules, withoutSignature } from './modules.ts'
 import { fakeModule, temporaryDirectory, writeTree } from './test-support.ts'
 
 const MODINFO = [
@@ -121,5 +121,26 @@ describe('selectModules', () => {
     }
     expect(modules.length).toBe(xz.error === undefined ? 4 : 3)
     expect(() => selectModules(root, ['d'])).toThrow(/d\.ko\.gz/)
+  })
+})
+
+describe('a signature', () => {
+  const module = fakeModule(['depends='])
+  const signed = (length: number, signature = 20): Uint8Array => {
+    const descriptor = Buffer.alloc(12)
+    descriptor.writeUInt32BE(length, 8)
+    return new Uint8Array(
+      Buffer.concat([module, Buffer.alloc(signature, 0x5a), descriptor, Buffer.from('~Module signature appended~\n')]),
+    )
+  }
+
+  test('is taken off', () => {
+    expect(withoutSignature(signed(20))).toEqual(module)
+    expect(withoutSignature(module)).toEqual(module)
+    expect(withoutSignature(signed(20).subarray(-30))).toHaveLength(30)
+  })
+
+  test('of an impossible length is left', () => {
+    expect(withoutSignature(signed(1e6))).toEqual(signed(1e6))
   })
 })
