@@ -28,6 +28,7 @@ interface RunValues {
   readonly initrd?: string
   readonly append?: string
   readonly memory: number
+  readonly root?: string | false
   readonly disk: readonly DiskOption[]
   readonly hypervisor: HypervisorOption
   readonly trace: readonly TraceOption[]
@@ -42,7 +43,8 @@ export interface CommandLineHost {
 }
 
 const RUN_HELP = `
-Without --kernel the default guest is booted: Debian's current kernel with busybox, fetched through apt once.
+Without --kernel the default guest is booted: Debian's current kernel with busybox, fetched through apt once. What it writes to
+its root disk is gone when it ends, unless --root names a file for it.
 
 The console is the guest's first serial port. On a terminal, Ctrl-] quits, and every other key goes to the guest. In a pipe,
 standard input feeds the console, and standard output is the guest's alone; at the end of the input the default guest's shell
@@ -123,6 +125,8 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     .option('--initrd <file>', 'an initial ramdisk, or the first module of a multiboot kernel')
     .option('--append <words>', "words for the kernel's command line")
     .option('--memory <size>', 'RAM: 512M, 2G', parsed(parseMemory), parseMemory('512M'))
+    .option('--root <file>', "keep the default guest's root disk in this file, which is made where it is missing")
+    .option('--no-root', 'give the default guest no root disk')
     .option(
       '--disk <file[,ro][,dvd][,ide]...>',
       'raw disk images on the synthetic SCSI controller',

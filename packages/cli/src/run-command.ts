@@ -28,6 +28,7 @@ import { EXIT_STATUS, statusOf } from './exit-status.ts'
 import { readInputFile } from './input-file.ts'
 import { Notices, withNotices } from './notices.ts'
 import type { DeviceOption, DiskOption, HypervisorOption, SerialOption, TraceOption } from './option-values.ts'
+import { rootDiskOf } from './root-disk.ts'
 import { RawTerminal } from './terminal.ts'
 
 /** Options of `partita run`, parsed. */
@@ -37,6 +38,8 @@ export interface RunOptions {
   readonly append?: string | undefined
   /** Bytes. */
   readonly memory: number
+  /** The default guest's root disk: a file to keep it in, none (false), or one that is thrown away (absent). */
+  readonly root?: string | false | undefined
   readonly disks: readonly DiskOption[]
   readonly hypervisor: HypervisorOption
   readonly traces: readonly TraceOption[]
@@ -80,6 +83,8 @@ interface BootPlan {
   readonly kernel: string
   readonly initrd?: string | undefined
   readonly commandLine: string
+  /** The default guest that gets a root disk. */
+  readonly guest?: DefaultGuest | undefined
   /** For the notice at the start. */
   readonly name: string
   /** Piped input waits for the guest's first words: it is quiet until its shell has set the console up. */
@@ -136,7 +141,11 @@ export async function runVirtualMachine(options: RunOptions, host: RunHost): Pro
     now: () => performance.now(),
     raw: interactive && host.stderr.isTTY === true,
   })
-  const disks = stack.use(await openDisks(options.disks, options.hypervisor))
+  const root = plan.guest === undefined ? undefined : stack.use(rootDiskOf(plan.guest, options.root || undefined))
+  const disks = stack.use(
+    await openDisks([...(root === undefined ? [] : [root.option]), ...options.disks], options.hypervisor),
+  )
+  root?.opened()
   vm = stack.use(await createMachine(options, host, plan, console, disks, watcher, notices))
   if (end !== undefined) return end
   if (interactive) {
@@ -186,6 +195,11 @@ async function planBoot(
   signal: AbortSignal,
 ): Promise<BootPlan> {
   if (options.kernel !== undefined) {
+    if (options.root !== undefined) {
+      throw new CliError('ERR_USAGE', '--root is for the default guest', {
+        hint: 'A kernel of your own gets its disks from --disk.',
+      })
+    }
     // Looked at before anything else is set up, so that a wrong name is said at once.
     const kernel = await readInputFile(options.kernel, 'kernel')
     if (options.initrd !== undefined) await readInputFile(options.initrd, 'initial ramdisk')
@@ -210,7 +224,14 @@ async function planBoot(
   return {
     kernel: guest.kernel,
     initrd: guest.initrd,
-    commandLine: words(guest.commandLine, PANIC_RESETS, interactive ? terminal : guest.pipedInputWord, options.append),
+    guest: options.root === false ? undefined : guest,
+    commandLine: words(
+      guest.commandLine,
+      options.root === false ? '' : guest.rootDiskWord,
+      PANIC_RESETS,
+      interactive ? terminal : guest.pipedInputWord,
+      options.append,
+    ),
     name: `Linux ${guest.version}`,
     waitForOutput: !interactive,
     endOfInput: (lastByte) =>
