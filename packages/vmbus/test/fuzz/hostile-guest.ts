@@ -437,14 +437,14 @@ export class HostileGuest implements VmbusHost {
     this.#ports.get(EVENT_CONNECTION_BASE + relid)?.()
   }
 
-  /** The pages of one half of a GPADL's ring. */
-  #ring(upstream: boolean): RingMemory | undefined {
-    const base = this.#base() + (upstream ? 0 : 3)
+  /** One half of a pair of rings whose control page is the page `base`. */
+  #ring(base: number): RingMemory | undefined {
     return RingMemory.fromBuffer(shared.bytes.buffer, base * PAGE, 3 * PAGE)
   }
 
   #writePackets(): void {
-    const ring = this.#ring(true)
+    const base = this.#base()
+    const ring = this.#ring(base)
     const writer = ring === undefined ? undefined : RingWriter.open(ring)
     if (writer === undefined) return
     const input = this.#input
@@ -469,7 +469,7 @@ export class HostileGuest implements VmbusHost {
           writer.writeInBand(payload, 0, payload.length, input.u8(), 0, flags)
       }
     }
-    if (input.below(6) === 0 && ring !== undefined) this.#corruptPacket(ring)
+    if (input.below(6) === 0) this.#corruptPacket(base)
     writer.commit()
     if (input.below(8) !== 0) for (const signal of [...this.#ports.values()]) signal()
   }
@@ -486,9 +486,9 @@ export class HostileGuest implements VmbusHost {
   }
 
   /** Change a descriptor or a header of the packets that are about to be seen. */
-  #corruptPacket(ring: RingMemory): void {
-    const at = (ring.control[CONTROL.IN] as number) + 4 * this.#input.below(12)
-    if (at >= 0 && at < ring.size) ring.storeWord(at & ~3, this.#input.u32())
+  #corruptPacket(base: number): void {
+    const at = (shared.readU32(base * PAGE + CONTROL.IN * 4) ?? 0) + 4 * this.#input.below(12)
+    if (at < 2 * PAGE) shared.writeU32((base + 1) * PAGE + (at & ~3), this.#input.u32())
   }
 
   #scribble(): void {
@@ -499,7 +499,7 @@ export class HostileGuest implements VmbusHost {
   }
 
   #readPackets(): void {
-    const ring = this.#ring(false)
+    const ring = this.#ring(this.#base() + 3)
     const reader = ring === undefined ? undefined : RingReader.open(ring)
     if (reader === undefined) return
     while (reader.next() === 1);
