@@ -24,6 +24,8 @@ export class EchoDevice implements VmbusDevice {
   refuse = false
   /** Called with each packet, before it is sent back. */
   onPacket: ((packet: VmbusPacket, channel: VmbusChannel) => void) | undefined
+  /** Called when there is room after a send failed. */
+  onWritable: ((channel: VmbusChannel) => void) | undefined
   /** Called while a channel opens. */
   onOpen: ((channel: VmbusChannel) => void) | undefined
 
@@ -45,6 +47,7 @@ export class EchoDevice implements VmbusDevice {
           ? channel.complete(transactionLow, transactionHigh, bytes, payloadOffset, end)
           : channel.send(bytes, payloadOffset, end, transactionLow, transactionHigh)
       },
+      writable: () => this.onWritable?.(channel),
       gpadlTeardown: (id) => {
         this.log.push(`gpadl ${id.toString(16)}`)
         return this.releasing

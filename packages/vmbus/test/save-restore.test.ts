@@ -7,8 +7,7 @@ import { EchoDevice, INSTANCES } from './devices.ts'
 
 const PAYLOAD = new Uint8Array(64).fill(7)
 
-async function running() {
-  const device = new EchoDevice()
+async function running(device = new EchoDevice()) {
   device.onOpen = (channel) => {
     if (channel.subChannelIndex === 0) channel.offerSubChannels(1)
   }
@@ -72,6 +71,27 @@ describe('save and restore', () => {
     expect(answers).toHaveLength(sent)
     expect(writable).toBe(1)
     expect(client.ignored).toBe(0)
+  })
+
+  it('tell a device that waits for room, though it waited in another process', async () => {
+    const device = new EchoDevice()
+    const { pair, primary } = await running(device)
+    const got: number[] = []
+    primary.onPacket = (packet) => got.push(packet.transactionLow)
+    pair.server.stop()
+    let sent = 0
+    while (device.opened[0]?.send(PAYLOAD, 0, 64, sent)) sent++
+    const next = new EchoDevice()
+    let writable = 0
+    next.onWritable = (channel) => {
+      writable++
+      if (channel.send(PAYLOAD, 0, 64, 5555)) sent++
+    }
+    pair.migrate([next])
+    await pair.settle()
+    expect(writable).toBeGreaterThan(0)
+    expect(got).toHaveLength(sent)
+    expect(got.at(-1)).toBe(5555)
   })
 
   it('carry messages that the guest has not taken, and requests that are half done', async () => {

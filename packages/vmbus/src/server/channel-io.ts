@@ -59,7 +59,7 @@ export class ChannelIo implements VmbusChannel {
 
   constructor(
     port: ChannelIoPort,
-    place: { offer: VmbusOffer; subChannelIndex: number; openData: Uint8Array; restored: boolean },
+    place: { offer: VmbusOffer; subChannelIndex: number; openData: Uint8Array; restored: boolean; starved: boolean },
     rings: { reader: RingReader; writer: RingWriter },
   ) {
     this.#port = port
@@ -67,6 +67,7 @@ export class ChannelIo implements VmbusChannel {
     this.subChannelIndex = place.subChannelIndex
     this.openData = place.openData
     this.restored = place.restored
+    this.#starved = place.starved
     this.reader = rings.reader
     this.writer = rings.writer
   }
@@ -93,6 +94,11 @@ export class ChannelIo implements VmbusChannel {
 
   get maxPayload(): number {
     return this.writer.maxPayload
+  }
+
+  /** Whether the device waits to be told that there is room, as saved state. */
+  get starved(): boolean {
+    return this.#starved
   }
 
   /** Who serves the channel. */

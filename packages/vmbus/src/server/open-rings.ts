@@ -17,6 +17,8 @@ export interface Rings {
 export interface RingPositions {
   readonly reader: number
   readonly writer: number
+  /** The device waits for room. */
+  readonly starved: boolean
 }
 
 /**

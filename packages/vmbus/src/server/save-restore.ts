@@ -73,7 +73,7 @@ function saveChannel(channel: Channel): SavedChannel {
     open:
       io === undefined || request === undefined
         ? null
-        : { request: { ...request }, reader: io.reader.position, writer: io.writer.position },
+        : { request: { ...request }, reader: io.reader.position, writer: io.writer.position, starved: io.starved },
     reopen: reopen === undefined ? null : { ...reopen },
   }
 }
@@ -151,8 +151,8 @@ function restoreChannel(
   if (channel.revoked || primary === undefined) return
   channel.reopen = saved.reopen ?? undefined
   if (saved.open !== null) {
-    const { request, reader, writer } = saved.open
-    restored.open.push({ channel, request: { ...request }, positions: { reader, writer } })
+    const { request, ...positions } = saved.open
+    restored.open.push({ channel, request: { ...request }, positions })
   }
 }
 

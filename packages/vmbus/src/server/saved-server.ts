@@ -32,8 +32,8 @@ export interface SavedChannel {
   revoked: boolean
   declined: boolean
   guestOpen: boolean
-  /** Of an open channel: how it was opened, and where reading and writing go on. */
-  open: { request: SavedOpenRequest; reader: number; writer: number } | null
+  /** Of an open channel: how it was opened, where reading and writing go on, and whether the device waits for room. */
+  open: { request: SavedOpenRequest; reader: number; writer: number; starved: boolean } | null
   reopen: SavedOpenRequest | null
 }
 
@@ -73,7 +73,7 @@ const channel: Schema<SavedChannel> = v.object({
   revoked: v.boolean(),
   declined: v.boolean(),
   guestOpen: v.boolean(),
-  open: v.nullable(v.object({ request: openRequest, reader: u32, writer: u32 })),
+  open: v.nullable(v.object({ request: openRequest, reader: u32, writer: u32, starved: v.boolean() })),
   reopen: v.nullable(openRequest),
 })
 

@@ -542,7 +542,13 @@ export class VmbusServer implements Vmbus, Saveable {
     const rings = openRings(memory, gpadl.pieces, request.downstreamPageOffset, saved)
     if (rings === undefined || channel.revoked) return STATUS.INVALID_PARAMETER
     const { subChannelIndex } = channel
-    const place = { offer: device.offer, subChannelIndex, openData: request.userData, restored: saved !== undefined }
+    const place = {
+      offer: device.offer,
+      subChannelIndex,
+      openData: request.userData,
+      restored: saved !== undefined,
+      starved: saved?.starved === true,
+    }
     const io = new ChannelIo(this.#ioPort(channel, request), place, rings)
     channel.state = 'open'
     channel.request = request
