@@ -7,7 +7,7 @@ import type { Apt } from './apt.ts'
 import { DefaultGuestError } from './errors.ts'
 import { find } from './programs.ts'
 
-export const FILESYSTEM_TOOLS = ['mke2fs', 'debugfs', 'e2fsck'] as const
+const FILESYSTEM_TOOLS = ['mke2fs', 'debugfs', 'e2fsck'] as const
 export type FilesystemTool = (typeof FILESYSTEM_TOOLS)[number]
 
 /** For each tool the command that runs it: a program and its first arguments. */
