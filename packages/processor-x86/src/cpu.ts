@@ -236,6 +236,12 @@ export class Cpu {
     this.set32(STATE.STACK_MASK, this.segmentAttributes(SEGMENT.SS) & 0x4000 ? -1 : 0xffff)
     this.updateContext()
   }
+  /** To be called when CR0.EM, CR0.TS or CR4.OSFXSR changed (SDM vol. 3, table 13-1). */
+  updateUnits(): void {
+    const cr0 = this.get32(STATE.CR0)
+    const undefinedNow = (cr0 & CR0.EM) !== 0 || !(this.get32(STATE.CR4) & CR4.OSFXSR)
+    this.set32(STATE.SSE_FAULT, undefinedNow ? VECTOR.UD : cr0 & CR0.TS ? VECTOR.NM : 0)
+  }
   updateContext(): void {
     this.mmu.select()
   }

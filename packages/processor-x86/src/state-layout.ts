@@ -143,6 +143,8 @@ export const STATE = {
   SHADOW: 1248,
   /** i64: added to the clock's count, the time-stamp counter. */
   TSC_OFFSET: 1256,
+  /** i32: vector of the exception that SSE instructions raise by CR0.EM, CR0.TS and CR4.OSFXSR (#UD or #NM), 0 none. */
+  SSE_FAULT: 1264,
   END: 1280,
 } as const
 

@@ -130,6 +130,7 @@ export function switchTask(
   // the new task
   cpu.setSegment(SEGMENT.TR, selector, tss.base, tss.limit, tss.attributes | BUSY)
   cpu.set32(STATE.CR0, cpu.get32(STATE.CR0) | CR0.TS)
+  cpu.updateUnits()
   if (layout.cr3 >= 0 && cpu.get32(STATE.CR0) & CR0.PG) {
     cpu.set64(STATE.CR3, BigInt(newCr3 >>> 0))
     cpu.mmu.flush(false)

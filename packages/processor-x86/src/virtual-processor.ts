@@ -21,7 +21,7 @@ import type { DecodedForm } from './decoder/opcode-map.ts'
 import { VECTOR } from './instruction/emitter.ts'
 import { INSTRUCTION_SET } from './instruction-set/index.ts'
 import { ExecutionProfile, type FormProfile, PROFILE_SIZE } from './interpreter/execution-profile.ts'
-import { isInline } from './interpreter/inline-forms.ts'
+import { hasSimpleHandler, isInline } from './interpreter/inline-forms.ts'
 import {
   buildInterpreterModule,
   type InlineHandler,
@@ -170,7 +170,8 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     for (const decoded of forms) {
       if (!decoded.form.memory) inline.push({ decoded, addressKind: 0 })
       else if (!decoded.form.operands.some((operand) => operand.moffs)) {
-        inline.push({ decoded, addressKind: 1 }, { decoded, addressKind: 2 })
+        if (hasSimpleHandler(decoded.form.definition.opcode)) inline.push({ decoded, addressKind: 1 })
+        inline.push({ decoded, addressKind: 2 })
       }
     }
     this.#run = this.#instantiate(forms, inline).run
@@ -599,6 +600,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     else cpu.set64(this.#field(name), value)
     if (name.startsWith('cr') || name === 'efer' || name === 'rflags') {
       cpu.updateMode()
+      cpu.updateUnits()
       cpu.mmu.flush(true)
     }
   }
@@ -679,6 +681,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     cpu.mmu.watching = false
     cpu.mmu.flush(true)
     cpu.updateMode()
+    cpu.updateUnits()
   }
 
   get localApic(): VirtualLocalApic {
@@ -842,6 +845,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     this.#code.reset()
     cpu.mmu.flush(true)
     cpu.updateMode()
+    cpu.updateUnits()
   }
 
   [Symbol.dispose](): void {

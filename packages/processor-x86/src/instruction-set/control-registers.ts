@@ -83,6 +83,7 @@ function writeCr0(cpu: Cpu, value: number): void {
     checkPdptes(cpu, cpu.get32(STATE.CR3))
   }
   cpu.set64(STATE.CR0, BigInt(next >>> 0))
+  cpu.updateUnits()
   if (newEfer !== efer) cpu.set64(STATE.EFER, BigInt(newEfer))
   if (changed & (CR0.PG | CR0.PE | CR0.WP)) cpu.mmu.flush(true)
   if (changed & (CR0.PG | CR0.PE)) cpu.updateMode()
@@ -118,6 +119,7 @@ function writeCr4(cpu: Cpu, value: bigint): void {
     checkPdptes(cpu, cpu.get32(STATE.CR3))
   }
   cpu.set64(STATE.CR4, BigInt(next))
+  cpu.updateUnits()
   if (changed & CR4_FLUSH) cpu.mmu.flush(true)
   cpu.updateContext()
 }
@@ -230,6 +232,7 @@ const lmsw = system((cpu, record, form) => {
 const clts = system((cpu) => {
   requireRing0(cpu)
   cpu.set32(STATE.CR0, cpu.get32(STATE.CR0) & ~CR0.TS)
+  cpu.updateUnits()
   return STATUS.NEXT
 })
 

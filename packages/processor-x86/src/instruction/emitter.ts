@@ -569,8 +569,8 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   // --- exceptions
 
   /** Raise an exception and leave. Error code only for the vectors that have one. */
-  raise(vector: number, errorCode: Expr | number = 0): void {
-    this.setStateI32(STATE.FAULT_VECTOR, i32.const(vector))
+  raise(vector: Expr | number, errorCode: Expr | number = 0): void {
+    this.setStateI32(STATE.FAULT_VECTOR, typeof vector === 'number' ? i32.const(vector) : vector)
     this.setStateI32(STATE.FAULT_ERROR, typeof errorCode === 'number' ? i32.const(errorCode) : errorCode)
     this.leaveWithFault()
   }

@@ -104,11 +104,58 @@ const ROWS = new Set<string>([
   '0F A3 /r',
   '0F BA /4',
 ])
+/** The same of SSE; one handler each serves all addresses. */
+const SSE_ROWS = new Set<string>([
+  'NP 0F 10 /r',
+  'NP 0F 11 /r',
+  'NP 0F 28 /r',
+  'NP 0F 29 /r',
+  '66 0F 6F /r',
+  '66 0F 7F /r',
+  'F3 0F 6F /r',
+  'F3 0F 7F /r',
+  'F3 0F 10 /r',
+  'F3 0F 11 /r',
+  'F2 0F 10 /r',
+  'F2 0F 11 /r',
+  '66 0F 6E /r',
+  '66 0F 7E /r',
+  'F3 0F 7E /r',
+  '66 0F D6 /r',
+  '66 0F EF /r',
+  '66 0F EB /r',
+  '66 0F DB /r',
+  'NP 0F 57 /r',
+  '66 0F 74 /r',
+  '66 0F DA /r',
+  '66 0F F8 /r',
+  '66 0F FE /r',
+  '66 0F D4 /r',
+  '66 0F D7 /r',
+  '66 0F 60 /r',
+  '66 0F 61 /r',
+  '66 0F 62 /r',
+  '66 0F 6C /r',
+  '66 0F 70 /r',
+  'F2 0F 58 /r',
+  'F2 0F 59 /r',
+  'F2 0F 5C /r',
+  'F2 0F 5E /r',
+  '66 0F 2E /r',
+  '66 0F 2F /r',
+  'F2 0F 2A /r',
+  'F2 0F 2C /r',
+])
 const CONDITIONAL = /^(?:7[0-9A-F]|0F 8[0-9A-F]|0F 4[0-9A-F] \/r|0F 9[0-9A-F] \/r)(?: (?:cb|cd))?$/
 
 /** Whether a row with an operand size belongs inside `run`. `opcode` is as in the tables, immediates left out. */
 export function isInline(opcode: string, size: 2 | 4 | 8): boolean {
-  if (size === 2) return false
+  // NOP, which fills up with operand size prefixes
+  if (size === 2) return opcode === '90'
   const row = opcode.replace(/ (?:i[bwdqzs]+|cb|cw|cd)$/, '')
-  return ROWS.has(row) || CONDITIONAL.test(row)
+  return ROWS.has(row) || SSE_ROWS.has(row) || CONDITIONAL.test(row)
+}
+/** Whether simple addresses have a handler of their own. */
+export function hasSimpleHandler(opcode: string): boolean {
+  return !SSE_ROWS.has(opcode.replace(/ ib$/, ''))
 }

@@ -3,7 +3,7 @@
 
 import type { DecodedForm } from '../decoder/opcode-map.ts'
 import type { Semantics } from '../instruction/definition.ts'
-import type { LazyFlags } from '../instruction/emitter.ts'
+import { type LazyFlags, VECTOR } from '../instruction/emitter.ts'
 import type { HelperContext, HelperFunction } from '../instruction/helper.ts'
 import { checkPending } from '../instruction-set/x87-common.ts'
 import { FILE, JUMP_ENTRIES, RECORD, STATE, STATUS } from '../state-layout.ts'
@@ -124,7 +124,7 @@ function handlerFunction(
   const emitter = new InterpreterEmitter(base, functions)
   emitter.form = decoded.form
   if (typeof semantics === 'function') {
-    unitCheck(emitter, decoded, functions)
+    unitCheck(emitter)
     ;(semantics as Semantics)(emitter)
     emitter.return(i32.const(STATUS.NEXT))
   } else {
@@ -140,33 +140,23 @@ function handlerFunction(
 
 const CR0_EM = 4
 const CR0_TS = 8
-const CR4_OSFXSR = 0x200
-const UD = 6
-const NM = 7
 
 /** #UD and #NM by CR0 and CR4 (SDM vol. 3, 2.5 and table 13-1). */
-function unitCheck(e: InterpreterEmitter, decoded: DecodedForm, _functions: ReturnType<typeof runtime>): void {
-  const { unit } = decoded.form.definition.options
+function unitCheck(e: InterpreterEmitter): void {
+  const { unit } = e.form.definition.options
   if (!unit) return
-  const cr0 = e.let(i32.load(i32.const(0), e.stateOffset(STATE.CR0)))
   if (unit === 'sse') {
-    e.raiseIf(
-      i32.or(
-        i32.and(cr0, i32.const(CR0_EM)),
-        i32.xor(
-          i32.and(i32.load(i32.const(0), e.stateOffset(STATE.CR4)), i32.const(CR4_OSFXSR)),
-          i32.const(CR4_OSFXSR),
-        ),
-      ),
-      UD,
-    )
-    e.raiseIf(i32.and(cr0, i32.const(CR0_TS)), NM)
-  } else if (unit === 'mmx') {
-    e.raiseIf(i32.and(cr0, i32.const(CR0_EM)), UD)
-    e.raiseIf(i32.and(cr0, i32.const(CR0_TS)), NM)
+    const vector = e.stateI32(STATE.SSE_FAULT)
+    e.if(vector, () => e.raise(vector))
+    return
+  }
+  const cr0 = e.stateI32(STATE.CR0)
+  if (unit === 'mmx') {
+    e.raiseIf(i32.and(cr0, i32.const(CR0_EM)), VECTOR.UD)
+    e.raiseIf(i32.and(cr0, i32.const(CR0_TS)), VECTOR.NM)
     checkPending(e)
   } else {
-    e.raiseIf(i32.and(cr0, i32.const(CR0_EM | CR0_TS)), NM)
+    e.raiseIf(i32.and(cr0, i32.const(CR0_EM | CR0_TS)), VECTOR.NM)
   }
 }
 
@@ -308,10 +298,12 @@ function runFunction(
             handlers.forEach(({ decoded, addressKind }, i) => {
               const number = HANDLER.FIRST_INLINE + i
               if (addressKind === 2) decoded.inlineFull = number
-              else decoded.inlineSimple = number
+              // the handler for full addresses serves simple ones, too, where they have none of their own
+              if (addressKind !== 2 || decoded.inlineSimple < 0) decoded.inlineSimple = number
               bodies.push(() => {
                 e.form = decoded.form
                 e.addressKind = addressKind
+                unitCheck(e)
                 ;(decoded.form.definition.semantics as Semantics)(e)
                 e.set(record, i32.add(e.get(record), i32.const(RECORD.SIZE)))
                 e.br(next)
