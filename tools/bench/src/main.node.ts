@@ -30,6 +30,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     defaultRuns: 1,
     load: async () => (await import('./boot.ts')).idle,
   },
+  ring: {
+    summary: 'packets through a VMBus ring, next to copies of the same bytes',
+    defaultRuns: 9,
+    load: async () => (await import('./ring.ts')).ring,
+  },
   'profile-boot': {
     summary: 'which instruction forms a boot executes, inline and out of line, and where the host spends its time',
     defaultRuns: 1,

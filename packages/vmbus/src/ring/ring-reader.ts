@@ -94,7 +94,7 @@ export class RingReader {
     const available = this.#in > out ? this.#in - out : this.#size - out + this.#in
     if (available < DESCRIPTOR_SIZE + FOOTER_SIZE) return this.#break(`${available} bytes are less than a packet`)
     const { packet, memory } = this
-    memory.copyOut(out, DESCRIPTOR_SIZE, packet.words, packet.bytes, 0)
+    memory.copyDescriptor(out, packet.words)
     const first = packet.words[0] as number
     const second = packet.words[1] as number
     const dataOffset = (first >>> 16) * 8

@@ -140,9 +140,9 @@ export class RingWriter {
       transactionHigh,
     )
     if (result !== WRITE.OK) return result
-    this.#word(pageSet & 0xffff)
-    this.#word(ranges.length >>> 1)
-    for (let index = 0; index < ranges.length; index++) this.#word(ranges[index] as number)
+    this.#pair(pageSet & 0xffff, ranges.length >>> 1)
+    for (let index = 0; index < ranges.length; index += 2)
+      this.#pair(ranges[index] as number, ranges[index + 1] as number)
     this.#finish(payload, 0, payload.length)
     return WRITE.OK
   }
@@ -159,15 +159,10 @@ export class RingWriter {
     for (const range of ranges) header += 8 + range.pages.length * 8
     const result = this.#begin(PACKET_TYPE.GPA_DIRECT, flags, header, payload.length, transactionLow, transactionHigh)
     if (result !== WRITE.OK) return result
-    this.#word(0)
-    this.#word(ranges.length)
+    this.#pair(0, ranges.length)
     for (const range of ranges) {
-      this.#word(range.byteCount)
-      this.#word(range.byteOffset)
-      for (const page of range.pages) {
-        this.#word(page % 0x1_0000_0000)
-        this.#word(Math.floor(page / 0x1_0000_0000))
-      }
+      this.#pair(range.byteCount, range.byteOffset)
+      for (const page of range.pages) this.#pair(page % 0x1_0000_0000, Math.floor(page / 0x1_0000_0000))
     }
     this.#finish(payload, 0, payload.length)
     return WRITE.OK
@@ -238,16 +233,14 @@ export class RingWriter {
     }
     this.#start = this.#in
     this.#at = this.#in
-    this.#word(type | ((header / 8) << 16))
-    this.#word((length / 8) | (flags << 16))
-    this.#word(low)
-    this.#word(high)
+    this.#pair(type | ((header / 8) << 16), (length / 8) | (flags << 16))
+    this.#pair(low, high)
     return WRITE.OK
   }
 
-  #word(value: number): void {
-    this.memory.storeWord(this.#at, value)
-    const next = this.#at + 4
+  #pair(first: number, second: number): void {
+    this.memory.storePair(this.#at, first, second)
+    const next = this.#at + 8
     this.#at = next === this.#size ? 0 : next
   }
 
@@ -259,8 +252,7 @@ export class RingWriter {
     memory.clearIn(this.#at + length, padded - length)
     const at = this.#at + padded
     this.#at = at >= this.#size ? at - this.#size : at
-    this.#word(0)
-    this.#word(this.#start)
+    this.#pair(0, this.#start)
     this.#in = this.#at
     if (memory.onStored !== undefined)
       memory.stored(this.#start, this.#in > this.#start ? this.#in - this.#start : this.#size - this.#start + this.#in)
