@@ -38,8 +38,8 @@ function fsck(image: string, ...options: string[]): { readonly status: number | 
 }
 
 function fileOf(image: string, path: string): Buffer {
-  const options = { stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 2 ** 24 } as const
-  return execFileSync(tools!.debugfs[0], ['-R', `cat ${path}`, image], options)
+  const parameters = ['-R', `cat ${path}`, image]
+  return execFileSync(tools!.debugfs[0], parameters, { stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 2 ** 24 })
 }
 
 describe.skipIf(guest === undefined || tools === undefined)('a root disk that is kept', () => {
