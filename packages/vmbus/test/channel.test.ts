@@ -189,6 +189,9 @@ describe('signals', () => {
     host?.send(new Uint8Array(8))
     expect(counters()?.signalsSpared).toBe(1)
     host?.uncork()
+    expect(() => host?.sendTransferPages(1, Uint32Array.of(8, 0, 8), new Uint8Array(8))).toThrow(
+      expect.objectContaining({ code: 'ERR_VMBUS_PACKET' }),
+    )
     expect(() => host?.send(new Uint8Array(5000))).toThrow(expect.objectContaining({ code: 'ERR_VMBUS_PACKET' }))
   })
 

@@ -163,6 +163,8 @@ export class ChannelIo implements VmbusChannel {
     transactionHigh = 0,
     flags = 0,
   ): boolean {
+    if (ranges.length % 2 !== 0)
+      throw new VmbusError('ERR_VMBUS_PACKET', 'Ranges of transfer pages are pairs of length and offset')
     if (!this.#open) return true
     return this.#sent(
       this.writer.writeTransferPages(pageSet, ranges, payload, transactionLow, transactionHigh, flags),
