@@ -108,8 +108,7 @@ export class RingMemory {
       const from = position - segment.start
       const count = Math.min(length - done, segment.length - from)
       // Much faster than `subarray`, which asks for the species.
-      if (count > WORD_LOOP_LIMIT)
-        bytes.set(new Uint8Array(segment.buffer, segment.place + from, count), at * 4 + done)
+      if (count > WORD_LOOP_LIMIT) bytes.set(new Uint8Array(segment.buffer, segment.place + from, count), at * 4 + done)
       else copyWords(segment.words, from >>> 2, words, at + (done >>> 2), count >>> 2)
       done += count
     }
