@@ -3,7 +3,7 @@
 import { totalmem } from 'node:os'
 import type { ReadStream } from 'node:tty'
 import { detectKernel } from '@partita/firmware'
-import { type CharacterBackend, type Logger, silentLogger } from '@partita/interface'
+import { type CharacterBackend, type Logger, silentLogger, vmbusServerToken } from '@partita/interface'
 import {
   DEFAULT_DEVICES,
   MemoryManager,
@@ -13,6 +13,7 @@ import {
   VirtualMachine,
   type VmOutcome,
 } from '@partita/root-partition'
+import { reportChannels } from './channel-report.ts'
 import { CliError } from './cli-error.ts'
 import type { ConsoleBackend } from './console/backend.ts'
 import { FileBackend } from './console/file-backend.ts'
@@ -167,8 +168,11 @@ export async function runVirtualMachine(options: RunOptions, host: RunHost): Pro
     )
     stack.defer(() => clearTimeout(timer))
   }
-  const outcome = await vm.run()
-  return conclude(outcome, end, watcher)
+  try {
+    return conclude(await vm.run(), end, watcher)
+  } finally {
+    if (options.traces.includes('vmbus')) notices.conclude(reportChannels(vm.find(vmbusServerToken)?.channels() ?? []))
+  }
 }
 
 /** What ended the run, with the last lines where they explain it. */
