@@ -174,7 +174,10 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         inline.push({ decoded, addressKind: 2 })
       }
     }
-    this.#run = this.#instantiate(forms, inline).run
+    const main = this.#instantiate(forms, inline)
+    this.#run = main.run
+    // forms that are met later import what the first module defines
+    Object.assign(this.#imports.env, main)
     this.reset('power-on')
   }
 

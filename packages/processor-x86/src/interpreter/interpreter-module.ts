@@ -47,36 +47,67 @@ export interface InterpreterExports {
   run(start: number): number
 }
 
+type SharedFunctions = Omit<RuntimeFunctions, 'now' | 'helper'>
+
+/** The slow paths of memory accesses, with addresses whole, and the address functions: exported, for the modules of forms to import. */
+function defineShared(module: ModuleBuilder, base: number): SharedFunctions {
+  const slow = (name: string, result: 'i32' | 'void'): FunctionReference =>
+    module.import(name, ['i32', 'i32', 'i32'], result)
+  const imports = {
+    readSlow: slow('readSlow', 'i32'),
+    writeSlow: slow('writeSlow', 'i32'),
+    modifyBegin: slow('modifyBegin', 'i32'),
+    probe: slow('probe', 'i32'),
+    modifyCommit: slow('modifyCommit', 'void'),
+  }
+  const wrap = (target: FunctionReference): FunctionReference =>
+    module.function(`${target.name}64`, ['i64', 'i32'], target.result, (e) => {
+      const address = e.get(e.parameter(0))
+      const high = i32.wrap_i64(i64.shr_u(address, i64.const(32)))
+      const call = e.call(target, i32.wrap_i64(address), high, e.get(e.parameter(1)))
+      if (target.result === 'void') e.do(call)
+      else e.return(call)
+    })
+  const shared = {
+    readSlow: wrap(imports.readSlow),
+    writeSlow: wrap(imports.writeSlow),
+    modifyBegin: wrap(imports.modifyBegin),
+    modifyCommit: wrap(imports.modifyCommit),
+    probe: wrap(imports.probe),
+    ...addressFunctions(module, base),
+  }
+  for (const reference of Object.values(shared)) module.export(reference)
+  return shared
+}
+/** The same in the module of a form: it has few functions, and so is quickly made. */
+function importShared(module: ModuleBuilder): SharedFunctions {
+  const access = (name: string, result: 'i32' | 'void'): FunctionReference =>
+    module.import(`${name}64`, ['i64', 'i32'], result)
+  return {
+    readSlow: access('readSlow', 'i32'),
+    writeSlow: access('writeSlow', 'i32'),
+    modifyBegin: access('modifyBegin', 'i32'),
+    modifyCommit: access('modifyCommit', 'void'),
+    probe: access('probe', 'i32'),
+    effective: module.import('effective', ['i32'], 'i64'),
+    segment: module.import('segment', ['i32', 'i64', 'i32'], 'i64'),
+    linear: module.import('linear', ['i32', 'i32'], 'i64'),
+  }
+}
+
 /** Runtime imports and internal functions shared by `run` and the handlers. */
 function runtime(
   module: ModuleBuilder,
   base: number,
+  main: boolean,
 ): RuntimeFunctions & Record<'findBlock' | 'link' | 'system', FunctionReference> {
-  const slow = (name: string): FunctionReference => module.import(name, ['i32', 'i32', 'i32'], 'i32')
   const imports = {
-    readSlow: slow('readSlow'),
-    writeSlow: slow('writeSlow'),
-    modifyBegin: slow('modifyBegin'),
-    probe: slow('probe'),
-    modifyCommit: module.import('modifyCommit', ['i32', 'i32', 'i32'], 'void'),
     findBlock: module.import('findBlock', [], 'i32'),
     link: module.import('link', ['i32'], 'i32'),
     system: module.import('system', ['i32', 'i32'], 'i32'),
     now: module.import('now', [], 'f64'),
   }
-  const wrap = (name: string, target: FunctionReference): FunctionReference =>
-    module.function(`${name}64`, ['i64', 'i32'], target.result, (e) => {
-      const address = e.get(e.parameter(0))
-      const call = e.call(
-        target,
-        i32.wrap_i64(address),
-        i32.wrap_i64(i64.shr_u(address, i64.const(32))),
-        e.get(e.parameter(1)),
-      )
-      if (target.result === 'void') e.do(call)
-      else e.return(call)
-    })
-  const { effective, segment, linear } = addressFunctions(module, base)
+  const shared = main ? defineShared(module, base) : importShared(module)
   const helpers = new Map<HelperFunction, FunctionReference>()
   const context: HelperContext = { state: (field) => base + field, helper: (h) => helper(h) }
   const helper = (h: HelperFunction): FunctionReference => {
@@ -95,21 +126,7 @@ function runtime(
     }
     return reference
   }
-  return {
-    readSlow: wrap('readSlow', imports.readSlow),
-    writeSlow: wrap('writeSlow', imports.writeSlow),
-    modifyBegin: wrap('modifyBegin', imports.modifyBegin),
-    modifyCommit: wrap('modifyCommit', imports.modifyCommit),
-    probe: wrap('probe', imports.probe),
-    effective,
-    segment,
-    linear,
-    now: imports.now,
-    helper,
-    findBlock: imports.findBlock,
-    link: imports.link,
-    system: imports.system,
-  }
+  return { ...shared, ...imports, helper }
 }
 
 /** Emit the function of one form; returns its place in the table. */
@@ -179,7 +196,7 @@ export function buildInterpreterModule(options: {
 }): Uint8Array<ArrayBuffer> {
   const { base, forms } = options
   const module = new ModuleBuilder(options.memory, options.tableBase)
-  const functions = runtime(module, base)
+  const functions = runtime(module, base, options.inline !== undefined)
   for (const form of forms) form.functionIndex = handlerFunction(module, base, functions, form)
   if (options.inline) runFunction(module, base, functions, options.inline, options.counters)
   return module.build()
