@@ -101,5 +101,12 @@ describe('a dump', () => {
     expect(formatMessage(message(5, 30))).toBe('OPEN_CHANNEL, cut off after 30 bytes')
     expect(formatMessage(message(99, 30))).toBe('message 99, 30 bytes')
     expect(formatMessage(message(16, 8))).toBe('UNLOAD')
+    // What the third field means depends on the version that is proposed.
+    const contact = message(14, 40)
+    contact.set([3, 0, 5, 0], 8)
+    contact[16] = 2
+    expect(formatMessage(contact)).toMatch(/^INITIATE_CONTACT version=5\.3 targetVp=\d+ sint=2 vtl=/)
+    contact.set([0, 0, 4, 0], 8)
+    expect(formatMessage(contact)).toMatch(/^INITIATE_CONTACT version=4\.0 targetVp=\d+ interruptPage=0x/)
   })
 })

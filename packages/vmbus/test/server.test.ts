@@ -690,7 +690,7 @@ describe('trace', () => {
     const { trace, open } = await connected()
     await open()
     expect(trace).toEqual([
-      'in INITIATE_CONTACT version=5.3 targetVp=0 interruptPage=0x2 parentToChildMonitorPage=0x0 childToParentMonitorPage=0x0',
+      'in INITIATE_CONTACT version=5.3 targetVp=0 sint=2 vtl=0 features=0 parentToChildMonitorPage=0x0 childToParentMonitorPage=0x0',
       '0: version 5.3 accepted',
       'out VERSION_RESPONSE versionSupported=1 connectionState=0 connectionId=0x4',
       'in REQUEST_OFFERS',

@@ -3,7 +3,7 @@
 import type { StructType, StructView } from '@partita/struct'
 import { MESSAGE_RULES, MESSAGE_TYPE } from './message-type.ts'
 import * as messages from './messages.ts'
-import { formatVersion } from './version.ts'
+import { formatVersion, VMBUS_VERSION } from './version.ts'
 
 const T = MESSAGE_TYPE
 
@@ -37,6 +37,17 @@ const LAYOUTS: ReadonlyMap<number, Layout> = new Map([
   layout(T.MODIFY_CHANNEL_RESPONSE, messages.ModifyChannelResponse),
 ])
 
+/** INITIATE_CONTACT from 5.0 on. */
+const [, TARGETED_CONTACT] = layout(T.INITIATE_CONTACT, messages.InitiateContactTarget)
+
+function isTargeted(type: number, view: DataView): boolean {
+  return (
+    type === T.INITIATE_CONTACT &&
+    view.byteLength >= messages.InitiateContactTarget.size &&
+    new messages.InitiateContactTarget(view).version >= VMBUS_VERSION.V5_0
+  )
+}
+
 /** Fields that say little and fill the line. */
 const SILENT: ReadonlySet<string> = new Set(['messageType', 'userDefined', 'userData', 'monitorId', 'monitorAllocated'])
 const HEXADECIMAL: ReadonlySet<string> = new Set(['status', 'flags', 'gpadlId', 'ringGpadlId', 'connectionId'])
@@ -48,7 +59,7 @@ export function formatMessage(payload: Uint8Array): string {
   const type = view.getUint32(0, true)
   const rule = MESSAGE_RULES.get(type)
   if (rule === undefined) return `message ${type}, ${view.byteLength} bytes`
-  const known = LAYOUTS.get(type)
+  const known = isTargeted(type, view) ? TARGETED_CONTACT : LAYOUTS.get(type)
   if (known === undefined) return rule.name
   if (view.byteLength < known.size) return `${rule.name}, cut off after ${view.byteLength} bytes`
   const fields = known
