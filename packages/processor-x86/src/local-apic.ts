@@ -144,8 +144,9 @@ export class LocalApic implements Saveable {
   }
 
   /** Only double words at 16-byte steps are defined (SDM vol. 3, 11.4.1); 0 for everything else. */
+  /** The page answers in xAPIC mode alone: in x2APIC mode the registers are MSRs (SDM vol. 3, 11.12.2). */
   readMmio(gpa: number, size: 1 | 2 | 4): number {
-    if (size !== 4 || (gpa & 15) !== 0) return 0
+    if (this.#mode !== MODE.XAPIC || size !== 4 || (gpa & 15) !== 0) return 0
     const register = (gpa & 0xfff) >>> 4
     const value = register === REGISTER.SELF_IPI ? -1 : this.#read(register)
     if (value >= 0) return value
@@ -154,7 +155,7 @@ export class LocalApic implements Saveable {
   }
 
   writeMmio(gpa: number, size: 1 | 2 | 4, value: number): void {
-    if (size !== 4 || (gpa & 15) !== 0) return
+    if (this.#mode !== MODE.XAPIC || size !== 4 || (gpa & 15) !== 0) return
     const register = (gpa & 0xfff) >>> 4
     if (!this.#write(register, value >>> 0) && (register === REGISTER.SELF_IPI || this.#read(register) < 0)) {
       this.#error(ESR.ILLEGAL_REGISTER)

@@ -561,6 +561,18 @@ describe('saved state', () => {
   })
 })
 
+describe('the page of registers', () => {
+  it('does nothing in x2APIC mode', () => {
+    const [unit] = bench(1).apics
+    expect(unit.apic.writeApicBase(0xfee00d00n)).toBe(true)
+    const before = unit.apic.save()
+    unit.write(0xd0, 0xff00_0000)
+    unit.write(0x80, 0x20)
+    expect(unit.read(0x20)).toBe(0)
+    expect(unit.apic.save()).toEqual(before)
+  })
+})
+
 describe('any guest', () => {
   const access = fc.record({
     op: fc.constantFrom(
