@@ -284,7 +284,7 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
     const path = file('console.sock')
     const child = start('fake', ['--kernel', kernel('e'), '--serial', `unix:${path}`], directory)
     await until(() => existsSync(path))
-    const talk = (text: string, expected: string) =>
+    const talk = (text: string, expected: string): Promise<string> =>
       new Promise<string>((resolve, reject) => {
         let heard = ''
         const client = connect(path, () => client.write(text))
@@ -292,8 +292,14 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
           heard += data.toString()
           if (heard.includes(expected)) client.end()
         })
-        client.on('close', () => resolve(heard))
-        client.on('error', reject)
+        client.on('error', (error: NodeJS.ErrnoException) => {
+          // bound, but not listening yet
+          if (error.code === 'ECONNREFUSED') setTimeout(() => resolve(talk(text, expected)), 5)
+          else reject(error)
+        })
+        client.on('close', (failed) => {
+          if (!failed) resolve(heard)
+        })
       })
     expect(await talk('one', 'one')).toContain('one')
     const first = connect(path)
