@@ -377,6 +377,18 @@ export class Cpu {
     }
   }
 
+  /** Note I/O breakpoints (CR4.DE) that an access to `size` ports touches. */
+  watchPorts(port: number, size: number): void {
+    const dr7 = this.get32(STATE.DR7)
+    if (!(dr7 & 0xff) || !(this.get32(STATE.CR4) & CR4.DE)) return
+    for (let n = 0; n < 4; n++) {
+      if (!((dr7 >> (n * 2)) & 3) || ((dr7 >>> (16 + n * 4)) & 3) !== 2) continue
+      const length = [1, 2, 8, 4][(dr7 >>> (18 + n * 4)) & 3] as number
+      const at = Number(this.get64(STATE.DR0 + n * 8) & 0xffffn) & ~(length - 1)
+      if (port < at + length && port + size > at) this.debugHits |= 1 << n
+    }
+  }
+
   // --- memory: slow paths of generated code
 
   /** Bytes to read: an offset in memory, perhaps of a copy in STATE.SCRATCH; 0 after a fault. */
@@ -520,6 +532,7 @@ export class Cpu {
     const cached = this.#cached(lo, hi, bytes, TLB.READ, supervisor)
     if (cached >= 0) return cached
     this.#checkCanonical(lo, hi, bytes)
+    if (!supervisor) this.#checkExplicit(lo, hi, bytes, false)
     const within = Math.min(bytes, PAGE - (lo & 0xfff))
     if (!this.#translate(lo, hi, ACCESS.READ, supervisor)) this.#rethrow()
     const first = this.mmu.page
@@ -545,6 +558,7 @@ export class Cpu {
     const lo = words[0] as number
     const hi = words[1] as number
     this.#checkCanonical(lo, hi, bytes)
+    if (!supervisor) this.#checkExplicit(lo, hi, bytes, true)
     const within = Math.min(bytes, PAGE - (lo & 0xfff))
     if (!this.#translate(lo, hi, ACCESS.WRITE, supervisor)) this.#rethrow()
     const first = this.mmu.page
@@ -555,6 +569,12 @@ export class Cpu {
       this.#copyToPage(this.mmu.page, 0, bytes - within, this.#scratch + within)
     }
     this.#copyToPage(first, lo & 0xfff, within, this.#scratch)
+  }
+  /** Alignment checks and data breakpoints of an access that the program makes itself. No TLB has a page while either is on. */
+  #checkExplicit(lo: number, hi: number, bytes: number, write: boolean): void {
+    if (this.mmu.checksAlignment && (bytes === 2 || bytes === 4 || bytes === 8) && lo & (bytes - 1))
+      this.fault(VECTOR.AC, 0)
+    if (this.mmu.watching) this.#watch(lo, hi, bytes, write)
   }
   #checkCanonical(lo: number, hi: number, bytes: number): void {
     const vector = this.get32(STATE.SEGMENT_FAULT)

@@ -118,6 +118,37 @@ describe('breakpoints', () => {
   })
 })
 
+describe('breakpoints of what system instructions access', () => {
+  it.each([
+    ['a port', 0x80, 2, 1, 0x80, true],
+    ['one of four ports', 0x80, 2, 4, 0x82, true],
+    ['a port beside it', 0x80, 2, 1, 0x81, false],
+    ['a port, without CR4.DE', 0x80, 2, 1, 0x80, undefined],
+  ] as const)('%s', (_, address, kind, length, port, hit) => {
+    if (hit !== undefined) m.set('cr4', m.get('cr4') | 8n)
+    setDr(0, address)
+    setDr(7, 0x402 | ((kind | ((length - 1) << 2)) << 16))
+    expect(
+      m.kernel((a) => {
+        a.bytes(0xe6, port).nop()
+      }),
+    ).toBe(hit ? '#DB' : 'ok')
+    if (hit) {
+      expect(m.events[0]?.rip).toBe(AT.CODE + 2)
+      expect(dr6() & 0xf).toBe(1)
+    }
+  })
+  it('memory that SIDT writes', () => {
+    setDr(0, AT.DATA + 4)
+    setDr(7, 0x402 | ((1 | 0xc) << 16))
+    // sidt [DATA]
+    expect(
+      m.kernel((a) => a.bytes(0x0f, 0x01, 0x0c, 0x25, ...new Uint8Array(new Uint32Array([AT.DATA]).buffer)).nop()),
+    ).toBe('#DB')
+    expect(dr6() & 0xf).toBe(1)
+  })
+})
+
 describe('debug registers', () => {
   it('DR4 and DR5 are DR6 and DR7 without CR4.DE, undefined with it', () => {
     expect(m.kernel((a) => a.bytes(0x0f, 0x21, 0xe0).out(0x80, 'eax'))).toBe('ok')

@@ -45,6 +45,7 @@ const input = (byte: boolean): SystemSemantics =>
     const port = portOf(cpu, record, form)
     checkPorts(cpu, port, size)
     const value = cpu.intercepts.portRead(cpu.index, port, size)
+    cpu.watchPorts(port, size)
     const at = cpu.base + STATE.FILE + GPR.RAX * 8
     if (size === 1) cpu.u8[at] = value
     else if (size === 2) cpu.view.setUint16(at, value, true)
@@ -58,6 +59,7 @@ const output = (byte: boolean): SystemSemantics =>
     checkPorts(cpu, port, size)
     const value = cpu.gpr32(GPR.RAX)
     cpu.intercepts.portWrite(cpu.index, port, size, size === 1 ? value & 0xff : size === 2 ? value & 0xffff : value)
+    cpu.watchPorts(port, size)
     return STATUS.NEXT
   })
 
@@ -113,6 +115,7 @@ const inputString = (byte: boolean): SystemSemantics =>
         checked = last
       }
       const value = cpu.intercepts.portRead(cpu.index, port, size)
+      cpu.watchPorts(port, size)
       if (size === 1) cpu.writeU8(linear, value)
       else if (size === 2) cpu.writeU16(linear, value)
       else cpu.writeU32(linear, value)
@@ -126,6 +129,7 @@ const outputString = (byte: boolean): SystemSemantics =>
     return string(cpu, record, form, GPR.RSI, size, cpu.segmentOf(record), 'read', (linear) => {
       const value = size === 1 ? cpu.readU8(linear) : size === 2 ? cpu.readU16(linear) : cpu.readU32(linear)
       cpu.intercepts.portWrite(cpu.index, port, size, value)
+      cpu.watchPorts(port, size)
     })
   })
 
