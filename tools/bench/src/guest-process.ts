@@ -16,12 +16,14 @@ export interface Machine {
   readonly label: string
   readonly command: string
   readonly args: readonly string[]
+  /** It is a Node process that sends messages. */
+  readonly messages?: boolean
 }
 
 /** `partita run`, as `npm start` runs it. */
 export function partitaMachine({ append, memory }: BenchGuest): Machine {
   const main = join(ROOT, 'packages/cli/src/main.ts')
-  const options = ['run', '--memory', `${memory / MEBIBYTE}M`, '--append', append]
+  const options = ['run', '--no-root', '--memory', `${memory / MEBIBYTE}M`, '--append', append]
   return {
     label: 'Partita',
     command: process.execPath,
@@ -46,21 +48,24 @@ export class GuestProcess implements AsyncDisposable {
   readonly #started = performance.now()
   readonly #closed: Promise<void>
   readonly #label: string
+  /** Messages that came. */
+  readonly messages: unknown[] = []
   #text = ''
   #wanted: { readonly text: string; readonly resolve: (seconds: number) => void } | undefined
   #failed: ((error: Error) => void) | undefined
 
-  constructor({ label, command, args }: Machine) {
+  constructor({ label, command, args, messages = false }: Machine) {
     this.#label = label
-    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] })
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe', messages ? 'ipc' : 'ignore'] })
     this.#child = child
+    child.on('message', (message) => this.messages.push(message))
     const closed = Promise.withResolvers<void>()
     this.#closed = closed.promise
-    child.stdout.setEncoding('utf8').on('data', (text: string) => this.#received(text))
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#received(text))
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#text += text
     })
-    child.stdin.on('error', () => {})
+    child.stdin?.on('error', () => {})
     child.on('error', (error) => this.#failed?.(error))
     child.on('close', (status) => {
       this.#failed?.(new Error(`${label} ended with ${status}:\n${this.#text}`))
@@ -90,6 +95,11 @@ export class GuestProcess implements AsyncDisposable {
     const answer = this.#waitFor(text)
     this.#child.stdin?.write(`${line}\n`)
     await answer
+  }
+
+  /** Resolves when the guest has printed `text` since the last command, or since its start; with the seconds since that start. */
+  printed(text: string): Promise<number> {
+    return this.#waitFor(text)
   }
 
   #waitFor(text: string): Promise<number> {

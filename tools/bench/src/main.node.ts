@@ -35,6 +35,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     defaultRuns: 9,
     load: async () => (await import('./ring.ts')).ring,
   },
+  storage: {
+    summary: 'requests of fio on a VMBus disk, next to IDE and to QEMU TCG with virtio-blk',
+    defaultRuns: 3,
+    load: async () => (await import('./storage/index.ts')).storage,
+  },
   'profile-boot': {
     summary: 'which instruction forms a boot executes, inline and out of line, and where the host spends its time',
     defaultRuns: 1,

@@ -187,7 +187,7 @@ async function make(
   const buildText = 'Building the root disk'
   progress?.({ phase: 'build', fraction: 0, text: buildText })
   const modulesRoot = pathIn(root, [`lib/modules/${release}`, `usr/lib/modules/${release}`])
-  const selection = selectModules(modulesRoot)
+  const selection = selectModules(modulesRoot, [...WANTED_MODULES, ...(VARIANTS[variant].modules ?? [])])
   const kernel = readFileSync(pathIn(root, [`boot/vmlinuz-${release}`, `usr/lib/modules/${release}/vmlinuz`]))
   const parts: GuestParts = {
     release,

@@ -8,6 +8,8 @@ interface Variant {
   readonly packages: readonly string[]
   /** Programs of these packages. */
   readonly programs: readonly string[]
+  /** Kernel modules besides those that every guest has. */
+  readonly modules?: readonly string[]
   /** Bytes of the root disk. */
   readonly size: number
 }
@@ -19,6 +21,8 @@ export const VARIANTS: Readonly<Record<GuestVariant, Variant>> = {
   test: {
     packages: ['util-linux', 'fio', 'e2fsprogs'],
     programs: ['lsblk', 'fio', 'mke2fs', 'mkfs.ext4', 'e2fsck', 'debugfs', 'dumpe2fs', 'tune2fs', 'resize2fs'],
+    // Disks of another machine, to compare with.
+    modules: ['virtio_pci', 'virtio_blk'],
     size: 1024 * MEBIBYTE,
   },
 }

@@ -1,0 +1,47 @@
+// What a virtual machine counts of itself.
+
+import type { VmbusChannelInfo } from '@partita/interface'
+
+/** Counts since the start; of a span of time, the difference of two. */
+export interface Activity {
+  /** Intercepts: the processor left the guest's code for something that it does not do itself. */
+  readonly portExits: number
+  readonly mmioExits: number
+  readonly msrExits: number
+  readonly hypercallExits: number
+  /** CPUID, interrupt acknowledge cycles and ends of interrupts that a device wants to know of. */
+  readonly otherExits: number
+  /** The processor found nothing to do. */
+  readonly halts: number
+  readonly instructions: number
+  /** Of all VMBus channels. */
+  readonly packetsFromGuest: number
+  readonly signalsFromGuest: number
+  readonly signalsToGuest: number
+  readonly signalsSpared: number
+}
+
+/** `end` − `begin`. */
+export function activityBetween(begin: Activity, end: Activity): Activity {
+  const entries = Object.entries(end) as [keyof Activity, number][]
+  return Object.fromEntries(entries.map(([name, value]) => [name, value - begin[name]])) as unknown as Activity
+}
+
+/** All intercepts. */
+export function exitsOf({ portExits, mmioExits, msrExits, hypercallExits, otherExits }: Activity): number {
+  return portExits + mmioExits + msrExits + hypercallExits + otherExits
+}
+
+/** The sums of the channels' counters. */
+export function channelActivity(
+  channels: readonly VmbusChannelInfo[],
+): Pick<Activity, 'packetsFromGuest' | 'signalsFromGuest' | 'signalsToGuest' | 'signalsSpared'> {
+  const sum = (count: (channel: VmbusChannelInfo) => number): number =>
+    channels.reduce((total, channel) => total + count(channel), 0)
+  return {
+    packetsFromGuest: sum(({ counters }) => counters.packetsIn),
+    signalsFromGuest: sum(({ counters }) => counters.signalsIn),
+    signalsToGuest: sum(({ counters }) => counters.signalsOut),
+    signalsSpared: sum(({ counters }) => counters.signalsSpared),
+  }
+}

@@ -1,0 +1,94 @@
+// A virtual machine in a process of its own, as `partita run` would have it, whose exits and signals are counted: its parent gets the counts when the guest
+// prints one of the marks. The only argument is a MachineDescription; the console is on standard input and output.
+
+import { readFile } from 'node:fs/promises'
+import { type CharacterBackend, vmbusServerToken } from '@partita/interface'
+import { DEFAULT_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
+import { NodePackageSource } from '@partita/root-partition/node'
+import { StdioBackend } from '../../../../packages/cli/src/console/stdio-backend.ts'
+import { openDisks } from '../../../../packages/cli/src/disks.ts'
+import { type Activity, channelActivity } from './activity.ts'
+import { COUNTING_PROCESSOR, CountingProcessor } from './counting-processor.ts'
+import { BEGIN, END } from './marks.ts'
+
+export interface MachineDescription {
+  readonly kernel: string
+  readonly initrd: string
+  readonly commandLine: string
+  /** Bytes. */
+  readonly memory: number
+  readonly bus: 'scsi' | 'ide'
+  readonly disks: readonly { readonly path: string; readonly readOnly: boolean }[]
+}
+
+/** What the parent is told. */
+export interface MarkMessage {
+  readonly mark: string
+  readonly activity: Activity
+}
+
+/** Passes everything on, and looks for the marks in what the guest prints. */
+class WatchedConsole implements CharacterBackend {
+  readonly #inner: CharacterBackend
+  readonly #onMark: (mark: string) => void
+  readonly #decoder = new TextDecoder('latin1')
+  #line = ''
+
+  constructor(inner: CharacterBackend, onMark: (mark: string) => void) {
+    this.#inner = inner
+    this.#onMark = onMark
+  }
+
+  get onReady(): (() => void) | undefined {
+    return this.#inner.onReady
+  }
+  set onReady(callback: (() => void) | undefined) {
+    this.#inner.onReady = callback
+  }
+
+  write(data: Uint8Array): boolean {
+    const lines = (this.#line + this.#decoder.decode(data)).split(/[\r\n]+/)
+    this.#line = lines.pop() as string
+    for (const line of lines) {
+      // The shell's prompt may stand before it.
+      const mark = [BEGIN, END].find((text) => line.endsWith(text))
+      if (mark !== undefined) this.#onMark(mark)
+    }
+    return this.#inner.write(data)
+  }
+
+  read(target: Uint8Array): number {
+    return this.#inner.read(target)
+  }
+}
+
+const { bus, disks, memory, ...boot } = JSON.parse(process.argv[2] as string) as MachineDescription
+const processor = new CountingProcessor()
+const registry = new PluginRegistry({
+  source: new NodePackageSource({ directory: import.meta.dirname }),
+  plugins: [processor.plugin],
+})
+await using opened = await openDisks(
+  disks.map((disk) => ({ ...disk, dvd: false, bus })),
+  'hyper-v',
+)
+const own = new Map(opened.devices.map((device) => [device.plugin, device]))
+const devices = DEFAULT_DEVICES.map((device) => own.get(device.plugin) ?? device)
+const added = opened.devices.filter(({ plugin }) => !devices.some((device) => device.plugin === plugin))
+await using stdio = new StdioBackend({
+  input: process.stdin,
+  output: process.stdout,
+  interactive: false,
+  onEscape: () => {},
+  waitForOutput: true,
+})
+const console = new WatchedConsole(stdio, (mark) => {
+  const activity = { ...processor.activity(), ...channelActivity(vm.find(vmbusServerToken)?.channels() ?? []) }
+  process.send?.({ mark, activity } satisfies MarkMessage)
+})
+await using vm = await VirtualMachine.create(
+  { processor: COUNTING_PROCESSOR, memory, boot, onReset: 'end', devices: [...devices, ...added] },
+  { registry, readFile, characterBackends: new Map([['console', console]]), services: opened.services },
+)
+await vm.run()
+process.disconnect?.()
