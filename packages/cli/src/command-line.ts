@@ -15,6 +15,7 @@ import {
   parseDisk,
   parseHypervisor,
   parseMemory,
+  parseProcessors,
   parseSerial,
   parseTimeout,
   parseTrace,
@@ -28,6 +29,7 @@ interface RunValues {
   readonly initrd?: string
   readonly append?: string
   readonly memory: number
+  readonly processors: number
   readonly root?: string | false
   readonly disk: readonly DiskOption[]
   readonly hypervisor: HypervisorOption
@@ -125,6 +127,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     .option('--initrd <file>', 'an initial ramdisk, or the first module of a multiboot kernel')
     .option('--append <words>', "words for the kernel's command line")
     .option('--memory <size>', 'RAM: 512M, 2G', parsed(parseMemory), parseMemory('512M'))
+    .option('--processors <number>', 'virtual processors', parsed(parseProcessors), 1)
     .option('--root <file>', "keep the default guest's root disk in this file, which is made where it is missing")
     .option('--no-root', 'give the default guest no root disk')
     .option(

@@ -15,6 +15,21 @@ export function parseMemory(text: string): number {
   throw new CliError('ERR_USAGE', `--memory ${text} is not an amount of memory`, { hint: 'Write 512M or 2G.' })
 }
 
+/** As many as a partition can have; how many the processor has room for, it says by itself. */
+const MAXIMUM_PROCESSORS = 64
+
+/**
+ * Virtual processors, 1 to 64.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseProcessors(text: string): number {
+  const count = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (count >= 1 && count <= MAXIMUM_PROCESSORS) return count
+  throw new CliError('ERR_USAGE', `--processors ${text} is not a number of virtual processors`, {
+    hint: 'Write --processors 2, for example. They take turns on one thread.',
+  })
+}
+
 /**
  * Seconds, from a thousandth to a million.
  * @throws CliError `ERR_USAGE`

@@ -39,6 +39,8 @@ export interface RunOptions {
   readonly append?: string | undefined
   /** Bytes. */
   readonly memory: number
+  /** Virtual processors. */
+  readonly processors: number
   /** The default guest's root disk: a file to keep it in, none (false), or one that is thrown away (absent). */
   readonly root?: string | false | undefined
   readonly disks: readonly DiskOption[]
@@ -281,6 +283,7 @@ async function createMachine(
   return VirtualMachine.create(
     {
       memory: options.memory,
+      virtualProcessors: options.processors,
       hypervisor: options.hypervisor,
       devices: machineDevices(options, disks.devices),
       boot: { kernel, commandLine, ...(initrd !== undefined && { initrd }) },

@@ -40,6 +40,7 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
       '--initrd',
       '--append',
       '--memory',
+      '--processors',
       '--disk',
       '--hypervisor',
       '--trace',
@@ -127,6 +128,8 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
         () => ['--kernel', kernel('p'), '--memory', '4097K'],
         'ERR_VM_CONFIGURATION',
       ],
+      ['no processors', () => ['--kernel', kernel('p'), '--processors', '0'], 'ERR_USAGE', /--processors 2/],
+      ['processors that are no number', () => ['--kernel', kernel('p'), '--processors', '1.5'], 'ERR_USAGE'],
       ['time that is none', () => ['--kernel', kernel('p'), '--timeout', 'soon'], 'ERR_USAGE'],
       ['serial port that leads nowhere', () => ['--kernel', kernel('p'), '--serial', 'tcp:1'], 'ERR_USAGE'],
       [

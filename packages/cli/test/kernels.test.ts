@@ -80,6 +80,16 @@ describe('partita run --kernel', { timeout: 60_000 }, () => {
     })
   })
 
+  it('takes as many processors as there is room for', async () => {
+    // mov edx, 0xf4; mov eax, 0; out dx, eax; hlt
+    const code = [0xba, 0xf4, 0, 0, 0, 0xb8, 0, 0, 0, 0, 0xef, 0xf4]
+    expect(await boot(code, '--processors', '4')).toMatchObject({ status: 1, stderr: '' })
+    expect(await boot(code, '--processors', '5')).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/^partita: ERR_PROCESSOR_MEMORY: /),
+    })
+  })
+
   it('ends a kernel that spins, and one that sleeps, when their time is up', async () => {
     for (const code of [
       [0xeb, 0xfe],

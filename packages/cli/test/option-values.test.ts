@@ -5,6 +5,7 @@ import {
   parseDisk,
   parseHypervisor,
   parseMemory,
+  parseProcessors,
   parseSerial,
   parseTimeout,
   parseTrace,
@@ -29,6 +30,17 @@ describe('parseMemory', () => {
     (text) => {
       expect(() => parseMemory(text)).toThrow(usage)
     },
+  )
+})
+
+describe('parseProcessors', () => {
+  it.each([
+    ['1', 1],
+    ['04', 4],
+    ['64', 64],
+  ])('%s', (text, count) => expect(parseProcessors(text)).toBe(count))
+  it.each(['', '0', '-1', '65', '1.5', '2 ', 'two', '1e1', '999999999999999999999'])('refuses %j', (text) =>
+    expect(() => parseProcessors(text)).toThrow(usage),
   )
 })
 

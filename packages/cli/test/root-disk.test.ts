@@ -25,7 +25,7 @@ const LINES = Array.from({ length: 100_000 }, (_, index) => `${index + 1}\n`).jo
 const SUM = createHash('sha256').update(LINES).digest('hex')
 
 const SYNCED = `
-mkdir /work && cd /work && seq 100000 >lines && sync
+mkdir /records && cd /records && seq 100000 >lines && sync
 sha256sum lines
 i=0; while [ $i -lt 300 ]; do echo $i >file$i; i=$((i + 1)); done
 mv file7 renamed; rm file8; ln -s lines link; ln lines hard; truncate -s 12345 file9; truncate -s 0 file10; sync
@@ -63,18 +63,18 @@ describe.skipIf(guest === undefined || tools === undefined)('a root disk that is
     // 1: the journal was replayed, or there was something harmless to correct after it.
     expect(fsck(copy, '-p').status).toBeLessThanOrEqual(1)
     expect(fsck(copy, '-n')).toMatchObject({ status: 0 })
-    expect(fileOf(copy, '/work/lines').equals(Buffer.from(LINES))).toBe(true)
-    expect(fileOf(copy, '/work/hard').equals(Buffer.from(LINES))).toBe(true)
-    expect(fileOf(copy, '/work/renamed').toString()).toBe('7\n')
-    expect(fileOf(copy, '/work/file8').toString()).toBe('')
-    expect(fileOf(copy, '/work/file9').equals(Buffer.concat([Buffer.from('9\n'), Buffer.alloc(12343)]))).toBe(true)
+    expect(fileOf(copy, '/records/lines').equals(Buffer.from(LINES))).toBe(true)
+    expect(fileOf(copy, '/records/hard').equals(Buffer.from(LINES))).toBe(true)
+    expect(fileOf(copy, '/records/renamed').toString()).toBe('7\n')
+    expect(fileOf(copy, '/records/file8').toString()).toBe('')
+    expect(fileOf(copy, '/records/file9').equals(Buffer.concat([Buffer.from('9\n'), Buffer.alloc(12343)]))).toBe(true)
   })
 
   test('goes on on another controller, and is clean after the guest switched itself off', {
     timeout: 200_000,
   }, async () => {
     const input = `
-cd /work && sha256sum hard && ls file* | wc -l
+cd /records && sha256sum hard && ls file* | wc -l
 echo "FILE SYSTEM $(grep -c '^/dev/sda / ext4 rw' /proc/mounts), DRIVER $(ls -d /sys/module/ata_piix)"
 rm -r file1* && seq 1000 >left-by-this-run
 sleep 1000 >/dev/null &
@@ -91,8 +91,8 @@ poweroff
     expect(stdout).toMatch(/^.*\b298\r?$/m)
     expect(stdout).toContain('FILE SYSTEM 1, DRIVER /sys/module/ata_piix')
     expect(fsck(root, '-n')).toMatchObject({ status: 0, output: expect.not.stringContaining('recover') })
-    expect(fileOf(root, '/work/left-by-this-run').toString().split('\n')).toHaveLength(1001)
-    expect(fileOf(root, '/work/lines').equals(Buffer.from(LINES))).toBe(true)
+    expect(fileOf(root, '/records/left-by-this-run').toString().split('\n')).toHaveLength(1001)
+    expect(fileOf(root, '/records/lines').equals(Buffer.from(LINES))).toBe(true)
   })
 })
 

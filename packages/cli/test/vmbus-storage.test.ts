@@ -59,6 +59,7 @@ ln moved/f9 link; ln -s moved/f10 symbolic
 rm moved/f1?? blob-not-there 2>/dev/null
 for n in 1 2 3 4 5 6 7 8; do dd if=/dev/urandom of=parallel$n bs=16k count=20 conv=fsync 2>/dev/null & done; wait
 sync
+echo "$(nproc) PROCESSORS"; ls /sys/bus/vmbus/devices/*/channels
 find . -type f | sort | xargs sha256sum | sed 's/^/SUM /'
 cd /; umount /mnt && echo UNMOUNTED
 exit
@@ -126,10 +127,12 @@ describe.skipIf(guest === undefined || missing.length > 0)('a file system over t
   test('holds what the guest wrote, and is clean', { timeout: 300_000 }, async () => {
     const image = file('work.img')
     makeFileSystem(image, 96 * MEBIBYTE, 'work')
-    const args = ['run', '--timeout', '280', '--trace', 'vmbus', '--disk', image]
+    // Two processors: hv_storvsc opens a sub-channel for the second one.
+    const args = ['run', '--processors', '2', '--timeout', '280', '--trace', 'vmbus', '--disk', image]
     const { status, stdout, stderr } = await partita('main', args, directory, FILE_OPERATIONS)
     expect(status, stderr).toBe(0)
     expect(stdout).toContain('UNMOUNTED')
+    expect(stdout).toMatch(/2 PROCESSORS\r?\n1 +2\r?\n/)
     expect(run('e2fsck', ['-fn', image])).toMatchObject({ status: 0 })
     const told = new Map(
       [...stdout.matchAll(/\bSUM ([0-9a-f]{64}) {2}\.\/(.+?)\r?$/gm)].map((match) => [match[2], match[1]]),
@@ -142,14 +145,18 @@ describe.skipIf(guest === undefined || missing.length > 0)('a file system over t
       /^vmbus \d+\.\d{3} <- INITIATE_CONTACT version=5\.3 /m,
       /^vmbus \d+\.\d{3} -> OFFER_CHANNEL interfaceId=ba6163d9-04a1-4d29-b605-72e2ffb1dc7f /m,
       /^vmbus \d+\.\d{3} channel 1: open, rings of \d+ and \d+ bytes$/m,
+      /^vmbus \d+\.\d{3} <- OPEN_CHANNEL relid=2 .* targetVp=1 /m,
       /^channel +device +state +opens +packets in +out /m,
     ])
       expect(stderr).toMatch(line)
-    const counters = /^1 +SCSI controller [-0-9a-f]+ +open +(.+)$/m.exec(stderr)?.[1]?.split(/ +/).map(Number) ?? []
-    const [opens = 0, packetsIn = 0, packetsOut = 0] = counters
-    expect(opens).toBe(1)
-    expect(packetsIn).toBeGreaterThan(100)
-    expect(packetsOut).toBe(packetsIn)
+    const channels = [...stderr.matchAll(/^\d +SCSI controller [-0-9a-f]+ (?:sub-channel 1)? +open +(.+)$/gm)]
+    expect(channels).toHaveLength(2)
+    for (const [, counters = ''] of channels) {
+      const [opens = 0, packetsIn = 0, packetsOut = 0] = counters.split(/ +/).map(Number)
+      expect(opens).toBe(1)
+      expect(packetsIn).toBeGreaterThan(100)
+      expect(packetsOut).toBe(packetsIn)
+    }
   })
 
   test('loses nothing that was flushed when the process is killed', { timeout: 300_000 }, async () => {
