@@ -32,6 +32,17 @@ export { PartitaError, type PartitaErrorOptions } from './error.ts'
 export type { GuestMemory } from './guest-memory.ts'
 export { type Logger, type LogLevel, silentLogger } from './logger.ts'
 export {
+  ETHERNET_HEADER_LENGTH,
+  FRAME_FLAG,
+  MAXIMUM_FRAME_LENGTH,
+  type Network,
+  type NetworkAdapter,
+  type NetworkConnection,
+  type NetworkFrame,
+  type NetworkPort,
+  networkToken,
+} from './network.ts'
+export {
   definePlugin,
   PLUGIN_CONTRACT,
   type Plugin,
