@@ -15,6 +15,11 @@ export interface VmbusOffer {
   readonly flags?: number
   /** MMIO space that the device needs, MiB. Default: 0. */
   readonly mmioMegabytes?: number
+  /**
+   * The driver may set a bit in a page of its memory in place of a signal, as one in a process of the guest has to, which can make no hypercall (Linux's
+   * `uio_hv_generic` takes no other device). Each such signal is seen up to a millisecond late. Default: false.
+   */
+  readonly monitored?: boolean
   /** At most 120 bytes for the driver. Default: zeros. */
   readonly userDefined?: Uint8Array
 }

@@ -37,6 +37,7 @@ import { formatMessage } from './protocol/format-message.ts'
 import { formatVersion, SUPPORTED_VERSIONS } from './protocol/version.ts'
 import { DeferredCalls } from './server/deferred-calls.ts'
 import type { VmbusTrace } from './server/host.ts'
+import { MONITOR_PERIOD } from './server/monitor.ts'
 import { VmbusServer } from './server/vmbus-server.ts'
 
 export { VmbusError } from './vmbus-error.ts'
@@ -67,7 +68,13 @@ const plugin: Plugin<VmbusOptions> = definePlugin<VmbusOptions>({
   create: (context): PluginInstance => {
     const { logger } = context
     const synic = context.get(synicPortsToken)
-    const deferred = new DeferredCalls(context.get(clockToken))
+    const clock = context.get(clockToken)
+    const deferred = new DeferredCalls(clock)
+    const monitorTimer = clock.createTimer(() => {
+      armMonitorTimer()
+      server.pollMonitors()
+    })
+    const armMonitorTimer = (): void => monitorTimer.arm(clock.now() + MONITOR_PERIOD)
     const server = new VmbusServer(
       {
         memory: context.get(guestMemoryToken),
@@ -75,6 +82,10 @@ const plugin: Plugin<VmbusOptions> = definePlugin<VmbusOptions>({
         signalEvent: (vpIndex, sint, flag) => void synic.signalEvent(vpIndex, sint, flag),
         createEventPort: (connectionId, signal) => synic.createEventPort(connectionId, signal),
         defer: (run) => deferred.add(run),
+        pollMonitors: (wanted) => {
+          if (!wanted) monitorTimer.cancel()
+          else if (monitorTimer.deadline === Number.POSITIVE_INFINITY) armMonitorTimer()
+        },
       },
       {
         versions: SUPPORTED_VERSIONS.slice(VERSIONS.indexOf(context.options.maxVersion)),
@@ -88,6 +99,7 @@ const plugin: Plugin<VmbusOptions> = definePlugin<VmbusOptions>({
 
     using owning = new DisposableStack()
     owning.defer(() => deferred.clear())
+    owning.defer(() => monitorTimer.cancel())
     owning.defer(() => server.reset())
     owning.use(synic.createMessagePort(MESSAGE_CONNECTION_ID, receive))
     owning.use(synic.createMessagePort(MESSAGE_CONNECTION_ID_5, receive))

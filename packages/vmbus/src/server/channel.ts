@@ -33,6 +33,8 @@ export interface Channel {
   readonly counters: VmbusCounters
   /** The number under which the guest knows it, 0 while it does not. */
   relid: number
+  /** Its bit in the monitor page, where it has one. */
+  monitorId: number | undefined
   /** The offer is taken back; the number is kept until the guest releases it. */
   revoked: boolean
   /** The guest released the number of an offer that stands: it is not offered again on this connection. */
@@ -71,6 +73,7 @@ export function createChannel(device: VmbusDevice, key: string, subChannelIndex 
       opens: 0,
     },
     relid: 0,
+    monitorId: undefined,
     revoked: false,
     declined: false,
     state: 'closed',

@@ -5,12 +5,16 @@ import { MESSAGE_TYPE } from '../protocol/message-type.ts'
 import { InitiateContactTarget, VersionResponse, VersionResponse2 } from '../protocol/messages.ts'
 import { VMBUS_VERSION } from '../protocol/version.ts'
 
+const MAXIMUM_ADDRESS = BigInt(Number.MAX_SAFE_INTEGER)
+
 /** What the guest proposes. */
 export interface Contact {
   readonly version: number
   /** Where its messages go. */
   readonly targetVp: number
   readonly sint: number
+  /** Guest physical address of the page that the guest sets bits in, 0 without one. */
+  readonly monitorPage: number
 }
 
 /** Read a proposal. `payload` has at least the struct's size. */
@@ -22,6 +26,8 @@ export function parseContact(payload: DataView): Contact {
     // Before 3.0 the field was reserved, and messages went to the first processor.
     targetVp: version >= VMBUS_VERSION.V3_0 ? message.targetVp : 0,
     sint: version >= VMBUS_VERSION.V5_0 ? message.sint : VMBUS_SINT,
+    // No memory is there.
+    monitorPage: message.childToParentMonitorPage > MAXIMUM_ADDRESS ? 0 : Number(message.childToParentMonitorPage),
   }
 }
 

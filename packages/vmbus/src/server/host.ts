@@ -13,6 +13,10 @@ export interface VmbusHost {
   createEventPort(connectionId: number, signal: () => void): Disposable
   /** Call `run` soon, from nowhere: not inside of the caller. */
   defer(run: () => void): void
+  /**
+   * Call {@link VmbusServer.pollMonitors} about each millisecond of the VM's time, while `wanted`. A host without this has no monitored channels.
+   */
+  pollMonitors?(wanted: boolean): void
 }
 
 /** Told of what passes, for a trace. Payloads and texts are valid during the call. */

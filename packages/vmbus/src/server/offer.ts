@@ -53,7 +53,12 @@ function compareText(a: string, b: string): number {
 }
 
 /** OFFER_CHANNEL. */
-export function offerMessage(offer: VmbusOffer, subChannelIndex: number, relid: number): Uint8Array {
+export function offerMessage(
+  offer: VmbusOffer,
+  subChannelIndex: number,
+  relid: number,
+  monitorId?: number,
+): Uint8Array {
   const message = OfferChannel.allocate()
   message.messageType = MESSAGE_TYPE.OFFER_CHANNEL
   message.interfaceId = offer.interfaceId
@@ -63,6 +68,10 @@ export function offerMessage(offer: VmbusOffer, subChannelIndex: number, relid: 
   if (offer.userDefined !== undefined) message.userDefined = offer.userDefined
   message.subChannelIndex = subChannelIndex
   message.relid = relid
+  if (monitorId !== undefined) {
+    message.monitorId = monitorId
+    message.monitorAllocated = 1
+  }
   message.isDedicatedInterrupt = 1
   message.connectionId = EVENT_CONNECTION_BASE + relid
   return new Uint8Array(message.view.buffer)

@@ -7,6 +7,7 @@ import { VmbusError } from '../vmbus-error.ts'
 import { type Channel, createChannel, type OpenRequest } from './channel.ts'
 import type { Contact } from './contact.ts'
 import { type GpadlTable, MAX_GPADLS } from './gpadl.ts'
+import { MONITOR_IDS } from './monitor.ts'
 import { channelKey } from './offer.ts'
 import type { RingPositions } from './open-rings.ts'
 import type { Outbox } from './outbox.ts'
@@ -55,17 +56,18 @@ export function saveServer(parts: ServerParts): SavedState {
   })
 }
 
-function contactOf({ version, targetVp, sint }: Contact): Contact {
-  return { version, targetVp, sint }
+function contactOf({ version, targetVp, sint, monitorPage }: Contact): Contact {
+  return { version, targetVp, sint, monitorPage }
 }
 
 function saveChannel(channel: Channel): SavedChannel {
-  const { device, subChannelIndex, relid, revoked, declined, guestOpen, request, reopen, io } = channel
+  const { device, subChannelIndex, relid, monitorId, revoked, declined, guestOpen, request, reopen, io } = channel
   return {
     interfaceId: device.offer.interfaceId,
     instanceId: device.offer.instanceId,
     subChannelIndex,
     relid,
+    monitorId: monitorId ?? null,
     revoked,
     declined,
     guestOpen,
@@ -85,9 +87,13 @@ function saveChannel(channel: Channel): SavedChannel {
 export function restoreServer(parts: ServerParts, state: SavedState): Restored {
   const saved = parseSavedState(state)
   const relids = new Set<number>()
-  for (const { relid } of saved.channels) {
+  const monitorIds = new Set<number>()
+  for (const { relid, monitorId } of saved.channels) {
     if (relid > MAX_RELID || relids.has(relid)) throw invalid(`the channel number ${relid}`)
     if (relid !== 0) relids.add(relid)
+    if (monitorId === null) continue
+    if (monitorId >= MONITOR_IDS || monitorIds.has(monitorId)) throw invalid(`the monitor bit ${monitorId}`)
+    monitorIds.add(monitorId)
   }
   // What can be wrong is looked at first: a state that is refused leaves nothing behind.
   const problem = restoreGpadls(parts.gpadls, saved, relids)
@@ -147,6 +153,7 @@ function restoreChannel(
     parts.channels.add(channel)
   }
   channel.relid = saved.relid
+  channel.monitorId = saved.monitorId ?? undefined
   channel.guestOpen = saved.guestOpen
   if (channel.revoked || primary === undefined) return
   channel.reopen = saved.reopen ?? undefined

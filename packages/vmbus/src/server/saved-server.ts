@@ -12,6 +12,8 @@ interface SavedContact {
   version: number
   targetVp: number
   sint: number
+  /** 0: none. */
+  monitorPage: number
 }
 
 /** A request to open a channel. */
@@ -29,6 +31,7 @@ export interface SavedChannel {
   instanceId: string
   subChannelIndex: number
   relid: number
+  monitorId: number | null
   revoked: boolean
   declined: boolean
   guestOpen: boolean
@@ -55,7 +58,7 @@ const address: Schema<number> = v.pipe(v.number(), v.safeInteger(), v.minValue(0
 const bytes: Schema<Uint8Array> = v.custom<Uint8Array>((value) => value instanceof Uint8Array)
 const guid: Schema<string> = v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i))
 
-const contactEntries = { version: u32, targetVp: u32, sint: u32 }
+const contactEntries = { version: u32, targetVp: u32, sint: u32, monitorPage: v.optional(address, 0) }
 
 const openRequest: Schema<SavedOpenRequest> = v.object({
   openId: u32,
@@ -70,6 +73,7 @@ const channel: Schema<SavedChannel> = v.object({
   instanceId: guid,
   subChannelIndex: u32,
   relid: u32,
+  monitorId: v.optional(v.nullable(u32), null),
   revoked: v.boolean(),
   declined: v.boolean(),
   guestOpen: v.boolean(),

@@ -29,6 +29,7 @@ import { ChannelIo, type ChannelIoPort } from './channel-io.ts'
 import { type Contact, parseContact, versionResponse } from './contact.ts'
 import { type Gpadl, type GpadlProgress, GpadlTable } from './gpadl.ts'
 import type { VmbusHost, VmbusTrace } from './host.ts'
+import { isMonitorPage, MONITOR_IDS, takePending } from './monitor.ts'
 import { channelKey, checkOffer, compareOffers, offerMessage } from './offer.ts'
 import { openRings, type RingPositions } from './open-rings.ts'
 import { Outbox, type OutgoingMessage } from './outbox.ts'
@@ -70,6 +71,8 @@ export class VmbusServer implements Vmbus, Saveable {
   /** Every channel that is offered or about to be, and revoked ones that the guest has not released. */
   readonly #channels: Set<Channel>
   readonly #byRelid: Map<number, Channel> = new Map()
+  /** Open channels with a bit in the monitor page. */
+  readonly #monitored: Map<number, Channel> = new Map()
   #running = false
   #receiving = false
   #connectRequests: ((request: VmbusConnectRequest) => boolean) | undefined
@@ -132,12 +135,14 @@ export class VmbusServer implements Vmbus, Saveable {
     this.#outbox.pump()
     for (const channel of [...this.#channels])
       if (channel.io !== undefined && !this.#openResultWaits(channel.relid)) channel.io.start(channel.io.restored)
+    this.#watchMonitors()
   }
 
   /** The VM stands: nothing is delivered to devices or to the guest. */
   stop(): void {
     this.#running = false
     for (const channel of this.#channels) channel.io?.stop()
+    this.#watchMonitors()
   }
 
   /** Back to power-on: no connection. Offers stay. */
@@ -146,6 +151,12 @@ export class VmbusServer implements Vmbus, Saveable {
     this.#parts.after = undefined
     this.#parts.connection = undefined
     this.#disconnectChannels()
+  }
+
+  /** Look for signals in the guest's monitor page. */
+  pollMonitors(): void {
+    const page = this.#parts.connection?.monitorPage ?? 0
+    if (page !== 0) takePending(this.#host.memory, page, (id) => this.#monitored.get(id)?.io?.signalled())
   }
 
   /** A slot for messages is free again. */
@@ -228,8 +239,24 @@ export class VmbusServer implements Vmbus, Saveable {
       if (relid > MAX_RELID) return
       channel.relid = relid
       this.#byRelid.set(relid, channel)
-      this.#send(connection, offerMessage(channel.device.offer, channel.subChannelIndex, relid))
+      channel.monitorId = this.#monitorIdFor(channel, connection.monitorPage)
+      this.#send(connection, offerMessage(channel.device.offer, channel.subChannelIndex, relid, channel.monitorId))
     }
+  }
+
+  /** A bit that no channel has; none for a channel that asks for none, or when all are taken. */
+  #monitorIdFor(channel: Channel, monitorPage: number): number | undefined {
+    const { memory, pollMonitors } = this.#host
+    if (channel.device.offer.monitored !== true || pollMonitors === undefined) return undefined
+    if (!isMonitorPage(memory, monitorPage)) return undefined
+    const taken = new Set([...this.#byRelid.values()].map(({ monitorId }) => monitorId))
+    for (let id = 0; id < MONITOR_IDS; id++) if (!taken.has(id)) return id
+    return undefined
+  }
+
+  /** Have the monitor page looked at while a channel is open that it is for. */
+  #watchMonitors(): void {
+    this.#host.pollMonitors?.(this.#running && this.#monitored.size > 0)
   }
 
   #offerSubChannels(channel: Channel, count: number): number {
@@ -270,6 +297,7 @@ export class VmbusServer implements Vmbus, Saveable {
     this.#gpadls.deleteOf(channel.relid)
     this.#byRelid.delete(channel.relid)
     channel.relid = 0
+    channel.monitorId = undefined
     this.#settle(channel)
   }
 
@@ -417,6 +445,7 @@ export class VmbusServer implements Vmbus, Saveable {
     this.#gpadls.clear()
     for (const channel of [...this.#channels]) {
       channel.relid = 0
+      channel.monitorId = undefined
       if (channel.primary !== undefined) this.#revoke(channel)
       this.#settle(channel)
     }
@@ -556,6 +585,10 @@ export class VmbusServer implements Vmbus, Saveable {
     channel.counters.opens++
     // The port comes first: a signal that arrives while the device opens is then seen when packets begin to flow.
     channel.port = this.#host.createEventPort(EVENT_CONNECTION_BASE + relid, () => io.signalled())
+    if (channel.monitorId !== undefined) {
+      this.#monitored.set(channel.monitorId, channel)
+      this.#watchMonitors()
+    }
     let handler: VmbusChannelHandler | undefined
     try {
       handler = device.open(io)
@@ -627,6 +660,10 @@ export class VmbusServer implements Vmbus, Saveable {
     this.#trace?.event(channel.relid, 'closed')
     port?.[Symbol.dispose]()
     io.detach()
+    if (channel.monitorId !== undefined) {
+      this.#monitored.delete(channel.monitorId)
+      this.#watchMonitors()
+    }
     channel.port = undefined
     channel.io = undefined
     channel.handler = undefined

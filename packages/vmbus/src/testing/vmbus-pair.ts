@@ -18,6 +18,10 @@ import { SharedMemory } from './shared-memory.ts'
 export interface VmbusPairOptions extends VmbusServerOptions {
   /** Bytes of the guest's memory. Default: 16 MiB. */
   readonly ramSize?: number
+  /** The guest's memory itself, instead of {@link VmbusPairOptions.ramSize}. */
+  readonly memory?: SharedMemory
+  /** Which of `count` things that wait passes next, 0 to `count - 1`: messages come first, then event flags, then the host's own work. Default: the first. */
+  readonly pick?: (count: number) => number
 }
 
 /** How many rounds {@link VmbusPair.settle} waits for silence. */
@@ -39,7 +43,7 @@ const MAX_ROUNDS = 10_000
 export class VmbusPair implements VmbusHost {
   readonly memory: SharedMemory
   readonly client: VmbusClient
-  readonly #options: VmbusServerOptions
+  readonly #options: VmbusPairOptions
   #server: VmbusServer
   /** Interrupts of channels that the host asked for. */
   interrupts = 0
@@ -47,6 +51,8 @@ export class VmbusPair implements VmbusHost {
   signals = 0
   /** The virtual processors that were interrupted last, by event flag. */
   readonly interruptedVp: Map<number, number> = new Map()
+  /** Whether the server wants to look at the monitor page. */
+  polling = false
   /** While true, the client does not look at messages. */
   clientAsleep = false
   readonly #ports: Map<number, () => void> = new Map()
@@ -55,7 +61,7 @@ export class VmbusPair implements VmbusHost {
   #slot: Uint8Array | undefined
 
   constructor(options: VmbusPairOptions = {}) {
-    this.memory = new SharedMemory(options.ramSize ?? 16 * 1024 * 1024)
+    this.memory = options.memory ?? new SharedMemory(options.ramSize ?? 16 * 1024 * 1024)
     this.#options = options
     this.#server = new VmbusServer(this, options)
     this.client = this.createClient()
@@ -73,13 +79,24 @@ export class VmbusPair implements VmbusHost {
   migrate(devices: readonly VmbusDevice[]): SavedState {
     this.#server.stop()
     const state = structuredClone(this.#server.save())
-    this.#ports.clear()
-    this.#deferred.length = 0
-    this.#server = new VmbusServer(this, this.#options)
+    this.replaceServer()
     for (const device of devices) this.#server.offer(device)
     this.#server.restore(state)
     this.#server.start()
     return state
+  }
+
+  /** Put a server that knows nothing, and does not run yet, in the place of the one that there is, as if that one's process had ended. */
+  replaceServer(): VmbusServer {
+    this.#ports.clear()
+    this.#deferred.length = 0
+    this.#server = new VmbusServer(this, this.#options)
+    return this.#server
+  }
+
+  /** Nothing waits: no message, no event flag, no work of the host. */
+  get idle(): boolean {
+    return this.#slot === undefined && this.#flags.size === 0 && this.#deferred.length === 0
   }
 
   /** Another client in the same partition: a kernel that was started by the one before. */
@@ -133,6 +150,10 @@ export class VmbusPair implements VmbusHost {
     this.#deferred.push(run)
   }
 
+  pollMonitors(wanted: boolean): void {
+    this.polling = wanted
+  }
+
   // The test's side.
 
   /** Take the message in the slot, as the guest's interrupt handler does; the next one follows. */
@@ -145,21 +166,25 @@ export class VmbusPair implements VmbusHost {
 
   /** Let one thing pass for the client that is asked for. False: nothing waits. */
   step(client: VmbusClient = this.client): boolean {
-    if (!this.clientAsleep && this.#slot !== undefined) {
-      const message = this.#slot
+    const message = this.clientAsleep ? undefined : this.#slot
+    const messages = message === undefined ? 0 : 1
+    const count = messages + this.#flags.size + Math.min(1, this.#deferred.length)
+    if (count === 0) return false
+    let chosen = this.#options.pick?.(count) ?? 0
+    if (message !== undefined && chosen-- === 0) {
       client.receiveMessage(message)
       this.takeMessage()
       client.retry()
       return true
     }
     for (const flag of this.#flags) {
+      if (chosen-- > 0) continue
       this.#flags.delete(flag)
       client.eventFlag(flag)
       return true
     }
-    const run = this.#deferred.shift()
-    run?.()
-    return run !== undefined
+    this.#deferred.shift()?.()
+    return true
   }
 
   /** Let everything pass until there is silence. */
