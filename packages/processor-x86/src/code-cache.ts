@@ -11,6 +11,15 @@ import { RECORD } from './state-layout.ts'
 const MAXIMUM_BLOCK = 48
 const PAGE = 4096
 
+/** Members of the table of recent blocks. */
+const RECENT_LOG2 = 16
+/** Records lie at multiples of their size: the low bits are free for the mode. */
+const MODE_BITS = 3
+
+function slotOf(place: number): number {
+  return (Math.imul(place, 0x9e3779b1) >>> (32 - RECENT_LOG2)) << 1
+}
+
 interface Block {
   readonly key: number
   readonly record: number
@@ -38,6 +47,8 @@ export class CodeCache {
   #free: number
   readonly #blocks = new Map<number, Block>()
   readonly #pages = new Map<number, Set<Block>>()
+  /** Blocks found lately, in front of the map: direct-mapped pairs of a place and a record, the mode in its low bits. A new process asks for all that it executes. */
+  readonly #recent = new Int32Array(2 << RECENT_LOG2)
   /** Records of direct jumps that are linked to a block, by the block's record. */
   readonly #links = new Map<number, number[]>()
   /** Pages that code of this cache covers, for other observers of the same page. */
@@ -63,7 +74,16 @@ export class CodeCache {
 
   /** The record of the block at `offset` of GPA page `page`, if it is decoded, else 0. */
   find(page: number, offset: number, mode: Mode): number {
-    return this.#blocks.get((page * PAGE + offset) * 4 + mode)?.record ?? 0
+    const place = (page << 12) | offset
+    const slot = slotOf(place)
+    const recent = this.#recent[slot + 1] as number
+    if (this.#recent[slot] === place && (recent & MODE_BITS) === mode && recent !== 0) return recent & ~MODE_BITS
+    const record = this.#blocks.get((page * PAGE + offset) * 4 + mode)?.record ?? 0
+    if (record !== 0) {
+      this.#recent[slot] = place
+      this.#recent[slot + 1] = record | mode
+    }
+    return record
   }
 
   /** Let the direct jump of a record go to a block from now on. */
@@ -79,6 +99,7 @@ export class CodeCache {
     this.#free = this.#arena
     this.#blocks.clear()
     this.#links.clear()
+    this.#recent.fill(0)
     for (const page of this.#pages.keys()) this.#clearCodePage(page)
     this.#pages.clear()
     this.#onReset()
@@ -211,6 +232,8 @@ export class CodeCache {
       this.#links.delete(block.record)
     }
     this.#blocks.delete(block.key)
+    const slot = slotOf((block.page << 12) | block.start)
+    if (((this.#recent[slot + 1] as number) & ~MODE_BITS) === block.record) this.#recent[slot + 1] = 0
     this.#pages.get(block.page)?.delete(block)
     if (block.nextPage >= 0) {
       const other = this.#pages.get(block.nextPage)

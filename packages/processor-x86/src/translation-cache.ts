@@ -16,7 +16,7 @@ const LARGE_SHIFT = 21
 const HUGE_SHIFT = 30
 /** Members of the filters, which tell what a cache certainly does not hold. */
 const REGIONS = 1024
-const PAGES = 4096
+const PAGES = 32768
 
 /** Entries of four words: low and high half of the address, value (0: none), flags. */
 abstract class TranslationCache {
@@ -219,5 +219,5 @@ export class JumpCache extends TranslationCache {
 }
 
 function pageNumber(lo: number, hi: number): number {
-  return ((lo >>> 12) ^ (lo >>> 24) ^ hi) & (PAGES - 1)
+  return ((lo >>> 12) ^ (lo >>> 27) ^ hi) & (PAGES - 1)
 }
