@@ -4,9 +4,6 @@
 import type { PartitionMemory } from '@partita/interface'
 import { type GpaMap, PAGE_SIZE } from './gpa-map.ts'
 
-/** Overlays can be placed below this address: it is what every processor's GPA map reaches. */
-export const OVERLAY_GPA_END = 0x1_0000_0000
-
 /** One overlay page. */
 export class OverlayPage {
   readonly #map: GpaMap
@@ -50,9 +47,9 @@ export class OverlayPage {
     return this.#words
   }
 
-  /** Put the page at `gpa`, or nowhere. An address that the map does not reach is nowhere, too. */
+  /** Put the page at `gpa`, or nowhere. An address beyond the guest physical address space is nowhere, too. */
   place(gpa: number | undefined): void {
-    const next = gpa !== undefined && gpa < OVERLAY_GPA_END ? gpa : undefined
+    const next = gpa !== undefined && gpa < this.#memory.gpaEnd ? gpa : undefined
     if (next === this.#gpa) return
     if (this.#gpa !== undefined) this.#map.uncover(this.#gpa, this.#offset)
     this.#gpa = next

@@ -25,6 +25,7 @@ export class FakeMemory implements PartitionMemory {
   readonly buffer: ArrayBuffer
   readonly ramOffset: number = RAM_OFFSET
   readonly ramSize: number
+  readonly gpaEnd: number = 2 ** 40
   readonly pages: Map<number, { offset: number; access: number }> = new Map()
   overlays = 0
   readonly writes: { gpa: number; length: number }[] = []
@@ -65,6 +66,7 @@ export class FakeLocalApic implements VirtualLocalApic {
   ended = 0
   readonly autoEoi: Set<number> = new Set()
   readonly eoiNotify: Set<number> = new Set()
+  assist: { readonly words: Int32Array } | undefined
 
   endOfInterrupt(): void {
     this.ended++
@@ -78,6 +80,10 @@ export class FakeLocalApic implements VirtualLocalApic {
   setEoiNotify(vector: number, notify: boolean): void {
     if (notify) this.eoiNotify.add(vector)
     else this.eoiNotify.delete(vector)
+  }
+
+  setEoiAssist(page: { readonly words: Int32Array } | undefined): void {
+    this.assist = page
   }
 }
 

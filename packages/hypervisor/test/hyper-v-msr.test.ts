@@ -135,7 +135,8 @@ describe('The hypercall page', () => {
     expect(machine.read(HV_MSR.HYPERCALL, 1)).toBe(BigInt(PAGES.HYPERCALL | 1))
     expect(memory.readU32(PAGES.HYPERCALL)).toBe(0xc3c1010f)
     expect(memory.writeU8(PAGES.HYPERCALL, 0)).toBe(false)
-    expect(machine.processor.memory?.pages.get(PAGES.HYPERCALL / 4096)?.access).toBe(5)
+    // Read, execute, and #GP for a write.
+    expect(machine.processor.memory?.pages.get(PAGES.HYPERCALL / 4096)?.access).toBe(5 | 16)
     expect(machine.call(0x08)).toBe(0n)
 
     expect(machine.write(HV_MSR.HYPERCALL, (PAGES.HYPERCALL + 0x5000) | 1)).toBe(true)
@@ -152,9 +153,14 @@ describe('The hypercall page', () => {
     machine.enableHypercalls()
     expect(machine.write(HV_MSR.HYPERCALL, 0xf0000001n)).toBe(true)
     expect(machine.partition.memory.readU32(0xf0000000)).toBe(0xc3c1010f)
-    expect(machine.write(HV_MSR.HYPERCALL, 0x1_0000_0001n)).toBe(false)
+    expect(machine.write(HV_MSR.HYPERCALL, 0x100_0000_0001n)).toBe(false)
     expect(machine.write(HV_MSR.HYPERCALL, 0xffff_ffff_ffff_f001n)).toBe(false)
     expect(machine.read(HV_MSR.HYPERCALL)).toBe(0xf0000001n)
+    for (const gpa of [0x1_0000_0000n, 0xff_ffff_f000n]) {
+      expect(machine.write(HV_MSR.HYPERCALL, gpa | 1n)).toBe(true)
+      expect(machine.partition.memory.readU32(Number(gpa))).toBe(0xc3c1010f)
+    }
+    expect(machine.partition.memory.readU32(0xf0000000)).toBeUndefined()
   })
 
   it('stays where it is once it is locked, until a reset', () => {
@@ -252,6 +258,48 @@ describe('Other MSRs', () => {
     expect(machine.write(HV_MSR.VP_ASSIST_PAGE, 0xffff_ffff_ffff_f001n, 1)).toBe(true)
     expect(machine.read(HV_MSR.VP_ASSIST_PAGE, 1)).toBe(0xffff_ffff_ffff_f001n)
     expect(memory.readU32(0x62000)).toBe(0)
+  })
+
+  it('can have every page above RAM and above 4 GiB', () => {
+    const machine = new HyperVMachine()
+    const { memory } = machine.partition
+    machine.enableHypercalls()
+    const base = 0x12_3456_0000n
+    const places: readonly (readonly [number, number])[] = [
+      [HV_MSR.VP_ASSIST_PAGE, 0],
+      [HV_MSR.VP_ASSIST_PAGE, 1],
+      [HV_MSR.SIMP, 0],
+      [HV_MSR.SIEFP, 1],
+      [HV_MSR.REFERENCE_TSC, 0],
+    ]
+    for (const [index, [msr, vpIndex]] of places.entries()) {
+      const gpa = base + BigInt(index) * 4096n
+      expect(machine.write(msr, gpa | 1n, vpIndex)).toBe(true)
+      expect(machine.read(msr, vpIndex)).toBe(gpa | 1n)
+      const page = machine.processor.memory?.pages.get(Number(gpa) / 4096)
+      expect(page?.access).toBe(msr === HV_MSR.REFERENCE_TSC ? 1 | 16 : 7)
+      if (msr !== HV_MSR.REFERENCE_TSC) expect(memory.writeU32(Number(gpa) + 8, index)).toBe(true)
+    }
+    expect(memory.readU32(Number(base) + 4096 + 8)).toBe(1)
+    expect(memory.readU32(Number(base) + 4 * 4096)).toBe(1)
+    expect(machine.write(HV_MSR.SIMP, 0)).toBe(true)
+    expect(memory.readU32(Number(base) + 2 * 4096)).toBeUndefined()
+  })
+
+  it('give the local APIC the page for its EOI assist while it is to be seen', () => {
+    const machine = new HyperVMachine()
+    const { localApic } = machine.vp(1)
+    expect(machine.write(HV_MSR.VP_ASSIST_PAGE, 0x61001, 1)).toBe(true)
+    expect(machine.vp(0).localApic.assist).toBeUndefined()
+    Atomics.or(localApic.assist?.words as Int32Array, 0, 1)
+    expect(machine.partition.memory.readU32(0x61000)).toBe(1)
+    expect(machine.write(HV_MSR.VP_ASSIST_PAGE, 0x61000, 1)).toBe(true)
+    expect(localApic.assist).toBeUndefined()
+    expect(machine.write(HV_MSR.VP_ASSIST_PAGE, 0xffff_ffff_ffff_f001n, 1)).toBe(true)
+    expect(localApic.assist).toBeUndefined()
+    expect(machine.write(HV_MSR.VP_ASSIST_PAGE, 0x61001, 1)).toBe(true)
+    machine.partition.reset()
+    expect(localApic.assist).toBeUndefined()
   })
 
   it('halt the processor that reads GUEST_IDLE', () => {

@@ -6,8 +6,11 @@ import type { InterruptMessage } from './device.ts'
 import type { Logger } from './logger.ts'
 import type { Saveable } from './saved-state.ts'
 
-/** Rights of a mapping in the GPA map (TLFS HV_MAP_GPA_FLAGS). */
-export const GPA_ACCESS = { READ: 1, WRITE: 2, EXECUTE: 4, ALL: 7 } as const
+/**
+ * Rights of a mapping in the GPA map (TLFS HV_MAP_GPA_FLAGS). A write without WRITE is an intercept, or with PROTECTED and without WRITE raises #GP(0), as for the
+ * hypervisor's own pages.
+ */
+export const GPA_ACCESS = { READ: 1, WRITE: 2, EXECUTE: 4, ALL: 7, PROTECTED: 16 } as const
 
 /** The store behind a partition's RAM, made by the processor, which decides where it lives. */
 export interface PartitionMemory {
@@ -17,13 +20,15 @@ export interface PartitionMemory {
   readonly ramOffset: number
   /** Bytes of RAM. */
   readonly ramSize: number
+  /** End of the guest physical address space: 2 to the power of the address bits that CPUID tells. */
+  readonly gpaEnd: number
   /** Back `pages` pages from page number `gpaPage` with the store's bytes from `offset` (page-aligned); `access` of {@link GPA_ACCESS}. */
   map(gpaPage: number, pages: number, offset: number, access: number): void
   /** Accesses to these pages are intercepts from now on. */
   unmap(gpaPage: number, pages: number): void
   /** Byte offset in the store for a GPA and whether all the `access` asked for is granted; -1 when not mapped so. */
   translate(gpa: number, access: number): number
-  /** Extra store for overlay pages outside RAM; returns its byte offset. @throws PartitaError `ERR_PROCESSOR_MEMORY` when none is left */
+  /** Extra store for overlay pages outside RAM, each of which can be mapped anywhere below {@link PartitionMemory.gpaEnd}; returns its byte offset. @throws PartitaError `ERR_PROCESSOR_MEMORY` when none is left */
   allocateOverlay(): number
   /** The host stored into guest memory: translated code there is dropped. */
   written(gpa: number, length: number): void
@@ -71,6 +76,11 @@ export interface VirtualLocalApic {
   setAutoEoi(vector: number, automatic: boolean): void
   /** Tell {@link Intercepts.endOfInterrupt} of edge-triggered interrupts of `vector` too. */
   setEoiNotify(vector: number, notify: boolean): void
+  /**
+   * The virtual processor assist page, or none: bit 0 of `words[0]` tells the guest that it may end the interrupt in service by clearing the bit (TLFS, "EOI Assist").
+   * It is clear, and EOI required, after this, after a reset and after {@link VirtualProcessor.save}.
+   */
+  setEoiAssist(page: { readonly words: Int32Array } | undefined): void
 }
 
 /** Why {@link VirtualProcessor.run} returned. */

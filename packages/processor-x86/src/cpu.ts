@@ -320,7 +320,16 @@ export class Cpu {
   #translate(lo: number, hi: number, access: number, supervisor: boolean): boolean {
     const user = !supervisor && this.cpl === 3
     const allowUserData = !supervisor && (this.get32(STATE.FLAGS_REST) & FLAG.AC) !== 0
-    if (this.mmu.walk(lo, hi, access, user, allowUserData)) return true
+    if (this.mmu.walk(lo, hi, access, user, allowUserData)) {
+      const protectedPage = GPA_ACCESS.PROTECTED
+      if (
+        access !== ACCESS.WRITE ||
+        ((this.memory.gpaMap[this.mmu.page] ?? 0) & (protectedPage | GPA_ACCESS.WRITE)) !== protectedPage
+      )
+        return true
+      this.setFault(VECTOR.GP, 0)
+      return false
+    }
     this.setFault(VECTOR.PF, this.mmu.errorCode, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0))
     return false
   }
@@ -482,7 +491,7 @@ export class Cpu {
   // --- MMIO: split into aligned accesses of at most four bytes
 
   #mmioRead(page: number, offset: number, bytes: number, target: number): void {
-    const gpa = page * PAGE + offset
+    const gpa = this.memory.gpaPage(page) * PAGE + offset
     for (let done = 0; done < bytes; ) {
       const size = accessSize(gpa + done, bytes - done)
       const value = this.apic.contains(gpa + done)
@@ -495,7 +504,7 @@ export class Cpu {
     }
   }
   #mmioWrite(page: number, offset: number, bytes: number, source: number): void {
-    const gpa = page * PAGE + offset
+    const gpa = this.memory.gpaPage(page) * PAGE + offset
     for (let done = 0; done < bytes; ) {
       const size = accessSize(gpa + done, bytes - done)
       const value =

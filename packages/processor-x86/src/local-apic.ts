@@ -10,6 +10,7 @@ import {
 } from '@partita/interface'
 import { commandMessage, sendsIllegalVector, shorthandOf } from './local-apic/command.ts'
 import { isX2ApicDestination, isXApicDestination, logicalX2ApicId } from './local-apic/destination.ts'
+import { type AssistPage, EoiAssist } from './local-apic/eoi-assist.ts'
 import { Interrupts } from './local-apic/interrupts.ts'
 import {
   APIC_BASE,
@@ -72,6 +73,7 @@ export class LocalApic implements Saveable {
   readonly #timer: ApicTimer
   readonly #interrupts: Interrupts
   readonly #eoiNotify: VectorSet = new VectorSet()
+  readonly #assist: EoiAssist = new EoiAssist()
   readonly #lvt: Uint32Array = new Uint32Array(LVT_COUNT)
   #apicBase = 0n
   #mode: number = MODE.DISABLED
@@ -202,6 +204,7 @@ export class LocalApic implements Saveable {
     const lvt = lvtIndex(register)
     if (lvt >= 0) return this.#lvt[lvt]
     if (register >= REGISTER.ISR && register < REGISTER.ESR) {
+      this.#settle()
       const { isr, tmr, irr } = this.#interrupts
       const set = register < REGISTER.TMR ? isr : register < REGISTER.IRR ? tmr : irr
       return set.words[register & 7]
@@ -214,8 +217,10 @@ export class LocalApic implements Saveable {
       case REGISTER.TPR:
         return this.#interrupts.tpr
       case REGISTER.APR:
+        this.#settle()
         return this.#interrupts.apr
       case REGISTER.PPR:
+        this.#settle()
         return this.#interrupts.ppr
       case REGISTER.EOI:
       case REGISTER.RRD:
@@ -337,11 +342,25 @@ export class LocalApic implements Saveable {
 
   /** Take the pending vector into service and return it. The spurious vector when none is pending (any more). */
   acknowledge(): number {
-    return this.#interrupts.pending < 0 ? this.#svr & SVR.VECTOR : this.#interrupts.acknowledge()
+    if (this.#interrupts.pending < 0) return this.#svr & SVR.VECTOR
+    const vector = this.#interrupts.acknowledge()
+    const { irr, isr, tmr } = this.#interrupts
+    if (irr.highest < 0 && isr.highest === vector && !tmr.has(vector) && !this.#eoiNotify.has(vector))
+      this.#assist.offer()
+    return vector
+  }
+
+  /**
+   * EOI is required from now on; when the guest has ended the interrupt in service by the assist page, that is done here. Before anything that the in-service
+   * interrupts have a part in.
+   */
+  #settle(): void {
+    if (this.#assist.takeBack()) this.#interrupts.end()
   }
 
   /** EOI, from whichever register: the highest vector in service ends. */
   endOfInterrupt(): void {
+    this.#settle()
     const vector = this.#interrupts.end()
     if (vector < 0) return
     if (!this.#interrupts.tmr.has(vector)) {
@@ -363,8 +382,18 @@ export class LocalApic implements Saveable {
 
   /** Report the EOI of `vector` when it is edge-triggered, too. */
   setEoiNotify(vector: number, notify: boolean): void {
-    if (notify) this.#eoiNotify.add(vector)
-    else this.#eoiNotify.remove(vector)
+    if (!notify) {
+      this.#eoiNotify.remove(vector)
+      return
+    }
+    this.#eoiNotify.add(vector)
+    if (this.#assist.offered && this.#interrupts.isr.highest === vector) this.#settle()
+  }
+
+  /** The page in which the guest sees whether it must say EOI, or none. */
+  setEoiAssist(page: AssistPage | undefined): void {
+    this.#settle()
+    this.#assist.place(page)
   }
 
   /** ICR, its high half in bits 63–32. */
@@ -575,6 +604,7 @@ export class LocalApic implements Saveable {
       this.#error(ESR.RECEIVE_ILLEGAL_VECTOR)
       return true
     }
+    this.#settle()
     this.#interrupts.request(vector, level)
     return true
   }
@@ -611,12 +641,14 @@ export class LocalApic implements Saveable {
     this.#dfr = 0xffff_ffff
     this.#svr = SVR.VECTOR
     this.#lvt.fill(LVT_BIT.MASK)
+    this.#assist.takeBack()
     this.#interrupts.reset()
     this.#timer.reset()
     this.#extIntPending = false
   }
 
   save(): SavedState {
+    this.#settle()
     const { deadline } = this.#timer
     const { isr, tmr, irr, tpr } = this.#interrupts
     return packState({
@@ -658,6 +690,7 @@ export class LocalApic implements Saveable {
     const armed = timer === TIMER_MODE.TSC_DEADLINE ? state.tscDeadline !== 0n : state.initialCount !== 0
     if (state.timerEnd !== null && !armed) invalidState('timerEnd')
 
+    this.#assist.takeBack()
     this.#setBase(base)
     this.#ldr = mode === MODE.X2APIC ? logicalX2ApicId(this.apicId) : (state.ldr & 0xff00_0000) >>> 0
     this.#dfr = (state.dfr | 0x0fff_ffff) >>> 0

@@ -12,12 +12,17 @@ export const MAXIMUM_VPS = 4
 const VP_AREA = roundUp(STATE_AREA + CACHES.SIZE, WASM_PAGE)
 /** Decoded records of one virtual processor: 512 Ki instructions. */
 const ARENA_SIZE = 16 * 1024 * 1024
-/** Guest physical addresses are below 4 GiB. */
+/** Pages below 4 GiB, each with its entry in the GPA map. */
 export const GPA_PAGES: number = 1 << 20
 const OVERLAY_PAGES = 64
+/** Entries of the GPA map: above 4 GiB only overlay pages can be, and those that are have an entry behind the others. Its index stands for the page everywhere. */
+export const MAP_PAGES: number = GPA_PAGES + OVERLAY_PAGES
+/** Physical addresses have 40 bits. */
+const GPA_END = 2 ** 40
 
 /** Bits of a GPA map entry beside the rights (GPA_ACCESS): the offset in memory is in the bits above the low twelve. */
 export const GPA_CODE = 8
+const RIGHTS = GPA_ACCESS.ALL | GPA_ACCESS.PROTECTED
 
 /** RAM is at most 3 GiB: what lies below the window for devices under 4 GiB. */
 export const MAXIMUM_RAM: number = 0xc0000000 - 64 * 1024 * 1024
@@ -40,14 +45,17 @@ export class SoftwareMemory implements PartitionMemory {
   readonly pages: number
   readonly ramOffset: number
   readonly ramSize: number
+  readonly gpaEnd: number = GPA_END
   readonly u8: Uint8Array
   readonly i32: Int32Array
   readonly u32: Uint32Array
   readonly i64: BigInt64Array
   readonly u64: BigUint64Array
   readonly view: DataView
-  /** One entry a GPA page. */
+  /** One entry a page of {@link MAP_PAGES}. */
   readonly gpaMap: Uint32Array
+  /** Entries of the pages above 4 GiB that are mapped, by page number. */
+  readonly #high: Map<number, number> = new Map()
   readonly #overlayOffset: number
   #overlays = 0
   #vps = 0
@@ -57,7 +65,7 @@ export class SoftwareMemory implements PartitionMemory {
     const vpStart = WASM_PAGE
     const arenaStart = vpStart + MAXIMUM_VPS * VP_AREA
     const mapStart = arenaStart + MAXIMUM_VPS * ARENA_SIZE
-    this.#overlayOffset = mapStart + GPA_PAGES * 4
+    this.#overlayOffset = roundUp(mapStart + MAP_PAGES * 4, PAGE)
     this.ramOffset = roundUp(this.#overlayOffset + OVERLAY_PAGES * PAGE, WASM_PAGE)
     this.ramSize = ramSize
     this.pages = Math.ceil((this.ramOffset + ramSize) / WASM_PAGE)
@@ -80,7 +88,7 @@ export class SoftwareMemory implements PartitionMemory {
     this.i64 = new BigInt64Array(this.buffer)
     this.u64 = new BigUint64Array(this.buffer)
     this.view = new DataView(this.buffer)
-    this.gpaMap = new Uint32Array(this.buffer, mapStart, GPA_PAGES)
+    this.gpaMap = new Uint32Array(this.buffer, mapStart, MAP_PAGES)
   }
 
   /** Areas of a new virtual processor: offsets of its state, which its caches follow, and of its records. */
@@ -99,17 +107,56 @@ export class SoftwareMemory implements PartitionMemory {
   }
 
   map(gpaPage: number, pages: number, offset: number, access: number): void {
-    if (gpaPage < 0 || gpaPage + pages > GPA_PAGES || offset % PAGE !== 0) {
-      throw new ProcessorError('ERR_PROCESSOR_MEMORY', 'A mapping must be whole pages below 4 GiB')
-    }
-    this.#changed(gpaPage, pages)
-    for (let i = 0; i < pages; i++) this.gpaMap[gpaPage + i] = offset + i * PAGE + (access & GPA_ACCESS.ALL)
-    for (const observer of this.#observers) observer.mapChanged(gpaPage, pages)
+    if (gpaPage < 0 || gpaPage + pages > GPA_END / PAGE || offset % PAGE !== 0)
+      throw new ProcessorError('ERR_PROCESSOR_MEMORY', 'A mapping must be whole pages of the address space')
+    this.#set(gpaPage, pages, offset + (access & RIGHTS))
   }
   unmap(gpaPage: number, pages: number): void {
-    this.#changed(gpaPage, pages)
-    this.gpaMap.fill(0, gpaPage, gpaPage + pages)
-    for (const observer of this.#observers) observer.mapChanged(gpaPage, pages)
+    this.#set(gpaPage, pages, 0)
+  }
+  /** Give pages the entries from `first` on, or none when that is 0. */
+  #set(gpaPage: number, pages: number, first: number): void {
+    const end = gpaPage + pages
+    const low = Math.min(end, GPA_PAGES) - gpaPage
+    if (low > 0) this.#setEntries(gpaPage, low, first)
+    if (first === 0) {
+      for (const [page, entry] of this.#high) {
+        if (page < gpaPage || page >= end) continue
+        this.#high.delete(page)
+        this.#setEntries(entry, 1, 0)
+      }
+      return
+    }
+    for (let page = Math.max(gpaPage, GPA_PAGES); page < end; page++)
+      this.#setEntries(this.#highEntry(page), 1, first + (page - gpaPage) * PAGE)
+  }
+  #setEntries(page: number, pages: number, first: number): void {
+    this.#changed(page, pages)
+    if (first === 0) this.gpaMap.fill(0, page, page + pages)
+    else for (let i = 0; i < pages; i++) this.gpaMap[page + i] = first + i * PAGE
+    for (const observer of this.#observers) observer.mapChanged(page, pages)
+  }
+  /** The index of the entry for a page above 4 GiB, which has one from now on. */
+  #highEntry(page: number): number {
+    const known = this.#high.get(page)
+    if (known !== undefined) return known
+    const taken = new Set(this.#high.values())
+    let entry = GPA_PAGES
+    while (taken.has(entry)) entry++
+    if (entry === MAP_PAGES)
+      throw new ProcessorError('ERR_PROCESSOR_MEMORY', `At most ${OVERLAY_PAGES} pages can be mapped above 4 GiB`)
+    this.#high.set(page, entry)
+    return entry
+  }
+  /** What stands for a page number of the address space in the GPA map, and in everything that goes by it: of a page that is nowhere, {@link MAP_PAGES} behind it. */
+  mapPage(page: number): number {
+    return page < GPA_PAGES ? page : (this.#high.get(page) ?? page + MAP_PAGES)
+  }
+  /** The reverse of {@link SoftwareMemory.mapPage}. */
+  gpaPage(mapPage: number): number {
+    if (mapPage < GPA_PAGES) return mapPage
+    for (const [page, entry] of this.#high) if (entry === mapPage) return page
+    return mapPage - MAP_PAGES
   }
   #changed(gpaPage: number, pages: number): void {
     for (let page = gpaPage; page < gpaPage + pages; page++) {
@@ -118,9 +165,7 @@ export class SoftwareMemory implements PartitionMemory {
   }
 
   translate(gpa: number, access: number): number {
-    const page = Math.floor(gpa / PAGE)
-    if (page >= GPA_PAGES || page < 0) return -1
-    const entry = this.gpaMap[page] as number
+    const entry = this.gpaMap[this.mapPage(Math.floor(gpa / PAGE))] ?? 0
     if ((entry & access) !== access || entry === 0) return -1
     return (entry >>> 12) * PAGE + (gpa % PAGE)
   }
@@ -133,12 +178,13 @@ export class SoftwareMemory implements PartitionMemory {
   written(gpa: number, length: number): void {
     if (length <= 0) return
     const first = Math.floor(gpa / PAGE)
-    const last = Math.min(Math.floor((gpa + length - 1) / PAGE), GPA_PAGES - 1)
+    const last = Math.floor((gpa + length - 1) / PAGE)
     for (let page = first; page <= last; page++) {
-      if (!((this.gpaMap[page] as number) & GPA_CODE)) continue
+      const mapped = page < GPA_PAGES ? page : this.mapPage(page)
+      if (!((this.gpaMap[mapped] ?? 0) & GPA_CODE)) continue
       const start = page === first ? gpa - first * PAGE : 0
       const end = page === last ? Math.min(PAGE, gpa + length - page * PAGE) : PAGE
-      this.codeWritten(page, start, end)
+      this.codeWritten(mapped, start, end)
     }
   }
   /** Bytes `[start, end)` of a code page have changed. */

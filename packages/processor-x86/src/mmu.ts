@@ -2,7 +2,7 @@
 // invalidates their entries (4.10.4).
 
 import { GPA_ACCESS } from '@partita/interface'
-import { GPA_CODE, GPA_PAGES, type SoftwareMemory } from './memory.ts'
+import { GPA_CODE, GPA_PAGES, MAP_PAGES, type SoftwareMemory } from './memory.ts'
 import { CACHES, CONTEXT_SETS, FILE, SEGMENT, STATE, STATE_AREA } from './state-layout.ts'
 import { ENTRY, JumpCache, TlbCache } from './translation-cache.ts'
 
@@ -70,7 +70,7 @@ export class Mmu {
   readonly #i32: Int32Array
   readonly #base: number
 
-  /** Result of the last {@link Mmu.walk}: GPA page, or -1. */
+  /** Result of the last {@link Mmu.walk}: GPA page as {@link SoftwareMemory.mapPage} numbers it. */
   page = -1
   /** Error code of a page fault that the last walk found. */
   errorCode = 0
@@ -91,7 +91,7 @@ export class Mmu {
   /** A TLB that never holds anything: with alignment checks every access takes the slow path. */
   readonly #unused: number
   /** A bit for each GPA page that a TLB may allow writes to. */
-  readonly #written: Int32Array = new Int32Array(GPA_PAGES / 32)
+  readonly #written: Int32Array = new Int32Array(MAP_PAGES / 32)
 
   constructor(memory: SoftwareMemory, base: number) {
     this.#memory = memory
@@ -279,10 +279,9 @@ export class Mmu {
 
   /** The host offset of a paging-structure entry, or -1. */
   #entryAt(lo: number, hi: number, index: number, size: number): number {
-    if (hi & 0xfffff) return -1
     const page = lo >>> 12
-    if (page >= GPA_PAGES) return -1
-    const entry = this.#memory.gpaMap[page] as number
+    const entry =
+      this.#memory.gpaMap[hi & 0xfffff ? this.#memory.mapPage(page + (hi & 0xfffff) * GPA_PAGES) : page] ?? 0
     if ((entry & GPA_ACCESS.READ) === 0) return -1
     return (((entry & ~0xfff) >>> 0) + index * size) >>> 2
   }
@@ -435,7 +434,7 @@ export class Mmu {
     }
     const wanted = PTE.A | (access === ACCESS.WRITE ? PTE.D : 0)
     if ((leaf & wanted) !== wanted) this.#mark(leafAt, wanted)
-    this.page = page < GPA_PAGES ? page : GPA_PAGES
+    this.page = page < GPA_PAGES ? page : this.#memory.mapPage(page)
     this.writable = (rights & PTE.W) !== 0
     this.global = (leaf & PTE.G) !== 0 && (cr4 & CR4.PGE) !== 0
     return true

@@ -729,7 +729,9 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const { cpu } = this
     const lo = Number(linear & 0xffffffffn) | 0
     const hi = Number((linear >> 32n) & 0xffffffffn) | 0
-    return cpu.mmu.walk(lo, hi, ACCESS.READ, false, true) ? cpu.mmu.page * PAGE + (lo & 0xfff) : -1
+    return cpu.mmu.walk(lo, hi, ACCESS.READ, false, true)
+      ? this.#memory.gpaPage(cpu.mmu.page) * PAGE + (lo & 0xfff)
+      : -1
   }
 
   // --- saved state

@@ -1,4 +1,5 @@
-// What a hypervisor asks of the processor beside the SDM: AutoEOI and EOI notification (TLFS, "Virtual Interrupt Controller"), the way to hypercalls, idle, start.
+// What a hypervisor asks of the processor beside the SDM: AutoEOI, EOI notification and EOI assist (TLFS, "Virtual Interrupt Controller"), its own pages ("GPA Overlay
+// Pages"), the way to hypercalls, idle, start.
 import { describe, expect, it } from 'vitest'
 import { BenchApic, BenchClock, bench, single } from './local-apic-bench.ts'
 import { AT, SELECTOR, SystemMachine } from './system-machine.ts'
@@ -72,6 +73,261 @@ describe('EOI notification', () => {
     unit.fixed(0x60)
     unit.drain()
     expect(told.length).toBe(3)
+  })
+})
+
+describe('EOI assist', () => {
+  const NO_EOI_REQUIRED = 1
+  const machine = () => {
+    const { unit, apic, clock } = single()
+    const page = { words: new Int32Array(new SharedArrayBuffer(4096)) }
+    page.words[0] = 0x10
+    apic.setEoiAssist(page)
+    const deliver = (vector: number, level = false): number => {
+      unit.fixed(vector, level)
+      return apic.acknowledge()
+    }
+    const assist = (): number => (page.words[0] as number) & NO_EOI_REQUIRED
+    /** As TLFS says that a guest does it: true when no EOI was needed. */
+    const end = (): boolean => {
+      const offered = (Atomics.and(page.words, 0, ~NO_EOI_REQUIRED) & NO_EOI_REQUIRED) !== 0
+      if (!offered) apic.endOfInterrupt()
+      return offered
+    }
+    const inService = (): number => unit.read(0xa0)
+    return { unit, apic, clock, page, deliver, assist, end, inService }
+  }
+
+  it('lets the guest end an edge-triggered interrupt without EOI, again and again', () => {
+    const { deliver, assist, end, inService, page } = machine()
+    for (let round = 0; round < 3; round++) {
+      expect(deliver(0x50)).toBe(0x50)
+      expect(assist()).toBe(1)
+      expect(end()).toBe(true)
+    }
+    expect(inService()).toBe(0)
+    // The other bits are the guest's.
+    expect(page.words[0]).toBe(0x10)
+  })
+
+  it('lets the next interrupt in, of whatever priority, when the guest has ended the last one by it', () => {
+    const { deliver, end, unit, apic } = machine()
+    for (const vector of [0x90, 0x30, 0x30, 0xe0, 0x31]) {
+      expect(deliver(vector)).toBe(vector)
+      expect(end()).toBe(true)
+    }
+    unit.fixed(0x30)
+    expect(apic.pendingVector()).toBe(0x30)
+  })
+
+  it('is not for level-triggered interrupts, those that end by themselves, and those whose EOI somebody waits for', () => {
+    const { deliver, assist, end, apic, unit } = machine()
+    deliver(0x50, true)
+    expect(assist()).toBe(0)
+    expect(end()).toBe(false)
+    expect(unit.ended).toEqual([0x50])
+    apic.setAutoEoi(0x51, true)
+    deliver(0x51)
+    expect(assist()).toBe(0)
+    apic.setEoiNotify(0x52, true)
+    deliver(0x52)
+    expect(assist()).toBe(0)
+    expect(end()).toBe(false)
+    expect(unit.ended).toEqual([0x50, 0x52])
+  })
+
+  it('is taken back when somebody comes to wait for the EOI', () => {
+    const { deliver, assist, end, apic, unit } = machine()
+    deliver(0x52)
+    apic.setEoiNotify(0x53, true)
+    expect(assist()).toBe(1)
+    apic.setEoiNotify(0x52, true)
+    expect(assist()).toBe(0)
+    expect(end()).toBe(false)
+    expect(unit.ended).toEqual([0x52])
+  })
+
+  it('is not there while another interrupt waits, and taken back when one comes to wait', () => {
+    const { deliver, assist, end, unit, apic } = machine()
+    unit.fixed(0x40)
+    expect(deliver(0x50)).toBe(0x50)
+    expect(assist()).toBe(0)
+    expect(end()).toBe(false)
+    expect(apic.acknowledge()).toBe(0x40)
+    expect(assist()).toBe(1)
+    unit.fixed(0x30)
+    expect(assist()).toBe(0)
+    expect(apic.pendingVector()).toBe(-1)
+    expect(end()).toBe(false)
+    expect(apic.acknowledge()).toBe(0x30)
+  })
+
+  it('is for the highest of nested interrupts alone', () => {
+    const { deliver, assist, end, inService } = machine()
+    deliver(0x40)
+    expect(assist()).toBe(1)
+    deliver(0x80)
+    expect(assist()).toBe(1)
+    expect(end()).toBe(true)
+    expect(assist()).toBe(0)
+    expect(end()).toBe(false)
+    expect(inService()).toBe(0)
+  })
+
+  it('may be ignored: EOI ends the interrupt, once', () => {
+    const { deliver, assist, apic, inService } = machine()
+    deliver(0x40)
+    deliver(0x80)
+    apic.endOfInterrupt()
+    expect([assist(), inService()]).toEqual([0, 0x40])
+    apic.endOfInterrupt()
+    expect(inService()).toBe(0)
+  })
+
+  it('shows in the registers what the guest has ended', () => {
+    const { deliver, end, unit } = machine()
+    deliver(0x61)
+    expect(unit.read(0x130)).toBe(2)
+    end()
+    deliver(0x61)
+    end()
+    expect([unit.read(0x130), unit.read(0xa0), unit.read(0x90)]).toEqual([0, 0, 0])
+  })
+
+  it('comes and goes with the page', () => {
+    const { apic, deliver, page, inService, assist, end } = machine()
+    deliver(0x40)
+    apic.setEoiAssist(undefined)
+    expect(assist()).toBe(0)
+    expect(inService()).toBe(0x40)
+    apic.endOfInterrupt()
+    deliver(0x40)
+    expect(assist()).toBe(0)
+    page.words[0] = 1
+    apic.setEoiAssist(page)
+    // A bit that nothing stands behind would lose an EOI.
+    expect(assist()).toBe(0)
+    expect(end()).toBe(false)
+    // What the guest has ended by a page is known when the page goes.
+    deliver(0x40)
+    end()
+    apic.setEoiAssist(undefined)
+    expect(inService()).toBe(0)
+  })
+
+  it('requires EOI of what was in service when the state was saved, or when the local APIC was reset', () => {
+    const { apic, deliver, assist, end, inService } = machine()
+    deliver(0x40)
+    const saved = apic.save()
+    expect(assist()).toBe(0)
+    expect(end()).toBe(false)
+    deliver(0x70)
+    apic.restore(saved)
+    expect([assist(), inService()]).toEqual([0, 0x40])
+    expect(end()).toBe(false)
+    deliver(0x50)
+    apic.reset('init')
+    expect([assist(), inService()]).toEqual([0, 0])
+  })
+})
+
+describe('The hypervisor’s pages', () => {
+  const READ_EXECUTE = 5
+  const PROTECTED = 16
+  const PRESENT = 3n
+  /** Somewhere in the first 2 MiB. */
+  const LINEAR = 0x7_0000
+
+  it('raise #GP(0) on every kind of write when they are protected, and a write changes nothing', () => {
+    const machine = new SystemMachine('long')
+    const page = machine.memory.allocateOverlay()
+    machine.memory.map(LINEAR / 4096, 1, page, READ_EXECUTE | PROTECTED)
+    const at = (size: 8 | 16 | 32 | 64, displacement = 0) =>
+      ({ kind: 'memory', size, base: 'rbx', displacement }) as const
+    const writes: Parameters<SystemMachine['kernel']>[0][] = [
+      (a) => a.mov('rbx', LINEAR).mov(at(32), 'eax'),
+      (a) => a.mov('rbx', LINEAR).add(at(64), 'rax'),
+      (a) => a.mov('rbx', LINEAR - 4).mov(at(64), 'rax'),
+      (a) => a.mov('rsp', LINEAR + 8).push('rax'),
+      (a) => a.mov('rdi', LINEAR).mov('ecx', 4).bytes(0xf3, 0xaa),
+    ]
+    for (const write of writes) {
+      expect(machine.kernel(write)).toBe('#GP(0)')
+      expect(machine.memory.u32[page >> 2]).toBe(0)
+    }
+    expect(machine.read(LINEAR - 4, 4)).toBe(0)
+    expect(machine.kernel((a) => a.mov('rbx', LINEAR).mov('eax', at(32)))).toBe('ok')
+    // With the right to write there is nothing to protect.
+    machine.memory.map(LINEAR / 4096, 1, page, 7 | PROTECTED)
+    expect(machine.kernel((a) => a.mov('eax', 5).mov('rbx', LINEAR).mov(at(32), 'eax'))).toBe('ok')
+    expect(machine.memory.u32[page >> 2]).toBe(5)
+  })
+
+  it('are seen at any address of 40 bits: read, written, executed, changed, and gone', () => {
+    const machine = new SystemMachine('long')
+    const { memory } = machine
+    const page = memory.allocateOverlay()
+    const other = memory.allocateOverlay()
+    for (const gpa of [0x1_0000_0000, 0x1_0003_f000, 0x1_0004_0000, 0x80_0000_0000, 2 ** 40 - 4096]) {
+      memory.u8.fill(0, page, page + 4096)
+      memory.map(gpa / 4096, 1, page, 7)
+      memory.map(gpa / 4096 - 1, 1, other, 7)
+      machine.setPage(LINEAR, BigInt(gpa) | PRESENT)
+      machine.vp.flushTranslations()
+      const at = { kind: 'memory', size: 32, base: 'rbx', displacement: 0 } as const
+      expect(
+        machine.kernel((a) =>
+          a
+            .mov('rbx', LINEAR + 64)
+            .mov('ecx', 0x1234)
+            .mov(at, 'ecx')
+            .mov('eax', at),
+        ),
+      ).toBe('ok')
+      expect(machine.get('rax')).toBe(0x1234n)
+      expect(memory.u32[(page + 64) >> 2]).toBe(0x1234)
+      expect(memory.translate(gpa + 64, 3)).toBe(page + 64)
+      expect(machine.vp.translateLinear(BigInt(LINEAR + 64))).toBe(gpa + 64)
+      // mov eax, 1; ret. Changed by the host, and by the guest itself.
+      memory.u8.set([0xb8, 1, 0, 0, 0, 0xc3], page)
+      const call = (): bigint => {
+        expect(machine.kernel((a) => a.mov('rbx', LINEAR).call('rbx'))).toBe('ok')
+        return machine.get('rax')
+      }
+      expect(call()).toBe(1n)
+      memory.u8[page + 1] = 2
+      memory.written(gpa + 1, 1)
+      expect(call()).toBe(2n)
+      expect(
+        machine.kernel((a) =>
+          a
+            .mov('rbx', LINEAR + 1)
+            .mov('ecx', 3)
+            .mov(at, 'ecx'),
+        ),
+      ).toBe('ok')
+      expect(call()).toBe(3n)
+      memory.unmap(gpa / 4096 - 1, 1)
+      expect(memory.translate(gpa - 4096, 1)).toBe(-1)
+      memory.unmap(gpa / 4096, 1)
+      expect(memory.translate(gpa, 1)).toBe(-1)
+      expect(machine.kernel((a) => a.mov('rbx', LINEAR).mov('eax', at))).toBe('ok')
+      expect(machine.get('rax')).toBe(0xffffffffn)
+    }
+  })
+
+  it('cannot be anywhere else, nor more of them than there are', () => {
+    const { memory } = new SystemMachine('long')
+    const page = memory.allocateOverlay()
+    expect(memory.gpaEnd).toBe(2 ** 40)
+    expect(() => memory.map(2 ** 28, 1, page, 7)).toThrow(expect.objectContaining({ code: 'ERR_PROCESSOR_MEMORY' }))
+    for (let index = 0; index < 64; index++) memory.map(2 ** 20 + index, 1, page, 7)
+    expect(() => memory.map(2 ** 20 + 64, 1, page, 7)).toThrow(
+      expect.objectContaining({ code: 'ERR_PROCESSOR_MEMORY' }),
+    )
+    memory.unmap(2 ** 20, 2 ** 27)
+    memory.map(2 ** 20 + 64, 1, page, 1)
+    expect([memory.translate(2 ** 32, 1), memory.translate(2 ** 32 + 64 * 4096, 1)]).toEqual([-1, page])
   })
 })
 

@@ -15,7 +15,7 @@ import type { CpuidTable } from '../cpuid-table.ts'
 import type { GpaMap } from '../gpa-map.ts'
 import type { HypercallTable } from '../hypercall-table.ts'
 import type { MsrHandler, MsrTable } from '../msr-table.ts'
-import { OVERLAY_GPA_END, OverlayPage } from '../overlay-page.ts'
+import { OverlayPage } from '../overlay-page.ts'
 import type { PartitionPrivileges, PrivilegeName } from '../privileges.ts'
 import { registerCommunication } from './calls/communication.ts'
 import { registerExtendedCalls } from './calls/extended.ts'
@@ -82,11 +82,11 @@ export class HyperV {
     this.#options = options
     const { memory, store, clock, virtualProcessors, privileges } = options
     const page = (access: number): OverlayPage => new OverlayPage(memory, store, access)
-    this.#hypercallPage = page(GPA_ACCESS.READ | GPA_ACCESS.EXECUTE)
+    this.#hypercallPage = page(GPA_ACCESS.READ | GPA_ACCESS.EXECUTE | GPA_ACCESS.PROTECTED)
     this.#hypercallPage.set(HYPERCALL_PAGE)
     this.#referenceTime = new ReferenceTime({
       clock,
-      page: page(GPA_ACCESS.READ),
+      page: page(GPA_ACCESS.READ | GPA_ACCESS.PROTECTED),
       timeStampFrequency: options.processor.timeStampFrequency,
       timeStamp: () => virtualProcessors[0]?.timeStampCounter ?? 0n,
     })
@@ -254,7 +254,7 @@ export class HyperV {
 
   #writeHypercall(value: bigint): boolean {
     if ((this.#hypercall & HYPERCALL_LOCKED) !== 0n) return true
-    if ((value & PAGE_MSR.ADDRESS) >= BigInt(OVERLAY_GPA_END)) return false
+    if ((value & PAGE_MSR.ADDRESS) >= BigInt(this.#options.store.gpaEnd)) return false
     this.#setHypercall(this.#guestOsId === 0n ? value & ~PAGE_MSR.ENABLE : value)
     return true
   }

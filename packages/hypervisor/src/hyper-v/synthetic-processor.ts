@@ -40,14 +40,16 @@ export class SyntheticProcessor {
     )
   }
 
-  /** HV_X64_MSR_VP_ASSIST_PAGE. The page says that each EOI is required, which is always right. */
+  /** HV_X64_MSR_VP_ASSIST_PAGE. Of the page the EOI assist is in use, while the guest sees it. */
   get assist(): bigint {
     return this.#assist
   }
 
   writeAssist(value: bigint): boolean {
     this.#assist = value
-    this.#assistPage.place(pageAddress(value))
+    const page = this.#assistPage
+    page.place(pageAddress(value))
+    this.vp.localApic.setEoiAssist(page.gpa === undefined ? undefined : page)
     return true
   }
 
