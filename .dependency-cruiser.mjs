@@ -8,7 +8,7 @@
 const FLOORS = [
   ['interface', 'struct'],
   ['hypervisor', 'processor-x86'],
-  ['vmbus'],
+  ['vmbus', 'ethernet'],
   [
     'synthetic-storage',
     'synthetic-network',
