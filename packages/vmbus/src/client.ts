@@ -11,8 +11,11 @@
  * ```
  * @packageDocumentation
  */
+export { ChannelRequests, type RequestOptions } from './client/channel-requests.ts'
 export { ClientChannel } from './client/client-channel.ts'
-export type { VmbusClientPort } from './client/port.ts'
+export { type DeviceChild, defineVscDriver, type VscDriver, type VscInstance } from './client/driver.ts'
+export type { DmaBuffer, VmbusClientPort, VmbusTransport } from './client/transport.ts'
 export { type ClientOffer, gpadlMessages, type OpenOptions, VmbusClient } from './client/vmbus-client.ts'
+export { type ChannelOptions, VscDevice, type VscDeviceOptions } from './client/vsc-device.ts'
 export { contiguousRange, type GpaRange } from './ring/ring-writer.ts'
 export { VmbusError } from './vmbus-error.ts'

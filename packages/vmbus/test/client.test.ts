@@ -89,9 +89,15 @@ describe('the client', () => {
     const teardown = client.teardownGpadl(9, 5)
     client.receiveMessage(message(MESSAGE_TYPE.RESCIND_CHANNEL_OFFER, 9))
     await expect(gpadl).rejects.toMatchObject({ data: { relid: 9 } })
-    await teardown
-    // What is left to do for a channel that is gone ends at once.
-    await client.teardownGpadl(9, 6)
+    expect(client.offers).toEqual([])
+    // Its memory is the host's until it says otherwise.
+    const late = client.teardownGpadl(9, 6)
+    expect(client.pendingRequests).toBe(2)
+    for (const id of [5, 6]) client.receiveMessage(message(MESSAGE_TYPE.GPADL_TORNDOWN, id))
+    await Promise.all([teardown, late])
+    client.release(9)
+    // Nothing is left to do for a channel that is gone.
+    await client.teardownGpadl(9, 7)
     expect(client.pendingRequests).toBe(0)
   })
 

@@ -462,14 +462,15 @@ describe('channels', () => {
 describe('rescind', () => {
   it('closes the channel at once, and keeps the number and GPADLs until the guest releases them', async () => {
     const { pair, client, device, offered, open } = await connected()
-    const channel = await open()
+    await open()
     const rescinded: number[] = []
     client.onRescind = ({ relid }) => rescinded.push(relid)
     await pair.run(offered[Symbol.asyncDispose]())
     expect(device.log).toEqual(['open 0', 'close 0'])
     expect(rescinded).toEqual([1])
     // Linux, too, closes a channel that is gone, gives it GPADLs, and sends no teardown.
-    await pair.run(channel.close())
+    pair.server.receiveMessage(message(MESSAGE_TYPE.CLOSE_CHANNEL, 1))
+    await pair.settle()
     pair.server.receiveMessage(message(MESSAGE_TYPE.GPADL_HEADER, 1, 77, 0x0001_0010, 4096, 0, 5, 0))
     expect(pair.takeMessage()).toEqual(message(MESSAGE_TYPE.GPADL_CREATED, 1, 77, STATUS.SUCCESS))
     expect(pair.server.gpadlCount).toBe(2)

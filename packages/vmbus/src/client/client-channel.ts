@@ -19,11 +19,14 @@ export class ClientChannel {
   onPacket: ((packet: RingPacket) => void) | undefined
   /** Called when the host made room after a send failed. */
   onWritable: (() => void) | undefined
+  /** Called once when a ring is found to make no sense: nothing more comes or goes. */
+  onBroken: ((fault: string) => void) | undefined
   readonly reader: RingReader
   readonly writer: RingWriter
   readonly #port: ClientChannelPort
   #starved = false
   #corks = 0
+  #broken = false
 
   constructor(port: ClientChannelPort, rings: { reader: RingReader; writer: RingWriter }) {
     this.#port = port
@@ -83,6 +86,7 @@ export class ClientChannel {
     } while (this.reader.unmask())
     this.uncork()
     if (signal) this.#port.signal()
+    this.#checkFault()
   }
 
   /** Close the channel, and take its ring back from the host. */
@@ -100,6 +104,14 @@ export class ClientChannel {
   #flush(): void {
     do if (this.writer.commit() === COMMIT.SIGNAL) this.#port.signal()
     while (this.#starved && this.#roomAgain())
+    this.#checkFault()
+  }
+
+  #checkFault(): void {
+    const { fault } = this
+    if (fault === undefined || this.#broken) return
+    this.#broken = true
+    this.onBroken?.(fault)
   }
 
   /** Wait for room, unless there is some by now. */

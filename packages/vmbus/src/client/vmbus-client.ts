@@ -38,7 +38,7 @@ import { RingReader } from '../ring/ring-reader.ts'
 import { type GpaRange, RingWriter } from '../ring/ring-writer.ts'
 import { VmbusError } from '../vmbus-error.ts'
 import { ClientChannel } from './client-channel.ts'
-import type { VmbusClientPort } from './port.ts'
+import type { VmbusClientPort } from './transport.ts'
 import { Waits } from './waits.ts'
 
 /** An offer of the host. */
@@ -84,6 +84,8 @@ export class VmbusClient {
   readonly #port: VmbusClientPort
   readonly #waits: Waits = new Waits()
   readonly #offers: Map<number, ClientOffer> = new Map()
+  /** Taken back by the host, and not released yet. */
+  readonly #rescindedOffers: Map<number, ClientOffer> = new Map()
   readonly #open: Map<number, ClientChannel> = new Map()
   readonly #queue: { connectionId: number; payload: Uint8Array }[] = []
   #version = 0
@@ -122,8 +124,7 @@ export class VmbusClient {
    */
   async connect(versions: readonly number[] = SUPPORTED_VERSIONS, targetVp = 0): Promise<number> {
     this.#version = 0
-    this.#offers.clear()
-    this.#open.clear()
+    this.#forget('There is a new connection')
     for (const version of versions) {
       const message = InitiateContactTarget.allocate()
       message.messageType = MESSAGE_TYPE.INITIATE_CONTACT
@@ -164,14 +165,14 @@ export class VmbusClient {
     return id
   }
 
-  /** Take a GPADL back. Resolves when the host has let go of it, or the channel is rescinded. */
+  /** Take a GPADL back. Resolves when the host has let go of it, also that of a rescinded channel which is not released yet. */
   async teardownGpadl(relid: number, id: number): Promise<void> {
-    if (!this.#offers.has(relid)) return
+    if (!this.#offers.has(relid) && !this.#rescindedOffers.has(relid)) return
     const message = GpadlTeardown.allocate()
     message.messageType = MESSAGE_TYPE.GPADL_TEARDOWN
     message.relid = relid
     message.gpadlId = id
-    const answer = this.#waits.wait(`torndown ${id}`, relid)
+    const answer = this.#waits.wait(`torndown ${id}`)
     this.#post(message)
     await answer.catch(() => undefined)
   }
@@ -183,6 +184,8 @@ export class VmbusClient {
   async open(offer: ClientOffer, options: OpenOptions): Promise<ClientChannel> {
     const { relid } = offer
     const { pages, downstreamPageOffset: split } = options
+    if (this.#offers.get(relid)?.connectionId !== offer.connectionId)
+      throw new VmbusError('ERR_VMBUS_CLIENT', 'The offer does not stand any more', { data: { relid } })
     const views = pages.map((page) => this.#port.memory.view(page * PAGE_SIZE, PAGE_SIZE, 'write'))
     const outgoing = RingMemory.fromPages(views.slice(0, split).filter((view) => view !== undefined))
     const incoming = RingMemory.fromPages(views.slice(split).filter((view) => view !== undefined))
@@ -257,6 +260,7 @@ export class VmbusClient {
     message.messageType = MESSAGE_TYPE.REL_ID_RELEASED
     message.relid = relid
     this.#offers.delete(relid)
+    this.#rescindedOffers.delete(relid)
     this.#open.delete(relid)
     this.#post(message)
   }
@@ -278,8 +282,7 @@ export class VmbusClient {
     this.#post(bare(MESSAGE_TYPE.UNLOAD))
     this.#version = 0
     await answer
-    this.#offers.clear()
-    this.#open.clear()
+    this.#forget('The connection was given up')
   }
 
   /** Post again what the host had no buffers for. */
@@ -342,7 +345,8 @@ export class VmbusClient {
 
   #offered(message: OfferChannel): boolean {
     const { relid, connectionId } = message
-    if (relid === 0 || this.#offers.has(relid) || connectionId < EVENT_CONNECTION_BASE) return false
+    if (relid === 0 || this.#offers.has(relid) || this.#rescindedOffers.has(relid)) return false
+    if (connectionId < EVENT_CONNECTION_BASE) return false
     const { interfaceId, instanceId, flags, mmioMegabytes, subChannelIndex } = message
     const userDefined = message.userDefined.slice()
     const offer = { relid, interfaceId, instanceId, flags, mmioMegabytes, userDefined, subChannelIndex, connectionId }
@@ -355,10 +359,19 @@ export class VmbusClient {
     const offer = this.#offers.get(relid)
     if (offer === undefined) return false
     this.#offers.delete(relid)
+    this.#rescindedOffers.set(relid, offer)
     this.#open.delete(relid)
     this.#waits.fail(relid, 'The offer was taken back')
     this.onRescind?.(offer)
     return true
+  }
+
+  /** The connection is gone, and everything with it. */
+  #forget(reason: string): void {
+    this.#offers.clear()
+    this.#rescindedOffers.clear()
+    this.#open.clear()
+    this.#waits.failAll(reason)
   }
 
   #post(message: { view: DataView }): void {

@@ -46,4 +46,10 @@ export class Waits {
       wait.promise.reject(new VmbusError('ERR_VMBUS_CLIENT', reason, { data: { relid } }))
     }
   }
+
+  /** The connection is gone: every request fails. */
+  failAll(reason: string): void {
+    for (const { promise } of this.#waits.values()) promise.reject(new VmbusError('ERR_VMBUS_CLIENT', reason))
+    this.#waits.clear()
+  }
 }

@@ -1,6 +1,7 @@
 // The memory of a pretended partition: one shared array from address 0, and who has which page.
 
 import type { GuestMemory } from '@partita/interface'
+import type { DmaBuffer } from '../client/transport.ts'
 import { PAGE_SIZE } from '../protocol/constants.ts'
 
 /** RAM at address 0. Implements GuestMemory; counts what was announced through `written`. */
@@ -9,6 +10,8 @@ export class SharedMemory implements GuestMemory {
   readonly bytes: Uint8Array
   /** Bytes that were announced through {@link GuestMemory.written}. */
   announced = 0
+  /** Allocations that were not given back. */
+  allocations = 0
   readonly #view: DataView
   #nextPage = 1
 
@@ -28,6 +31,21 @@ export class SharedMemory implements GuestMemory {
     this.#nextPage += count * gap
     if (this.#nextPage * PAGE_SIZE > this.ramSize) throw new RangeError('the pretended partition has no more memory')
     return pages
+  }
+
+  /** Pages for `byteLength` bytes, one after the other, as zeros. They are given back by disposing of them, and not given out again. */
+  allocate(byteLength: number): DmaBuffer {
+    const pages = this.allocatePages(Math.ceil(byteLength / PAGE_SIZE))
+    const gpa = (pages[0] ?? 0) * PAGE_SIZE
+    const bytes = this.bytes.subarray(gpa, gpa + byteLength)
+    bytes.fill(0)
+    this.allocations++
+    return { gpa, bytes, [Symbol.dispose]: () => void this.allocations-- }
+  }
+
+  /** The address of a window on this memory. */
+  addressOf(bytes: Uint8Array): number | undefined {
+    return bytes.buffer === this.bytes.buffer ? bytes.byteOffset : undefined
   }
 
   isRam(gpa: number, length: number): boolean {

@@ -2,6 +2,7 @@
 // the test lets them.
 
 import type { SavedState, VmbusDevice } from '@partita/interface'
+import type { VmbusTransport } from '../client/transport.ts'
 import { VmbusClient } from '../client/vmbus-client.ts'
 import {
   EVENT_CONNECTION_BASE,
@@ -22,6 +23,8 @@ export interface VmbusPairOptions extends VmbusServerOptions {
   readonly memory?: SharedMemory
   /** Which of `count` things that wait passes next, 0 to `count - 1`: messages come first, then event flags, then the host's own work. Default: the first. */
   readonly pick?: (count: number) => number
+  /** Virtual processors of the guest. Default: 1. */
+  readonly processorCount?: number
 }
 
 /** How many rounds {@link VmbusPair.settle} waits for silence. */
@@ -42,6 +45,8 @@ const MAX_ROUNDS = 10_000
  */
 export class VmbusPair implements VmbusHost {
   readonly memory: SharedMemory
+  /** The child's way to the hypervisor. */
+  readonly transport: VmbusTransport
   readonly client: VmbusClient
   readonly #options: VmbusPairOptions
   #server: VmbusServer
@@ -64,6 +69,17 @@ export class VmbusPair implements VmbusHost {
     this.memory = options.memory ?? new SharedMemory(options.ramSize ?? 16 * 1024 * 1024)
     this.#options = options
     this.#server = new VmbusServer(this, options)
+    this.transport = {
+      memory: this.memory,
+      processorCount: options.processorCount ?? 1,
+      allocate: (byteLength) => this.memory.allocate(byteLength),
+      addressOf: (bytes) => this.memory.addressOf(bytes),
+      postMessage: (connectionId, payload) =>
+        connectionId === MESSAGE_CONNECTION_ID || connectionId === MESSAGE_CONNECTION_ID_5
+          ? this.server.receiveMessage(payload.slice())
+          : HV_STATUS.INVALID_PARAMETER,
+      signalEvent: (connectionId) => void this.signal(connectionId),
+    }
     this.client = this.createClient()
     this.server.start()
   }
@@ -101,14 +117,7 @@ export class VmbusPair implements VmbusHost {
 
   /** Another client in the same partition: a kernel that was started by the one before. */
   createClient(): VmbusClient {
-    return new VmbusClient({
-      memory: this.memory,
-      postMessage: (connectionId, payload) =>
-        connectionId === MESSAGE_CONNECTION_ID || connectionId === MESSAGE_CONNECTION_ID_5
-          ? this.server.receiveMessage(payload.slice())
-          : HV_STATUS.INVALID_PARAMETER,
-      signalEvent: (connectionId) => this.signal(connectionId),
-    })
+    return new VmbusClient(this.transport)
   }
 
   /** Signal a connection, as the guest's hypercall does. False: there is no such port. */

@@ -1,0 +1,184 @@
+// A device on the VMBus as its driver sees it: the offer, its channels, and memory for them. All that a driver takes here goes back when the device is closed.
+
+import { PAGE_SIZE } from '../protocol/constants.ts'
+import { contiguousRange, type GpaRange } from '../ring/ring-writer.ts'
+import { VmbusError } from '../vmbus-error.ts'
+import type { ClientChannel } from './client-channel.ts'
+import type { DmaBuffer, VmbusTransport } from './transport.ts'
+import type { ClientOffer, VmbusClient } from './vmbus-client.ts'
+
+/** How to open a channel. */
+export interface ChannelOptions {
+  /** Bytes of data in each ring, whole pages. Default: 65536. */
+  readonly ringBytes?: number
+  /** The virtual processor that gets the channel's interrupts. Default: 0 for the primary channel, each in turn for sub-channels. */
+  readonly targetVp?: number
+  /** At most 120 bytes for the device. */
+  readonly userData?: Uint8Array
+}
+
+/** What a device is made of. */
+export interface VscDeviceOptions {
+  readonly client: VmbusClient
+  readonly transport: VmbusTransport
+  readonly offer: ClientOffer
+  /** The driver says that the device's children are others now. */
+  changed?(): void
+}
+
+interface Opened {
+  readonly channel: ClientChannel
+  readonly rings: DmaBuffer
+}
+
+const DEFAULT_RING_BYTES = 65_536
+
+/**
+ * One device.
+ *
+ * @example
+ * ```ts
+ * const channel = await device.open({ ringBytes: 16_384 })
+ * channel.onPacket = (packet) => console.log(packet.payload())
+ * channel.send(Uint8Array.of(1, 2, 3))
+ * ```
+ */
+export class VscDevice {
+  readonly offer: ClientOffer
+  /** Called for a sub-channel that the host offers after {@link VscDevice.subChannels} was looked at. */
+  onSubChannel: ((offer: ClientOffer) => void) | undefined
+  readonly #options: VscDeviceOptions
+  readonly #opened: Opened[] = []
+  readonly #subChannels: ClientOffer[] = []
+  readonly #buffers: Set<DmaBuffer> = new Set()
+  readonly #gone = new AbortController()
+
+  constructor(options: VscDeviceOptions) {
+    this.#options = options
+    this.offer = options.offer
+  }
+
+  /** This partition's memory. */
+  get memory(): VmbusTransport['memory'] {
+    return this.#options.transport.memory
+  }
+
+  /** Virtual processors: so many channels can be served at once. */
+  get processorCount(): number {
+    return this.#options.transport.processorCount
+  }
+
+  /** Aborts when the device is taken away or closed, with a VmbusError `ERR_VMBUS_GONE`. */
+  get signal(): AbortSignal {
+    return this.#gone.signal
+  }
+
+  /** Sub-channels that the host offers and that are not open. */
+  get subChannels(): readonly ClientOffer[] {
+    return this.#subChannels
+  }
+
+  /**
+   * Open the primary channel, with rings of its own.
+   * @throws VmbusError `ERR_VMBUS_CLIENT` (the host refuses), `ERR_VMBUS_GONE`, `ERR_VMBUS_MEMORY`
+   */
+  open(options: ChannelOptions = {}): Promise<ClientChannel> {
+    return this.#open(this.offer, { targetVp: 0, ...options })
+  }
+
+  /** Open a sub-channel. As {@link VscDevice.open}. */
+  async openSubChannel(offer: ClientOffer, options: ChannelOptions = {}): Promise<ClientChannel> {
+    const targetVp = offer.subChannelIndex % this.processorCount
+    const channel = await this.#open(offer, { targetVp, ...options })
+    const index = this.#subChannels.indexOf(offer)
+    if (index >= 0) this.#subChannels.splice(index, 1)
+    return channel
+  }
+
+  /** Pages for data. They go back when the device is closed, or before. */
+  allocate(byteLength: number): DmaBuffer {
+    const buffer = this.#options.transport.allocate(byteLength)
+    const owned: DmaBuffer = {
+      gpa: buffer.gpa,
+      bytes: buffer.bytes,
+      [Symbol.dispose]: () => {
+        if (this.#buffers.delete(owned)) buffer[Symbol.dispose]()
+      },
+    }
+    this.#buffers.add(owned)
+    return owned
+  }
+
+  /** The ranges of a window on this partition's memory, for a packet; `undefined` for bytes that are elsewhere: copy those through {@link VscDevice.allocate}. */
+  rangesOf(bytes: Uint8Array): GpaRange[] | undefined {
+    const gpa = this.#options.transport.addressOf(bytes)
+    return gpa === undefined ? undefined : bytes.length === 0 ? [] : [contiguousRange(gpa, bytes.length)]
+  }
+
+  /** Give memory to the device for as long as it is open (a GPADL). Resolves with its id. @throws VmbusError `ERR_VMBUS_CLIENT` */
+  createGpadl(bytes: Uint8Array): Promise<number> {
+    const ranges = this.rangesOf(bytes)
+    if (ranges === undefined || ranges.length === 0)
+      return Promise.reject(new VmbusError('ERR_VMBUS_CLIENT', 'These bytes are not in memory of the partition'))
+    return this.#options.client.createGpadl(this.offer.relid, ranges)
+  }
+
+  /** Take a GPADL back. */
+  teardownGpadl(id: number): Promise<void> {
+    return this.#options.client.teardownGpadl(this.offer.relid, id)
+  }
+
+  /** The device's children are others now. */
+  changed(): void {
+    this.#options.changed?.()
+  }
+
+  // --- the bus's side
+
+  /** A sub-channel is offered. */
+  addSubChannel(offer: ClientOffer): void {
+    this.#subChannels.push(offer)
+    this.onSubChannel?.(offer)
+  }
+
+  /** The host takes the device away: what waits fails, and nothing can be opened. {@link VscDevice.close} is still to come. */
+  rescinded(): void {
+    this.#abort('The host took the device away')
+  }
+
+  /** Close all channels, sub-channels first, and give back the memory. Resolves when the host has let go of it. */
+  async close(): Promise<void> {
+    this.#abort('The device is closed')
+    for (const { channel, rings } of this.#opened.splice(0).reverse()) {
+      await channel.close()
+      rings[Symbol.dispose]()
+    }
+    for (const buffer of this.#buffers) buffer[Symbol.dispose]()
+  }
+
+  #abort(reason: string): void {
+    const { relid, interfaceId, instanceId } = this.offer
+    if (!this.#gone.signal.aborted)
+      this.#gone.abort(new VmbusError('ERR_VMBUS_GONE', reason, { data: { relid, interfaceId, instanceId } }))
+  }
+
+  async #open(offer: ClientOffer, options: ChannelOptions & { readonly targetVp: number }): Promise<ClientChannel> {
+    this.signal.throwIfAborted()
+    const ringPages = Math.max(1, Math.ceil((options.ringBytes ?? DEFAULT_RING_BYTES) / PAGE_SIZE)) + 1
+    const rings = this.#options.transport.allocate(2 * ringPages * PAGE_SIZE)
+    try {
+      const channel = await this.#options.client.open(offer, {
+        pages: Array.from({ length: 2 * ringPages }, (_, index) => rings.gpa / PAGE_SIZE + index),
+        downstreamPageOffset: ringPages,
+        targetVp: options.targetVp,
+        ...(options.userData && { userData: options.userData }),
+      })
+      this.#opened.push({ channel, rings })
+      return channel
+    } catch (error) {
+      rings[Symbol.dispose]()
+      this.signal.throwIfAborted()
+      throw error
+    }
+  }
+}
