@@ -5,9 +5,15 @@ const NAMES = ['loops', 'boot']
 
 describe('parseArguments', () => {
   it('takes a name, and runs in any place', () => {
-    expect(parseArguments(['loops'], NAMES)).toEqual({ name: 'loops', runs: undefined, help: false })
-    expect(parseArguments(['boot', '--runs', '7'], NAMES)).toEqual({ name: 'boot', runs: 7, help: false })
-    expect(parseArguments(['--runs=3', 'boot'], NAMES)).toEqual({ name: 'boot', runs: 3, help: false })
+    expect(parseArguments(['loops'], NAMES)).toMatchObject({ name: 'loops', runs: undefined, help: false })
+    expect(parseArguments(['boot', '--runs', '7'], NAMES)).toMatchObject({ name: 'boot', runs: 7, help: false })
+    expect(parseArguments(['--runs=3', 'boot'], NAMES)).toMatchObject({ name: 'boot', runs: 3, help: false })
+  })
+
+  it('takes a part, a time and a file', () => {
+    const given = parseArguments(['loops', '--only', 'crc,float', '--minutes', '0.5', '--json', 'a.json'], NAMES)
+    expect(given).toMatchObject({ only: ['crc', 'float'], minutes: 0.5, json: 'a.json' })
+    expect(parseArguments(['loops'], NAMES)).toMatchObject({ only: undefined, minutes: undefined, json: undefined })
   })
 
   it('needs no name with --help', () => {
@@ -21,6 +27,7 @@ describe('parseArguments', () => {
     [['loops', '--runs', '0'], /whole number/],
     [['loops', '--runs', '2.5'], /whole number/],
     [['loops', '--runs', 'many'], /whole number/],
+    [['loops', '--minutes', '0'], /--minutes/],
     [['loops', '--fast'], /--fast/],
   ] as const)('refuses %j', (args, message) => {
     expect(() => parseArguments(args, NAMES)).toThrow(UsageError)

@@ -1,4 +1,4 @@
-// The command line: `NAME [--runs N]`.
+// The command line: `NAME [--runs N] [--only TEXT] [--minutes N] [--json FILE]`.
 
 import { parseArgs } from 'node:util'
 
@@ -6,6 +6,12 @@ export interface Arguments {
   readonly name: string
   /** Undefined: the benchmark's own choice. */
   readonly runs: number | undefined
+  /** What the benchmark shall do of itself: names and groups by comma. Undefined: all. */
+  readonly only: readonly string[] | undefined
+  /** How long a benchmark takes that goes on as long as one likes. */
+  readonly minutes: number | undefined
+  /** File for the results as JSON. */
+  readonly json: string | undefined
   readonly help: boolean
 }
 
@@ -19,11 +25,26 @@ export class UsageError extends Error {
  * @throws UsageError
  */
 export function parseArguments(args: readonly string[], names: readonly string[]): Arguments {
-  let parsed: { readonly values: { readonly runs?: string; readonly help?: boolean }; readonly positionals: string[] }
+  let parsed: {
+    readonly values: {
+      readonly runs?: string
+      readonly only?: string
+      readonly minutes?: string
+      readonly json?: string
+      readonly help?: boolean
+    }
+    readonly positionals: string[]
+  }
   try {
     parsed = parseArgs({
       args: [...args],
-      options: { runs: { type: 'string', short: 'n' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        runs: { type: 'string', short: 'n' },
+        only: { type: 'string' },
+        minutes: { type: 'string' },
+        json: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
       allowPositionals: true,
     })
   } catch (error) {
@@ -41,5 +62,9 @@ export function parseArguments(args: readonly string[], names: readonly string[]
   if (runs !== undefined && !(Number.isInteger(runs) && runs >= 1 && runs <= 1000)) {
     throw new UsageError(`--runs takes a whole number from 1 to 1000, not ${values.runs}`)
   }
-  return { name, runs, help }
+  const minutes = values.minutes === undefined ? undefined : Number(values.minutes)
+  if (minutes !== undefined && !(minutes > 0 && minutes <= 10_000)) {
+    throw new UsageError(`--minutes takes a number above 0, not ${values.minutes}`)
+  }
+  return { name, runs, only: values.only?.split(','), minutes, json: values.json, help }
 }

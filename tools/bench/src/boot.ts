@@ -11,7 +11,7 @@ import { table } from './table.ts'
 import { verdict } from './verdict.ts'
 
 /** Times of QEMU TCG. */
-const BOOT_TARGET = 5
+const BOOT_TARGET = 1.3
 /** MiB beside the guest's RAM. */
 const MEMORY_TARGET = 300
 /** Percent of one core. */

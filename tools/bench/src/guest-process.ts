@@ -89,12 +89,13 @@ export class GuestProcess implements AsyncDisposable {
     return this.#waitFor(PROMPT)
   }
 
-  /** Run a command of the shell until it prints `text`. */
-  async command(line: string, text: string): Promise<void> {
+  /** Run a command of the shell until it prints `text`; what it printed. */
+  async command(line: string, text: string): Promise<string> {
     this.#text = ''
     const answer = this.#waitFor(text)
     this.#child.stdin?.write(`${line}\n`)
     await answer
+    return this.#text
   }
 
   /** Resolves when the guest has printed `text` since the last command, or since its start; with the seconds since that start. */

@@ -1,12 +1,12 @@
 // `npm run bench -- NAME [--runs N]`: runs one benchmark and prints what it measured. See the README.
 
-import { parseArguments, UsageError } from './arguments.ts'
+import { type Arguments, parseArguments, UsageError } from './arguments.ts'
 
 interface Benchmark {
   readonly summary: string
   readonly defaultRuns: number
   /** Loaded on demand: a benchmark must not carry the others' weight. */
-  readonly load: () => Promise<(runs: number) => Promise<void>>
+  readonly load: () => Promise<(runs: number, given: Arguments) => Promise<void>>
 }
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
@@ -40,6 +40,21 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     defaultRuns: 3,
     load: async () => (await import('./storage/index.ts')).storage,
   },
+  programs: {
+    summary: 'C programs and busybox tools in a guest, next to QEMU TCG and the bare processor',
+    defaultRuns: 5,
+    load: async () => (await import('./programs/index.ts')).programs,
+  },
+  growth: {
+    summary: 'time of an instruction while the hot code grows from 100 to 50,000 regions',
+    defaultRuns: 5,
+    load: async () => (await import('./growth.ts')).growth,
+  },
+  soak: {
+    summary: 'memory of the process under a mixed load that goes on (--minutes)',
+    defaultRuns: 1,
+    load: async () => (await import('./programs/soak.ts')).soak,
+  },
   'profile-boot': {
     summary: 'which instruction forms a boot executes, inline and out of line, and where the host spends its time',
     defaultRuns: 1,
@@ -52,16 +67,17 @@ function usage(): string {
     ([name, { summary, defaultRuns }]) =>
       `  ${name.padEnd(14)}${summary} (${defaultRuns} ${defaultRuns === 1 ? 'run' : 'runs'})`,
   )
-  return `npm run bench -- NAME [--runs N]\n\n${lines.join('\n')}\n`
+  return `npm run bench -- NAME [--runs N] [--only NAME,…] [--minutes N] [--json FILE]\n\n${lines.join('\n')}\n`
 }
 
 try {
-  const { name, runs, help } = parseArguments(process.argv.slice(2), Object.keys(BENCHMARKS))
-  if (help) process.stdout.write(usage())
+  const given = parseArguments(process.argv.slice(2), Object.keys(BENCHMARKS))
+  const { name, runs } = given
+  if (given.help) process.stdout.write(usage())
   else {
     const benchmark = BENCHMARKS[name] as Benchmark
     const run = await benchmark.load()
-    await run(runs ?? benchmark.defaultRuns)
+    await run(runs ?? benchmark.defaultRuns, given)
   }
 } catch (error) {
   if (!(error instanceof UsageError)) throw error

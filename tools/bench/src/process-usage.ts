@@ -1,6 +1,6 @@
 // What Linux says about another process: memory and processor time (proc(5)).
 
-import { open, readFile } from 'node:fs/promises'
+import { open, readdir, readFile } from 'node:fs/promises'
 
 const PAGE = 4096
 const ENTRY = 8
@@ -54,4 +54,15 @@ export async function processorSeconds(pid: number): Promise<number> {
   // The second field is the name in parentheses, which may contain anything.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / TICKS
+}
+
+/** Nanoseconds of processor time so far, of the threads that live now. */
+export async function threadNanoseconds(pid: number): Promise<number> {
+  const threads = await readdir(`/proc/${pid}/task`)
+  const times = threads.map(async (thread) => {
+    // one that has just ended
+    const text = await readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').catch(() => '0')
+    return Number(text.split(' ')[0])
+  })
+  return (await Promise.all(times)).reduce((sum, time) => sum + time, 0)
 }

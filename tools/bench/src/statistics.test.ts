@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { arithmeticMean, harmonicMean, median } from './statistics.ts'
+import { arithmeticMean, geometricMean, harmonicMean, median } from './statistics.ts'
 
 describe('means', () => {
   it('median: the middle, whatever the order', () => {
@@ -9,5 +9,9 @@ describe('means', () => {
   it('of 40 and 60 km/h over the same way', () => {
     expect(harmonicMean([40, 60])).toBeCloseTo(48)
     expect(arithmeticMean([40, 60])).toBe(50)
+  })
+  it('geometric: twice as fast and twice as slow are the same', () => {
+    expect(geometricMean([0.5, 2])).toBeCloseTo(1)
+    expect(geometricMean([1, 10, 100])).toBeCloseTo(10)
   })
 })

@@ -16,3 +16,8 @@ export function arithmeticMean(values: readonly number[]): number {
 export function harmonicMean(values: readonly number[]): number {
   return values.length / values.reduce((sum, value) => sum + 1 / value, 0)
 }
+
+/** The mean of ratios. */
+export function geometricMean(values: readonly number[]): number {
+  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length)
+}

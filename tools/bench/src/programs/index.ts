@@ -1,0 +1,80 @@
+// `programs`: C programs and busybox's tools in a guest of Partita's, next to the same guest under QEMU's translator and to the host itself. At their full length, and at
+// a tenth of it, where it counts how fast code becomes fast.
+
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Arguments } from '../arguments.ts'
+import { benchGuest } from '../bench-guest.ts'
+import { QEMU_MISSING, qemuVersion } from '../qemu.ts'
+import { compilePrograms, type GuestProgram, listPrograms } from './compile.ts'
+import { partitaProgramMachine, qemuProgramMachine } from './machines.ts'
+import { report } from './report.ts'
+import type { ProgramResult } from './result.ts'
+import { addPrograms, extractBusybox, GuestRunner, HostRunner, type ProgramRunner, Scratch } from './runners.ts'
+
+/** Thousandths of the full length. */
+export const LENGTHS = { full: 1000, tenth: 100 } as const
+export type Length = keyof typeof LENGTHS
+
+/** Results of one program at one length: by runner, then by run. */
+export interface Measurement {
+  readonly program: GuestProgram
+  readonly length: Length
+  readonly results: Readonly<Record<string, readonly ProgramResult[]>>
+}
+
+export async function programs(runs: number, given: Arguments): Promise<void> {
+  await using stack = new AsyncDisposableStack()
+  const scratch = stack.use(await Scratch.create())
+  const executable = join(scratch.path, 'bench')
+  await compilePrograms(executable)
+  const list = await listPrograms(executable, given.only)
+  const plain = await benchGuest()
+  const guest = await addPrograms(plain, executable, join(scratch.path, 'initrd.cpio'))
+  const busybox = join(scratch.path, 'busybox')
+  await extractBusybox(plain.initrd, busybox)
+
+  const version = await qemuVersion()
+  console.log(`Linux ${guest.version}, ${guest.memory / 2 ** 20} MiB, one processor; ${guest.commandLine}`)
+  console.log(version === undefined ? QEMU_MISSING : `peer: QEMU ${version}, TCG`)
+  const runners: ProgramRunner[] = [stack.use(await GuestRunner.boot(partitaProgramMachine(guest)))]
+  if (version !== undefined) runners.push(stack.use(await GuestRunner.boot(qemuProgramMachine(guest))))
+  runners.push(stack.use(new HostRunner(executable, busybox)))
+
+  const measurements: Measurement[] = []
+  for (const program of list) {
+    for (const length of Object.keys(LENGTHS) as Length[]) {
+      measurements.push(await measure(program, length, runners, runs))
+      process.stderr.write(`\r\x1b[K${measurements.length} of ${list.length * 2}: ${program.name}`)
+    }
+  }
+  process.stderr.write('\r\x1b[K')
+  console.log(report(measurements, runs))
+  if (given.json !== undefined) {
+    await writeFile(
+      given.json,
+      `${JSON.stringify({ guest: guest.version, qemu: version, runs, measurements }, undefined, 1)}\n`,
+    )
+  }
+}
+
+async function measure(
+  program: GuestProgram,
+  length: Length,
+  runners: readonly ProgramRunner[],
+  runs: number,
+): Promise<Measurement> {
+  const results: Record<string, ProgramResult[]> = Object.fromEntries(runners.map(({ label }) => [label, []]))
+  let checksum: string | undefined
+  for (let n = 0; n < runs; n++) {
+    for (const runner of runners) {
+      const result = await runner.run(program, LENGTHS[length])
+      checksum ??= result.checksum
+      if (result.checksum !== checksum) {
+        throw new Error(`${program.name} on ${runner.label}: checksum ${result.checksum}, not ${checksum}`)
+      }
+      results[runner.label]?.push(result)
+    }
+  }
+  return { program, length, results }
+}

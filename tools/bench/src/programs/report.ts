@@ -1,0 +1,163 @@
+// The tables of `programs`: ratios of paired runs, their spread, and geometric means by group.
+
+import { geometricMean, median } from '../statistics.ts'
+import { table } from '../table.ts'
+import { verdict } from '../verdict.ts'
+import type { Length, Measurement } from './index.ts'
+import type { ProgramResult } from './result.ts'
+
+/** Times of QEMU TCG, geometric means. */
+const TARGETS: Readonly<Record<string, number>> = { integer: 1, float: 0.3, x87: 1, memory: 0.8, kernel: 1, tools: 1 }
+const TARGET_OVERALL = 0.7
+/** Of any one program. */
+const TARGET_WORST = 2
+/** At a tenth of the length. */
+const TARGET_SHORT = 1.5
+
+const OWN = 'Partita'
+const PEER = 'QEMU TCG'
+const NATIVE = 'native'
+type Kind = 'wall' | 'processor'
+
+/** Of one program at one length. */
+interface Line {
+  readonly group: string
+  readonly name: string
+  readonly seconds: number
+  readonly peerSeconds: number | undefined
+  readonly nativeSeconds: number
+  /** Partita's time by the peer's: medians over the pairs of runs. */
+  readonly wall: number | undefined
+  readonly processor: number | undefined
+  /** Smallest and largest ratio by the clock. */
+  readonly spread: readonly [number, number] | undefined
+  readonly native: number
+  readonly peerNative: number | undefined
+}
+
+function ratios(a: readonly ProgramResult[], b: readonly ProgramResult[], kind: Kind): number[] {
+  return a.map((one, run) => one[kind] / (b[run] as ProgramResult)[kind])
+}
+
+function lineOf({ program, results }: Measurement): Line {
+  const own = results[OWN] as readonly ProgramResult[]
+  const peer = results[PEER]
+  const native = results[NATIVE] as readonly ProgramResult[]
+  const seconds = (list: readonly ProgramResult[]): number => median(list.map(({ wall }) => wall))
+  const pairs = peer && ratios(own, peer, 'wall')
+  return {
+    group: program.group,
+    name: program.name,
+    seconds: seconds(own),
+    peerSeconds: peer && seconds(peer),
+    nativeSeconds: seconds(native),
+    wall: pairs && median(pairs),
+    processor: peer && median(ratios(own, peer, 'processor')),
+    spread: pairs && [Math.min(...pairs), Math.max(...pairs)],
+    native: median(ratios(own, native, 'wall')),
+    peerNative: peer && median(ratios(peer, native, 'wall')),
+  }
+}
+
+const show = (value: number | undefined, digits = 2): string => value?.toFixed(digits) ?? '-'
+
+/** @param runs of each program on each machine */
+export function report(measurements: readonly Measurement[], runs: number): string {
+  const lines = (length: Length): Line[] => measurements.filter((one) => one.length === length).map(lineOf)
+  const full = lines('full')
+  const short = lines('tenth')
+  const out = [
+    `Seconds by the guest's clock, medians of ${runs} alternating runs. The ratios to ${PEER} are medians over pairs of runs: by the clock (with their`,
+    `smallest and largest), and by processor time of the host's process. The last columns are times of the host's own.`,
+    '',
+    ...section('full length', full),
+    '',
+    ...section('a tenth of it', short),
+    '',
+    groupTable(full, short),
+    '',
+    ...verdicts(full, short),
+  ]
+  return out.join('\n')
+}
+
+function section(title: string, lines: readonly Line[]): string[] {
+  const header = [title, OWN, PEER, NATIVE, 'clock', 'least', 'most', 'processor', `${OWN}/native`, `${PEER}/native`]
+  return [
+    table([
+      header,
+      ...lines.map((one) => [
+        one.name,
+        show(one.seconds, 3),
+        show(one.peerSeconds, 3),
+        show(one.nativeSeconds, 3),
+        show(one.wall),
+        show(one.spread?.[0]),
+        show(one.spread?.[1]),
+        show(one.processor),
+        show(one.native, 1),
+        show(one.peerNative, 1),
+      ]),
+    ]),
+  ]
+}
+
+function mean(lines: readonly Line[], value: (line: Line) => number | undefined): number | undefined {
+  const values = lines.map(value).filter((one) => one !== undefined)
+  return values.length === 0 ? undefined : geometricMean(values)
+}
+
+function groupTable(full: readonly Line[], short: readonly Line[]): string {
+  const row = (name: string, keep: (line: Line) => boolean): string[] => {
+    const [a, b] = [full.filter(keep), short.filter(keep)]
+    return [
+      name,
+      show(mean(a, (line) => line.wall)),
+      show(mean(a, (line) => line.processor)),
+      show(mean(b, (line) => line.wall)),
+      show(mean(b, (line) => line.processor)),
+      show(
+        mean(a, (line) => line.native),
+        1,
+      ),
+      show(
+        mean(a, (line) => line.peerNative),
+        1,
+      ),
+    ]
+  }
+  const groups = [...new Set(full.map(({ group }) => group))]
+  return table([
+    [
+      'geometric means',
+      `clock/${PEER}`,
+      'processor',
+      'tenth, clock',
+      'tenth, processor',
+      `${OWN}/native`,
+      `${PEER}/native`,
+    ],
+    ...groups.map((group) => row(group, (line) => line.group === group)),
+    row('all', () => true),
+  ])
+}
+
+function verdicts(full: readonly Line[], short: readonly Line[]): string[] {
+  if (mean(full, ({ wall }) => wall) === undefined) return []
+  const unit = `times ${PEER}`
+  const groups = [...new Set(full.map(({ group }) => group))]
+  const out = groups.map((group) => {
+    const value = mean(
+      full.filter((line) => line.group === group),
+      ({ wall }) => wall,
+    ) as number
+    return verdict(group, value, TARGETS[group] ?? 1, unit)
+  })
+  out.push(verdict('all', mean(full, ({ wall }) => wall) as number, TARGET_OVERALL, unit))
+  const worst = full.reduce((a, b) => ((a.wall ?? 0) >= (b.wall ?? 0) ? a : b))
+  out.push(verdict(`worst, ${worst.name}`, worst.wall as number, TARGET_WORST, unit))
+  out.push(verdict('a tenth of the length, all', mean(short, ({ wall }) => wall) as number, TARGET_SHORT, unit))
+  const worstShort = short.reduce((a, b) => ((a.wall ?? 0) >= (b.wall ?? 0) ? a : b))
+  out.push(`a tenth of the length, worst: ${worstShort.name}, ${show(worstShort.wall)} ${unit}`)
+  return out
+}
