@@ -13,6 +13,13 @@ const PAGE = { SEQUENCE: 0, SCALE: 8, OFFSET: 16, SIZE: 24 } as const
 /** This sequence says that the page is not valid, and guests of old took the other for it. */
 const SEQUENCE_INVALID = 0
 const SEQUENCE_MAXIMUM = 0xfffffffe
+/**
+ * Reference time and time stamp are read one after the other, and the host may run something else in between. A page that is wrong by that would stay so:
+ * a guest whose time lags by a tick finds each timer expired when it sets it. So the closest of several readings is taken, or one that is close.
+ */
+const READINGS = 32
+/** Nanoseconds. */
+const CLOSE = 2000
 
 export interface ReferenceTimeOptions {
   readonly clock: Clock
@@ -58,10 +65,17 @@ export class ReferenceTime {
 
   #fill(): void {
     const { clock, page } = this.#options
-    const before = clock.now()
-    const timeStamp = this.#options.timeStamp()
-    const reference = BigInt(Math.floor((before + clock.now()) / 2 / TICK))
-    const offset = BigInt.asUintN(64, reference - ((timeStamp * this.#scale) >> 64n))
+    let closest = Infinity
+    let offset = 0n
+    for (let reading = 0; reading < READINGS && closest > CLOSE; reading++) {
+      const before = clock.now()
+      const timeStamp = this.#options.timeStamp()
+      const after = clock.now()
+      if (after - before >= closest) continue
+      closest = after - before
+      const reference = BigInt(Math.floor((before + after) / 2 / TICK))
+      offset = BigInt.asUintN(64, reference - ((timeStamp * this.#scale) >> 64n))
+    }
     this.#sequence = this.#sequence >= SEQUENCE_MAXIMUM ? 1 : this.#sequence + 1
     const { words, bytes } = page
     const view = new DataView(bytes.buffer, bytes.byteOffset, PAGE.SIZE)
