@@ -11,6 +11,7 @@ import {
   type SavedValue,
 } from '@partita/interface'
 import fc from 'fast-check'
+import type { ComplianceCheck } from './compliance/check.ts'
 import { type DeviceAccess, deviceAccesses, performAccess } from './device-access.ts'
 import { FakeMachine } from './fake-machine.ts'
 
@@ -30,12 +31,6 @@ export interface EmulatedDeviceSubject {
   readonly maximumState?: number
   /** Runs of each property. Default: 100. */
   readonly runs?: number
-}
-
-/** A test of the suite. */
-export interface ComplianceCheck {
-  readonly name: string
-  run(): Promise<void>
 }
 
 function fail(message: string): never {

@@ -11,15 +11,26 @@
  * ```
  * @packageDocumentation
  */
-export { type DeviceAccess, deviceAccesses, performAccess } from './device-access.ts'
 export {
   type ComplianceCheck,
+  ComplianceError,
+  type ComplianceOptions,
+  complianceSeed,
+} from './compliance/check.ts'
+export type { ComplianceManifest, PluginSubject } from './compliance/plugin-checks.ts'
+export { SeededRandom } from './compliance/seeded-random.ts'
+export { vspChecks } from './compliance/vsp-compliance.ts'
+export type { VspSubject } from './compliance/vsp-subject.ts'
+export { type DeviceAccess, deviceAccesses, performAccess } from './device-access.ts'
+export {
   type EmulatedDeviceSubject,
   emulatedDeviceChecks,
   emulatedDeviceCompliance,
 } from './emulated-device-compliance.ts'
 export { type Claim, FakeMmio, FakePortIo } from './fake-bus.ts'
 export { FakeClock } from './fake-clock.ts'
+export { FakeGuest, type FakeGuestOpenOptions, type FakeGuestOptions, type Sent } from './fake-guest.ts'
+export type { GuestAnswer, GuestExchange, GuestPacket, GuestStep } from './fake-guest-exchange.ts'
 export { FakeGuestMemory } from './fake-guest-memory.ts'
 export { FakeInterruptLines, FakeInterruptMessages } from './fake-interrupts.ts'
 export {
@@ -29,3 +40,4 @@ export {
   FakePciBus,
   FakePowerControl,
 } from './fake-machine.ts'
+export { type GuestBlock, WatchedMemory } from './watched-memory.ts'

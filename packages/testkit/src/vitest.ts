@@ -1,0 +1,30 @@
+/**
+ * The compliance suites as tests of vitest: each function makes a `describe` with a test for each check. Whoever uses this entry point has vitest; the others of the
+ * package need no test runner.
+ *
+ * @example
+ * ```ts
+ * import { vspCompliance } from '@partita/testkit/vitest'
+ *
+ * vspCompliance({ plugin, manifest: packageJson.partita })
+ * ```
+ * @packageDocumentation
+ */
+import { describe, it } from 'vitest'
+import type { ComplianceCheck } from './compliance/check.ts'
+import { vspChecks } from './compliance/vsp-compliance.ts'
+import type { VspSubject } from './compliance/vsp-subject.ts'
+
+/** Milliseconds for a check, which is a matter of the host's load alone: time in a check is virtual. */
+const TIMEOUT = 120_000
+
+function suite(name: string, checks: readonly ComplianceCheck[]): void {
+  describe(`${name} complies: it`, () => {
+    for (const check of checks) it(check.name, check.run, TIMEOUT)
+  })
+}
+
+/** Test a provider on the VMBus. */
+export function vspCompliance(subject: VspSubject): void {
+  suite(subject.plugin.name, vspChecks(subject))
+}
