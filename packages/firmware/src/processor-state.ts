@@ -1,7 +1,7 @@
 // The processor states that boot protocols ask for: long mode with an identity map (Linux/x86 boot protocol, "64-bit boot protocol")
 // and flat 32-bit protected mode (Multiboot 0.6.96, section 3.2; Multiboot2 2.0, section 3.2).
 
-import type { GuestMemory, RegisterName, SegmentName } from '@partita/interface'
+import { GENERAL_REGISTERS, type GuestMemory, type RegisterName, type SegmentName } from '@partita/interface'
 import type { BootProcessor } from './boot.ts'
 import { viewOf } from './bytes.ts'
 import { store } from './physical-memory.ts'
@@ -28,24 +28,6 @@ const CR4_PAE = 1n << 5n
 const EFER_LME = 1n << 8n
 const EFER_LMA = 1n << 10n
 
-const GENERAL_REGISTERS: readonly RegisterName[] = [
-  'rax',
-  'rcx',
-  'rdx',
-  'rbx',
-  'rsp',
-  'rbp',
-  'rsi',
-  'rdi',
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-]
 const DATA_SEGMENTS: readonly SegmentName[] = ['ds', 'es', 'ss', 'fs', 'gs']
 
 /** Pages that {@link writeIdentityMap} needs. */

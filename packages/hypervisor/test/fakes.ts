@@ -151,6 +151,32 @@ export class FakeProcessorVp implements VirtualProcessor {
     this.segments.set(name, value)
   }
 
+  readonly msrs: Map<number, bigint> = new Map()
+  floatState: Uint8Array = new Uint8Array(160)
+
+  /** It has those that a test gave it, and no others. */
+  readMsr(index: number): bigint | undefined {
+    return this.msrs.get(index)
+  }
+
+  writeMsr(index: number, value: bigint): boolean {
+    if (!this.msrs.has(index) || value === 0xbadn) return false
+    this.msrs.set(index, value)
+    return true
+  }
+
+  getFloatState(): Uint8Array {
+    return this.floatState.slice()
+  }
+
+  setFloatState(state: Uint8Array): void {
+    this.floatState = state.slice()
+  }
+
+  getDescriptorTable(name: 'gdtr' | 'idtr'): { base: bigint; limit: number } {
+    return this.tables.get(name) ?? { base: 0n, limit: 0 }
+  }
+
   setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void {
     this.tables.set(name, { base, limit })
   }

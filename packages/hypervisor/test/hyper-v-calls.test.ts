@@ -143,7 +143,7 @@ describe('HvCallGetVpRegisters', () => {
       Uint8Array.from({ length: 16 }, (_, index) => index),
     )
     m.vp(1).setSegment('cs', { selector: 0x10, base: 0x1_0000_0000n, limit: 0xffffffff, attributes: 0xa09b })
-    m.vp(1).timeStampCounter = 77n
+    m.vp(1).msrs.set(0x10, 77n)
     const names = [
       0x00020000, 0x00040002, 0x00030003, 0x00060001, 0x00080000, 0x0008000c, 0x00090003, 0x00090002, 0x000a0002,
       0x00000200,
@@ -177,6 +177,14 @@ describe('HvCallGetVpRegisters', () => {
     expect(m.call(0x50n | rep(1), get([0x00090010]))).toBe(status('ACCESS_DENIED'))
   })
 
+  it('tells frequencies in kHz, what CPUID says, and nothing of registers that the processor does not have', () => {
+    const m = machine()
+    expect(m.call(0x50n | rep(3), get([0x00000240, 0x00000241, 0x00000207]))).toBe(3n << 32n)
+    expect([0, 1, 2].map((index) => out(m, index))).toEqual([2_000_000n, 1_000_000n, 0n])
+    for (const name of [0x00080005, 0x0008001f, 0x00084802, 0x00000000, 0x00010006, 0x000d0002])
+      expect(m.call(0x50n | rep(1), get([name])), name.toString(16)).toBe(status('INVALID_PARAMETER'))
+  })
+
   it('needs its privilege, and those of the registers', () => {
     const names = CHILD_PRIVILEGES.filter((name) => name !== 'ACCESS_SYNIC_REGS')
     const m = new HyperVMachine({ privileges: new PartitionPrivileges(names) })
@@ -208,6 +216,10 @@ describe('HvCallSetVpRegisters', () => {
       ),
     )
 
+  /** One register of 128 bits. */
+  const element = (name: number, low: bigint, high: bigint, vp = VP_SELF): Uint8Array =>
+    bytes([8, SELF], [4, vp], [4, 0], [4, name], [4, 0], [8, 0], [8, low], [8, high])
+
   it('writes processor and synthetic registers', () => {
     const m = machine()
     const elements = [
@@ -238,16 +250,31 @@ describe('HvCallSetVpRegisters', () => {
 
   it('refuses values that a register cannot hold, read-only registers, and the caller’s own RIP', () => {
     const m = machine()
+    m.vp().msrs.set(0x174, 0n)
     for (const [name, value, expected] of [
-      [0x00020011, 0n, 'INVALID_VP_STATE'],
+      [0x00020011, 2n, 'INVALID_VP_STATE'],
       [0x00020010, 0n, 'INVALID_VP_STATE'],
+      [0x00040000, 0x1_0000_0011n, 'INVALID_REGISTER_VALUE'],
+      [0x00040000, 0x8000_0010n, 'INVALID_REGISTER_VALUE'],
+      [0x00040000, 0x2000_0011n, 'INVALID_REGISTER_VALUE'],
+      [0x00040002, 1n << 40n, 'INVALID_REGISTER_VALUE'],
+      [0x00040003, 0x2000n, 'INVALID_REGISTER_VALUE'],
       [0x00040004, 16n, 'INVALID_REGISTER_VALUE'],
+      [0x00040005, 2n, 'INVALID_REGISTER_VALUE'],
+      [0x00040005, 5n, 'INVALID_REGISTER_VALUE'],
+      [0x00050004, 1n << 32n, 'INVALID_REGISTER_VALUE'],
+      [0x00050005, 1n << 32n, 'INVALID_REGISTER_VALUE'],
+      [0x00080001, 0x2000n, 'INVALID_REGISTER_VALUE'],
+      [0x00080004, 2n, 'INVALID_REGISTER_VALUE'],
+      [0x00080005, 0xbadn, 'INVALID_REGISTER_VALUE'],
       [0x000a0003, 5n, 'INVALID_REGISTER_VALUE'],
       [0x00090003, 1n, 'INVALID_REGISTER_VALUE'],
-      [0x00040000, 1n, 'INVALID_PARAMETER'],
-      [0x00060001, 1n, 'INVALID_PARAMETER'],
+      // Read-only, or not there.
       [0x00000200, 1n, 'INVALID_PARAMETER'],
-      [0x00080000, 1n, 'INVALID_PARAMETER'],
+      [0x00000240, 1n, 'INVALID_PARAMETER'],
+      [0x0008000c, 1n, 'INVALID_PARAMETER'],
+      [0x00080006, 1n, 'INVALID_PARAMETER'],
+      [0x0008001f, 1n, 'INVALID_PARAMETER'],
     ] as const)
       expect(
         m.call(
@@ -257,10 +284,133 @@ describe('HvCallSetVpRegisters', () => {
             [name, value],
           ]),
         ),
-        name.toString(16),
+        `${name.toString(16)} ${value}`,
       ).toBe((1n << 32n) | status(expected))
     for (const flags of [0n, (1n << 17n) | 2n, (1n << 22n) | 2n, (1n << 63n) | 2n, 8n | 2n])
       expect(m.call(0x51n | rep(1), set([[0x00020011, flags]], 1))).toBe(status('INVALID_REGISTER_VALUE'))
+    // A reserved bit of MXCSR; a segment with a reserved bit, and one in pages whose limit ends inside of a page.
+    m.vp().floatState[28] = 0xff
+    for (const [name, low, high] of [
+      [0x00030019, 0n, 0x100n],
+      [0x00060003, 0n, 0xc193_0010_ffff_ffffn],
+      [0x00060003, 0n, 0xc093_0010_ffff_f000n],
+    ] as const)
+      expect(m.call(0x51n | rep(1), element(name, low, high))).toBe(status('INVALID_REGISTER_VALUE'))
+    expect(m.vp().segments.size).toBe(0)
+  })
+
+  it('writes control, debug, segment and table registers, and the processor’s MSRs, of any processor of the partition', () => {
+    const m = machine()
+    const target = m.vp(2)
+    const names = [
+      [0x00040000, 'cr0', 0x80050033n],
+      [0x00040001, 'cr2', 0x1_2345_6789_abcdn],
+      [0x00040002, 'cr3', 0xff_ffff_f000n],
+      [0x00040003, 'cr4', 0x370220n],
+      [0x00040005, 'xcr0', 3n],
+      [0x00050000, 'dr0', 0xffff_8000_0000_0000n],
+      [0x00050003, 'dr3', 4n],
+      [0x00050004, 'dr6', 0xffff_0ff0n],
+      [0x00050005, 'dr7', 0x400n],
+      [0x00080001, 'efer', 0xd01n],
+      [0x00080004, 'pat', 0x0007040600070406n],
+    ] as const
+    expect(
+      m.call(
+        0x51n | rep(names.length),
+        set(
+          names.map(([name, , value]) => [name, value]),
+          2,
+        ),
+      ),
+    ).toBe(BigInt(names.length) << 32n)
+    for (const [, name, value] of names) expect(target.getRegister(name), name).toBe(value)
+
+    expect(m.call(0x51n | rep(1), element(0x00060001, 0x1000n, 0xa09b_0010_ffff_ffffn, 2))).toBe(1n << 32n)
+    expect(target.getSegment('cs')).toEqual({ selector: 0x10, base: 0x1000n, limit: 0xffffffff, attributes: 0xa09b })
+    // A segment that is not present cannot be used.
+    expect(m.call(0x51n | rep(1), element(0x00060003, 0n, 0n, 2))).toBe(1n << 32n)
+    expect(target.getSegment('ds')).toEqual({ selector: 0, base: 0n, limit: 0, attributes: 0x1_0000 })
+    expect(m.call(0x51n | rep(1), element(0x00070000, 0x0fff_dead_dead_deadn, 0x9000n, 2))).toBe(1n << 32n)
+    expect(m.call(0x51n | rep(1), element(0x00070001, 0x007f_0000_0000_0000n, 0xa000n, 2))).toBe(1n << 32n)
+    expect(Object.fromEntries(target.tables)).toEqual({
+      idtr: { base: 0x9000n, limit: 0xfff },
+      gdtr: { base: 0xa000n, limit: 0x7f },
+    })
+    expect(m.call(0x50n | rep(1), bytes([8, SELF], [4, 2], [4, 0], [4, 0x00070001]))).toBe(1n << 32n)
+    expect(m.partition.memory.readU64(PAGES.OUTPUT)).toBe(0x007f_0000_0000_0000n)
+    expect(m.partition.memory.readU64(PAGES.OUTPUT + 8)).toBe(0xa000n)
+
+    const msrs = [
+      [0x00080000, 0x10],
+      [0x00080002, 0xc0000102],
+      [0x00080003, 0x1b],
+      [0x00080005, 0x174],
+      [0x00080006, 0x176],
+      [0x00080007, 0x175],
+      [0x00080008, 0xc0000081],
+      [0x0008000b, 0xc0000084],
+      [0x0008000e, 0x2ff],
+      [0x00080010, 0x200],
+      [0x00080047, 0x20f],
+      [0x00080070, 0x250],
+      [0x00080072, 0x259],
+      [0x0008007a, 0x26f],
+      [0x0008007b, 0xc0000103],
+      [0x00080095, 0x6e0],
+      [0x00080096, 0x3b],
+      [0x00084808, 0x808],
+    ] as const
+    for (const [, index] of msrs) target.msrs.set(index, 0n)
+    const values = msrs.map(([name, index]) => [name, BigInt(index) + 1n] as const)
+    expect(m.call(0x51n | rep(values.length), set(values, 2))).toBe(BigInt(values.length) << 32n)
+    for (const [, index] of msrs) expect(target.msrs.get(index), index.toString(16)).toBe(BigInt(index) + 1n)
+    // What cannot be read.
+    target.msrs.set(0x49, 0n)
+    expect(m.call(0x51n | rep(1), set([[0x00080085, 1n]], 2))).toBe(1n << 32n)
+    expect(target.msrs.get(0x49)).toBe(1n)
+  })
+
+  it('writes and reads x87 and SSE state as FXSAVE has it', () => {
+    const m = machine()
+    const { floatState } = m.vp()
+    floatState.set([0xff, 0xff], 28)
+    m.vp().setFloatState(floatState)
+    const state = (): Uint8Array => m.vp().getFloatState()
+    expect(m.call(0x51n | rep(1), element(0x00030012, 0x8000_0000_0000_0001n, 0xdead_dead_dead_4000n))).toBe(1n << 32n)
+    expect([...state().slice(64, 76)]).toEqual([1, 0, 0, 0, 0, 0, 0, 0x80, 0, 0x40, 0, 0])
+    expect(m.call(0x51n | rep(1), element(0x00030018, 0x0123_00ff_3800_037fn, 0x40_1234n))).toBe(1n << 32n)
+    expect(new DataView(state().buffer).getBigUint64(0, true)).toBe(0x0123_00ff_3800_037fn)
+    expect(m.call(0x51n | rep(1), element(0x00030019, 0x5678n, 0xdead_dead_0000_1f80n))).toBe(1n << 32n)
+    expect([16, 24].map((at) => new DataView(state().buffer).getBigUint64(at, true))).toEqual([
+      0x5678n,
+      0xffff_0000_1f80n,
+    ])
+    expect(
+      m.call(0x50n | rep(3), bytes([8, SELF], [4, VP_SELF], [4, 0], [4, 0x00030012], [4, 0x00030018], [4, 0x00030019])),
+    ).toBe(3n << 32n)
+    expect([0, 8, 16, 24, 32, 40].map((at) => m.partition.memory.readU64(PAGES.OUTPUT + at))).toEqual([
+      0x8000_0000_0000_0001n,
+      0x4000n,
+      0x0123_00ff_3800_037fn,
+      0x40_1234n,
+      0x5678n,
+      0xffff_0000_1f80n,
+    ])
+  })
+
+  it('needs its privilege, and takes no other partition or trust level', () => {
+    const m = machine()
+    const input = (partition: bigint, vtl: number): Uint8Array =>
+      bytes([8, partition], [4, 0], [4, vtl], [4, 0x00020000])
+    expect(m.call(0x51n | rep(1), input(1n, 0))).toBe(status('ACCESS_DENIED'))
+    expect(m.call(0x51n | rep(1), input(SELF, 0x11))).toBe(status('INVALID_PARAMETER'))
+    expect(m.call(0x51n | rep(1), set([[0x00020000, 1n]], 3))).toBe(status('INVALID_VP_INDEX'))
+    const n = new HyperVMachine({
+      privileges: new PartitionPrivileges(CHILD_PRIVILEGES.filter((name) => name !== 'ACCESS_VP_REGISTERS')),
+    })
+    n.enableHypercalls()
+    expect(n.call(0x51n | rep(1), set([[0x00020000, 1n]]))).toBe(status('ACCESS_DENIED'))
   })
 })
 

@@ -47,13 +47,16 @@ export {
   PLUGIN_CONTRACT,
   type Plugin,
   type PluginContext,
+  type PluginGuid,
   type PluginInstance,
   type PluginKind,
   type PluginManifest,
+  type PluginOptionManifest,
   type ServiceToken,
   serviceToken,
 } from './plugin.ts'
 export {
+  GENERAL_REGISTERS,
   GPA_ACCESS,
   type Intercepts,
   type PartitionMemory,

@@ -129,6 +129,32 @@ export type RegisterName =
   | 'cr8'
   | 'efer'
   | 'pat'
+  | 'dr0'
+  | 'dr1'
+  | 'dr2'
+  | 'dr3'
+  | 'dr6'
+  | 'dr7'
+  | 'xcr0'
+/** The general registers in the order of their numbers. */
+export const GENERAL_REGISTERS: readonly RegisterName[] = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+]
 /** Names of the segment registers. */
 export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr'
 
@@ -149,7 +175,15 @@ export interface VirtualProcessor extends Saveable, Disposable {
   /** Load a segment register and its hidden part, without any check. */
   setSegment(name: SegmentName, value: SegmentRegister): void
   /** GDTR or IDTR. */
+  getDescriptorTable(name: 'gdtr' | 'idtr'): { base: bigint; limit: number }
   setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void
+  /** A model-specific register as RDMSR reads it, or `undefined` where RDMSR raises #GP. */
+  readMsr(index: number): bigint | undefined
+  /** Set a model-specific register as WRMSR does; false where WRMSR raises #GP. */
+  writeMsr(index: number, value: bigint): boolean
+  /** x87 state and MXCSR: the first 160 bytes of FXSAVE64's layout (Intel SDM vol. 1, table 10-2), ST0 first. */
+  getFloatState(): Uint8Array
+  setFloatState(state: Uint8Array): void
   /** 16 bytes of XMM register `index`. */
   getXmm(index: number): Uint8Array
   /** Set the 16 bytes of XMM register `index`. */

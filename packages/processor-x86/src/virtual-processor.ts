@@ -18,6 +18,7 @@ import { SIGNATURE } from './cpuid.ts'
 import { Decoder } from './decoder/decoder.ts'
 import { MODE } from './decoder/mode.ts'
 import type { DecodedForm } from './decoder/opcode-map.ts'
+import { getFloatState, readMsr, setFloatState, writeMsr } from './host-registers.ts'
 import { VECTOR } from './instruction/emitter.ts'
 import { INSTRUCTION_SET } from './instruction-set/index.ts'
 import { ExecutionProfile, type FormProfile, PROFILE_SIZE } from './interpreter/execution-profile.ts'
@@ -69,6 +70,13 @@ const REGISTERS: Readonly<Record<RegisterName, number>> = {
   cr8: -2,
   efer: STATE.EFER,
   pat: -3,
+  dr0: STATE.DR0,
+  dr1: STATE.DR0 + 8,
+  dr2: STATE.DR0 + 16,
+  dr3: STATE.DR0 + 24,
+  dr6: STATE.DR6,
+  dr7: STATE.DR7,
+  xcr0: STATE.XCR0,
 }
 const SEGMENTS: Readonly<Record<SegmentName, number>> = {
   es: SEGMENT.ES,
@@ -628,9 +636,27 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     if (name === 'ss') cpu.set32(STATE.CPL, (value.attributes >> 5) & 3)
     if (name === 'cs' || name === 'ss') cpu.updateMode()
   }
+  getDescriptorTable(name: 'gdtr' | 'idtr'): { base: bigint; limit: number } {
+    const { cpu } = this
+    return name === 'gdtr'
+      ? { base: cpu.get64(STATE.GDTR_BASE), limit: cpu.get32(STATE.GDTR_LIMIT) }
+      : { base: cpu.get64(STATE.IDTR_BASE), limit: cpu.get32(STATE.IDTR_LIMIT) }
+  }
   setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void {
     this.cpu.set64(name === 'gdtr' ? STATE.GDTR_BASE : STATE.IDTR_BASE, base)
     this.cpu.set32(name === 'gdtr' ? STATE.GDTR_LIMIT : STATE.IDTR_LIMIT, limit)
+  }
+  readMsr(index: number): bigint | undefined {
+    return readMsr(this.cpu, index)
+  }
+  writeMsr(index: number, value: bigint): boolean {
+    return writeMsr(this.cpu, index, value)
+  }
+  getFloatState(): Uint8Array {
+    return getFloatState(this.cpu)
+  }
+  setFloatState(state: Uint8Array): void {
+    setFloatState(this.cpu, state)
   }
   getXmm(index: number): Uint8Array {
     const at = this.cpu.base + STATE.XMM + index * 16

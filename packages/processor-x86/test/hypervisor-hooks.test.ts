@@ -331,6 +331,93 @@ describe('The hypervisor’s pages', () => {
   })
 })
 
+describe('Registers from outside', () => {
+  it('are the model-specific ones as RDMSR and WRMSR have them', () => {
+    const { vp } = new SystemMachine('long')
+    expect(vp.writeMsr(0xc0000082, 0xffff_8000_0000_1000n)).toBe(true)
+    expect(vp.readMsr(0xc0000082)).toBe(0xffff_8000_0000_1000n)
+    // Not canonical; read-only; not there.
+    expect(vp.writeMsr(0xc0000082, 0x8000_0000_0000n)).toBe(false)
+    expect(vp.writeMsr(0xfe, 0n)).toBe(false)
+    expect([vp.readMsr(0xfe), vp.readMsr(0x49), vp.readMsr(0x12345)]).toEqual([0x508n, undefined, undefined])
+    expect(vp.readMsr(0xc0000082)).toBe(0xffff_8000_0000_1000n)
+  })
+
+  it('are the x87 and SSE state as FXSAVE64 stores it', () => {
+    const machine = new SystemMachine('long')
+    const { vp } = machine
+    vp.setRegister('cr4', vp.getRegister('cr4') | 0x200n)
+    const state = Uint8Array.from({ length: 160 }, (_, index) => (index * 37) & 0xff)
+    const view = new DataView(state.buffer)
+    view.setUint16(0, 0x037f, true)
+    view.setUint16(2, 0x3841, true)
+    view.setUint8(5, 0)
+    view.setUint16(6, 0x123, true)
+    view.setUint32(24, 0x1fa0, true)
+    view.setUint32(28, 0xffff, true)
+    for (let index = 0; index < 8; index++) state.fill(0, 32 + index * 16 + 10, 48 + index * 16)
+    vp.setFloatState(state)
+    expect(vp.getFloatState()).toEqual(state)
+    // FXSAVE64 [AT.DATA]
+    expect(machine.kernel((a) => a.mov('rbx', AT.DATA).bytes(0x48, 0x0f, 0xae, 0x03))).toBe('ok')
+    const stored = Uint8Array.from({ length: 160 }, (_, index) => machine.read(AT.DATA + index, 1))
+    expect(stored).toEqual(state)
+    // An exception that is pending and not masked shows in ES and B.
+    view.setUint16(0, 0x0340, true)
+    vp.setFloatState(state)
+    expect(new DataView(vp.getFloatState().buffer).getUint16(2, true)).toBe(0x3841 | 0x8080)
+  })
+
+  it('are tables, debug registers and XCR0', () => {
+    const { vp } = new SystemMachine('long')
+    vp.setDescriptorTable('idtr', 0xffff_8000_0000_0000n, 0xfff)
+    expect(vp.getDescriptorTable('idtr')).toEqual({ base: 0xffff_8000_0000_0000n, limit: 0xfff })
+    const before = vp.getDescriptorTable('gdtr')
+    vp.setDescriptorTable('gdtr', before.base, before.limit + 8)
+    expect(vp.getDescriptorTable('gdtr').limit).toBe(before.limit + 8)
+    for (const [index, name] of (['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7', 'xcr0'] as const).entries()) {
+      vp.setRegister(name, BigInt(index + 1))
+      expect(vp.getRegister(name)).toBe(BigInt(index + 1))
+    }
+  })
+
+  it('may have any values: the guest is at fault, not the host', () => {
+    const control = ['cr0', 'cr3', 'cr4', 'efer', 'rflags', 'rip', 'dr7', 'rsp'] as const
+    // The bits that HvCallSetVpRegisters lets through.
+    const masks = [0xe005003fn, 0xff_ffff_ffffn, 0x370fffn, 0xd01n, 0x3d7fd7n, ~0n, 0xffff_ffffn, ~0n]
+    const machine = new SystemMachine('long')
+    const saved = structuredClone(machine.vp.save())
+    let state = 0x1234_5678n
+    const random = (): bigint => {
+      state = BigInt.asUintN(64, state * 6364136223846793005n + 1442695040888963407n)
+      return state >> 13n
+    }
+    const exits = new Set<string>()
+    for (let round = 0; round < 200; round++) {
+      machine.vp.restore(saved)
+      machine.program(AT.CODE, 64, (a) => a.mov('eax', 1).push('rax').pop('rbx').hlt())
+      machine.set('rip', AT.CODE)
+      const count = Number(random() % 4n)
+      for (let n = 0; n <= count; n++) {
+        const which = Number(random() % BigInt(control.length))
+        const value = BigInt.asUintN(64, (random() * random()) & (masks[which] as bigint))
+        machine.vp.setRegister(control[which] as 'cr0', control[which] === 'rflags' ? value | 2n : value)
+      }
+      for (const name of ['cs', 'ss'] as const)
+        if (random() % 4n === 0n)
+          machine.vp.setSegment(name, {
+            selector: Number(random() & 0xffffn),
+            base: random() & 0xffff_ffffn,
+            limit: Number(random() & 0xffff_ffffn),
+            attributes: Number(random() & 0x1_f0ffn),
+          })
+      exits.add(machine.vp.run(20))
+    }
+    expect([...exits].every((exit) => ['budget', 'halt', 'shutdown', 'wait-for-sipi'].includes(exit))).toBe(true)
+    expect(exits.size).toBeGreaterThan(1)
+  })
+})
+
 describe('ICR and TPR for the hypervisor', () => {
   it('send and hold as the registers do', () => {
     const { apics } = bench(2)
