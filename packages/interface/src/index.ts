@@ -47,11 +47,9 @@ export {
   PLUGIN_CONTRACT,
   type Plugin,
   type PluginContext,
-  type PluginGuid,
   type PluginInstance,
   type PluginKind,
   type PluginManifest,
-  type PluginOptionManifest,
   type ServiceToken,
   serviceToken,
 } from './plugin.ts'
