@@ -10,6 +10,7 @@
  */
 export type { Clock, Timer } from './clock.ts'
 export {
+  type A20Gate,
   type AccessSize,
   type CharacterBackend,
   DELIVERY_MODE,
@@ -30,6 +31,13 @@ export {
 export { DISK_ERROR, type Disk, type DiskErrorCode } from './disk.ts'
 export { PartitaError, type PartitaErrorOptions } from './error.ts'
 export type { GuestMemory } from './guest-memory.ts'
+export {
+  type KeyboardInput,
+  type KeyboardLeds,
+  keyboardInputToken,
+  type MouseInput,
+  mouseInputToken,
+} from './input.ts'
 export { type Logger, type LogLevel, silentLogger } from './logger.ts'
 export {
   ETHERNET_HEADER_LENGTH,
@@ -47,9 +55,11 @@ export {
   PLUGIN_CONTRACT,
   type Plugin,
   type PluginContext,
+  type PluginGuid,
   type PluginInstance,
   type PluginKind,
   type PluginManifest,
+  type PluginOptionManifest,
   type ServiceToken,
   serviceToken,
 } from './plugin.ts'
@@ -69,6 +79,7 @@ export {
 } from './processor.ts'
 export type { Saveable, SavedState, SavedValue } from './saved-state.ts'
 export {
+  a20GateToken,
   characterBackendsToken,
   clockToken,
   disksToken,

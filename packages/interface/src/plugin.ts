@@ -87,7 +87,28 @@ export interface PluginManifest {
     readonly description: string
     /** The export of the package that holds the plug-in, `.` or `./pit`. */
     readonly export: string
+    /** The interfaces of the devices that it offers on the VMBus. */
+    readonly guids?: readonly PluginGuid[]
+    /** Its options by name; nothing said where there are none to tell of. */
+    readonly options?: Readonly<Record<string, PluginOptionManifest>>
   }[]
+}
+
+/** A VMBus interface in a manifest. */
+export interface PluginGuid {
+  /** The GUID by which a guest finds its driver. */
+  readonly interfaceId: string
+  readonly description: string
+}
+
+/** An option in a manifest, for a reader; the plug-in's schema checks. */
+export interface PluginOptionManifest {
+  /** `number`, `string`, `boolean`, `string[]`, or the values that there are: `'a' | 'b'`. */
+  readonly type: string
+  readonly description: string
+  /** What it is where omitted. */
+  readonly default?: unknown
+  readonly required?: boolean
 }
 
 /** Type-checks a plug-in and gives it back. */

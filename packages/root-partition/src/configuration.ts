@@ -39,6 +39,8 @@ export interface VmConfiguration {
   readonly boot?: BootConfiguration | undefined
   /** What the guest's request for a reset does. */
   readonly onReset: 'restart' | 'end'
+  /** What a plug-in does that fails: its device is taken away and the machine goes on, or it ends the run with its error. */
+  readonly onPluginFailure: 'continue' | 'end'
   /** What the guest's crash report does: it ends the run, or the guest goes on, with a dump, say. */
   readonly onGuestCrash: 'end' | 'continue'
 }
@@ -86,6 +88,7 @@ export const vmConfigurationSchema: v.GenericSchema<unknown, VmConfiguration> = 
     devices: v.optional(v.array(plugin)),
     boot: v.optional(boot),
     onReset: v.optional(v.picklist(['restart', 'end']), 'restart'),
+    onPluginFailure: v.optional(v.picklist(['continue', 'end']), 'continue'),
     onGuestCrash: v.optional(v.picklist(['end', 'continue']), 'end'),
   }),
   v.transform(({ devices, ...configuration }) => ({

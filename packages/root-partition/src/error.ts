@@ -20,6 +20,8 @@ export type RootPartitionErrorCode =
   | 'ERR_PLUGIN_INVALID'
   /** It asked for a service that it had not declared. */
   | 'ERR_PLUGIN_UNDECLARED'
+  /** Its module, or its options' schema, threw. */
+  | 'ERR_PLUGIN_LOAD'
   /** Its `create`, `start`, `stop` or disposal threw something without a code of its own. */
   | 'ERR_PLUGIN_FAILED'
   /** The VM's configuration does not pass its schema. */

@@ -4,8 +4,9 @@
 import { readFile, stat } from 'node:fs/promises'
 import { createRequire, findPackageJSON } from 'node:module'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import type { FoundPackage, PackageSource } from './package-source.ts'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { type FoundPackage, MODULE_ABSENT, type PackageSource } from './package-source.ts'
+import { importRemote } from './remote-module.node.ts'
 
 /** Options of {@link NodePackageSource}. */
 export interface NodePackageSourceOptions {
@@ -22,7 +23,8 @@ export class NodePackageSource implements PackageSource {
   }
 
   async find(name: string): Promise<FoundPackage | undefined> {
-    const manifestFile = isPath(name) ? join(resolve(this.#directory, name), 'package.json') : this.#findByName(name)
+    const place = isPath(name) || /^file:/i.test(name)
+    const manifestFile = place ? join(this.#fileOf(name), 'package.json') : this.#findByName(name)
     if (manifestFile === undefined) return undefined
     let text: string
     try {
@@ -33,13 +35,40 @@ export class NodePackageSource implements PackageSource {
     }
     return {
       json: JSON.parse(text),
-      location: isPath(name) ? name : manifestFile,
-      load: async (exportPath) => import(await resolveExport(manifestFile, text, exportPath)),
+      location: dirname(manifestFile),
+      load: async (exportPath) => import(await resolveExport(manifestFile, text, exportPath).catch(absent)),
     }
   }
 
-  async loadFile(path: string): Promise<Readonly<Record<string, unknown>>> {
-    return import(pathToFileURL(resolve(this.#directory, path)).href)
+  async loadFile(reference: string): Promise<Readonly<Record<string, unknown>>> {
+    if (/^https?:/i.test(reference)) return importRemote(reference, pathToFileURL(join(this.#directory, 'x.js')).href)
+    if (/^data:/i.test(reference)) return import(reference)
+    const file = this.#fileOf(reference)
+    // So that a module that is missing can be told from one that it imports.
+    await stat(file).catch(absent)
+    return import(pathToFileURL(file).href)
+  }
+
+  async findFile(reference: string): Promise<{ readonly found: FoundPackage; readonly export: string } | undefined> {
+    const file = this.#fileOf(reference)
+    for (let directory = dirname(file); ; directory = dirname(directory)) {
+      const found = await this.find(directory).catch(() => undefined)
+      const { exports, main } = (found?.json ?? {}) as { exports?: unknown; main?: unknown }
+      if (found !== undefined) {
+        const names =
+          isObject(exports) && Object.keys(exports).every((name) => name.startsWith('.'))
+            ? exports
+            : { '.': exports ?? main ?? 'index.js' }
+        for (const [name, target] of Object.entries(names))
+          if (targetsOf(target).some((path) => resolve(directory, path) === file)) return { found, export: name }
+        return undefined
+      }
+      if (directory === dirname(directory)) return undefined
+    }
+  }
+
+  #fileOf(reference: string): string {
+    return /^file:/i.test(reference) ? fileURLToPath(reference) : resolve(this.#directory, reference)
   }
 
   #findByName(name: string): string | undefined {
@@ -79,6 +108,18 @@ async function resolveExport(manifestFile: string, text: string, exportPath: str
     await stat(file)
     return pathToFileURL(file).href
   }
+}
+
+function absent(cause: unknown): never {
+  throw Object.assign(new Error(cause instanceof Error ? cause.message : String(cause), { cause }), {
+    code: MODULE_ABSENT,
+  })
+}
+
+/** All files that an export may lead to. */
+function targetsOf(target: unknown): string[] {
+  if (typeof target === 'string') return [target]
+  return isObject(target) ? Object.values(target).flatMap(targetsOf) : []
 }
 
 function importTarget(exports: unknown, exportPath: string): string | undefined {

@@ -1,9 +1,12 @@
-// Starts planned plug-ins one after the other, hands each the services that it declared and nothing else, and disposes of them in reverse, also
-// when one fails half-way.
+// Starts planned plug-ins one after the other, hands each the services that it declared and nothing else, and disposes of them in reverse. One that fails is
+// taken away with what needs it; the others live.
 
 import type { Logger, Plugin, PluginContext, PluginInstance, ServiceToken } from '@partita/interface'
 import { PartitaError } from '@partita/interface'
+import { Claims } from './claims.ts'
 import { RootPartitionError } from './error.ts'
+import { guardService } from './guarded-services.ts'
+import { messageOf, type PluginFailure, PluginGuard, type PluginTracker } from './plugin-guard.ts'
 import type { PlannedPlugin } from './plugin-plan.ts'
 
 /** A plug-in that was created. */
@@ -11,44 +14,69 @@ export interface StartedPlugin {
   readonly id: string
   readonly plugin: Plugin
   readonly instance: PluginInstance
+  readonly guard: PluginGuard
+}
+
+/** Options of {@link PluginHost.start}. */
+export interface PluginHostOptions {
+  readonly logger: Logger
+  /** Follows what plug-ins leave to the event loop. */
+  readonly tracker?: PluginTracker | undefined
+  /** Ids of plug-ins without which there is no machine: an error of theirs is the machine's. */
+  readonly essential?: ReadonlySet<string>
+  /** Told of each plug-in that was taken away. */
+  readonly onFailure?: ((failure: PluginFailure) => void) | undefined
+}
+
+/** Where an instance is on its way. */
+interface Entry extends StartedPlugin {
+  dispose(): Promise<void>
 }
 
 /** The plug-ins of a VM, in order of need. */
 export class PluginHost implements AsyncDisposable {
   readonly #services: Map<string, unknown>
-  readonly #started: StartedPlugin[] = []
-  readonly #stack = new AsyncDisposableStack()
+  readonly #options: PluginHostOptions
+  readonly #entries: Entry[] = []
+  readonly #claims = new Claims()
+  /** Who provided what, and failed. */
+  readonly #lost = new Map<string, string>()
+  readonly #leaving = new Set<Promise<void>>()
 
-  private constructor(services: Iterable<readonly [string, unknown]>) {
+  private constructor(services: Iterable<readonly [string, unknown]>, options: PluginHostOptions) {
     this.#services = new Map(services)
+    this.#options = options
   }
 
   /**
-   * Create all of `planned`. When one fails, those before it are disposed of in reverse, and the error goes on.
-   * @throws PartitaError of the plug-in; RootPartitionError `ERR_PLUGIN_FAILED`, `ERR_PLUGIN_UNDECLARED`, `ERR_PLUGIN_INVALID`
+   * Create all of `planned`. A PartitaError of one says that the configuration cannot be: those before it are disposed of in reverse, and the error goes on. Anything
+   * else is a fault of the plug-in: it and what needs it are left out.
+   * @throws PartitaError of a plug-in; RootPartitionError `ERR_PLUGIN_FAILED`, `ERR_PLUGIN_UNDECLARED`, `ERR_PLUGIN_INVALID`
    */
   static async start(
     planned: readonly PlannedPlugin[],
     services: Iterable<readonly [string, unknown]>,
-    logger: Logger,
+    options: PluginHostOptions,
   ): Promise<PluginHost> {
-    const host = new PluginHost(services)
+    const host = new PluginHost(services, options)
     try {
-      for (const entry of planned) await host.#create(entry, logger)
+      for (const entry of planned) await host.#create(entry)
     } catch (error) {
       try {
         await host[Symbol.asyncDispose]()
       } catch (disposal) {
-        logger.log('error', 'A plug-in failed to clean up after another had failed', { error: String(disposal) })
+        options.logger.log('error', 'A plug-in failed to clean up after another had failed', {
+          error: String(disposal),
+        })
       }
       throw error
     }
     return host
   }
 
-  /** In order of need. */
+  /** Those that live, in order of need. */
   get plugins(): readonly StartedPlugin[] {
-    return this.#started
+    return this.#entries.filter(({ guard }) => !guard.failed)
   }
 
   /** A service by its token, for the root partition itself. */
@@ -56,11 +84,31 @@ export class PluginHost implements AsyncDisposable {
     return this.#services.get(token.name) as T | undefined
   }
 
+  /** Disposes of all in reverse; the first error is thrown when all are gone. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stack.disposeAsync()
+    const stack = new AsyncDisposableStack()
+    for (const entry of this.#entries.splice(0)) stack.defer(() => entry.dispose())
+    await stack.disposeAsync()
+    await Promise.all(this.#leaving)
   }
 
-  async #create({ id, plugin, options }: PlannedPlugin, logger: Logger): Promise<void> {
+  async #create({ id, plugin, options }: PlannedPlugin): Promise<void> {
+    const { logger, tracker, essential } = this.#options
+    const trusted = essential?.has(id) === true
+    const guard = new PluginGuard(id, trusted ? undefined : tracker, (_guard, where, error) =>
+      this.#failed(id, plugin, where, error),
+    )
+    const lost = plugin.needs.find(({ name }) => this.#lost.has(name))
+    if (lost !== undefined) {
+      guard.fail(`because it needs ${this.#lost.get(lost.name)}`, new Error(`${lost.name} is gone`))
+      return
+    }
+    const given = new Map<string, unknown>()
+    const service = (name: string): unknown => {
+      if (trusted || !this.#services.has(name)) return this.#services.get(name)
+      if (!given.has(name)) given.set(name, guardService(name, this.#services.get(name), guard, this.#claims))
+      return given.get(name)
+    }
     const context: PluginContext = {
       options,
       id,
@@ -68,38 +116,79 @@ export class PluginHost implements AsyncDisposable {
       get: <T>(token: ServiceToken<T>): T => {
         const declared = isIn(plugin.needs, token) || (isIn(plugin.uses ?? [], token) && this.#services.has(token.name))
         if (!declared) throw undeclared(id, token.name)
-        return this.#services.get(token.name) as T
+        return service(token.name) as T
       },
       find: <T>(token: ServiceToken<T>): T | undefined => {
         if (!isIn(plugin.uses ?? [], token) && !isIn(plugin.needs, token)) throw undeclared(id, token.name)
-        return this.#services.get(token.name) as T | undefined
+        return service(token.name) as T | undefined
       },
     }
-    let instance: PluginInstance
+    let instance: PluginInstance | undefined
     try {
-      instance = await plugin.create(context)
-    } catch (cause) {
-      throw pluginFailure(id, 'could not be created', cause)
+      const creating = guard.scope.call(plugin.create, plugin, context, undefined, undefined)
+      instance = await Promise.race([creating, guard.gone])
+    } catch (error) {
+      if (trusted || error instanceof PartitaError) throw pluginFailure(id, 'could not be created', error)
+      guard.fail('when it was created', error)
+    }
+    if (guard.failed) {
+      if (typeof instance?.[Symbol.asyncDispose] === 'function')
+        await Promise.resolve(instance[Symbol.asyncDispose]()).catch(() => {})
+      return
     }
     if (typeof instance?.[Symbol.asyncDispose] !== 'function') {
       throw new RootPartitionError('ERR_PLUGIN_INVALID', `What ${id} created cannot be disposed of`)
     }
-    this.#stack.use(instance)
-    this.#started.push({ id, plugin, instance })
+    this.#entries.push({ id, plugin, instance, guard, dispose: once(() => instance[Symbol.asyncDispose]()) })
     for (const { name } of plugin.provides) {
-      const service = instance.services?.[name]
-      if (service === undefined)
+      const provided = instance.services?.[name]
+      if (provided === undefined)
         throw new RootPartitionError('ERR_PLUGIN_INVALID', `${id} does not provide ${name}, as it promised`)
-      this.#services.set(name, service)
+      this.#services.set(name, provided)
     }
+  }
+
+  /** What a plug-in has claimed is gone by now. */
+  #failed(id: string, plugin: Plugin, where: string, error: unknown): void {
+    const message = `The plug-in ${id} failed ${where}: ${messageOf(error)}`
+    const stack = error instanceof Error ? error.stack : undefined
+    const end = this.#options.essential?.has(id) ? '' : '; its device is taken away'
+    this.#options.logger.log('error', `${message}${end}`, { id, ...(stack && { stack }) })
+    this.#options.onFailure?.({ id, where, error, message })
+    for (const { name } of plugin.provides) this.#lost.set(name, id)
+    for (const other of this.#entries) {
+      if (other.plugin.needs.some(({ name }) => plugin.provides.some((token) => token.name === name)))
+        other.guard.fail(`because it needs ${id}`, error)
+    }
+    const index = this.#entries.findIndex((entry) => entry.id === id)
+    const [entry] = index < 0 ? [] : this.#entries.splice(index, 1)
+    if (entry === undefined) return
+    // Not inside of the call that failed.
+    const leaving = Promise.resolve()
+      .then(() => entry.dispose())
+      .catch((disposal: unknown) =>
+        this.#options.logger.log('debug', `The plug-in ${id} failed to clean up: ${messageOf(disposal)}`),
+      )
+      .finally(() => this.#leaving.delete(leaving))
+    this.#leaving.add(leaving)
+  }
+}
+
+function once(run: () => PromiseLike<void>): () => Promise<void> {
+  let running: Promise<void> | undefined
+  return () => {
+    running ??= Promise.resolve().then(run)
+    return running
   }
 }
 
 /** The error for something that a plug-in threw: its own if it has a code. */
 export function pluginFailure(id: string, what: string, cause: unknown): PartitaError {
   if (cause instanceof PartitaError) return cause
-  const message = cause instanceof Error ? cause.message : String(cause)
-  return new RootPartitionError('ERR_PLUGIN_FAILED', `The plug-in ${id} ${what}: ${message}`, { cause, data: { id } })
+  return new RootPartitionError('ERR_PLUGIN_FAILED', `The plug-in ${id} ${what}: ${messageOf(cause)}`, {
+    cause,
+    data: { id },
+  })
 }
 
 function isIn(tokens: readonly ServiceToken<unknown>[], token: ServiceToken<unknown>): boolean {

@@ -15,6 +15,8 @@ export const PLUGIN_KINDS: readonly PluginKind[] = [
   'service',
 ]
 
+const guid = v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, 'must be a GUID'))
+
 const manifestSchema: v.GenericSchema<unknown, PluginManifest> = v.object({
   plugins: v.array(
     v.object({
@@ -23,6 +25,18 @@ const manifestSchema: v.GenericSchema<unknown, PluginManifest> = v.object({
       contract: v.pipe(v.number(), v.safeInteger()),
       description: v.string(),
       export: v.pipe(v.string(), v.regex(/^\.(\/.+)?$/, 'must be "." or "./…"')),
+      guids: v.exactOptional(v.array(v.object({ interfaceId: guid, description: v.string() }))),
+      options: v.exactOptional(
+        v.record(
+          v.string(),
+          v.object({
+            type: v.pipe(v.string(), v.nonEmpty()),
+            description: v.string(),
+            default: v.exactOptional(v.unknown()),
+            required: v.exactOptional(v.boolean()),
+          }),
+        ),
+      ),
     }),
   ),
 })

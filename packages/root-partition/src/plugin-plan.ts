@@ -3,6 +3,7 @@
 
 import type { Plugin, PluginKind } from '@partita/interface'
 import { RootPartitionError } from './error.ts'
+import { messageOf } from './plugin-guard.ts'
 import type { PluginRegistry } from './plugin-registry.ts'
 import { didYouMean } from './suggestion.ts'
 
@@ -35,25 +36,42 @@ export interface PlannedPlugin {
  * Check all requests and put them in order of need; among equals the order of the requests stays.
  *
  * @param services names of the services that are there already
+ * @param onLoadFailure told of a plug-in whose own code throws while it is loaded or looks at its options: it is left out. Without it, that is an error as any other
  * @throws RootPartitionError any of the `ERR_PLUGIN_…` codes
  */
 export async function planPlugins(
   registry: PluginRegistry,
   requests: readonly PluginRequest[],
   services: Iterable<string>,
+  onLoadFailure?: (reference: string, error: RootPartitionError) => void,
 ): Promise<PlannedPlugin[]> {
+  const failed: string[] = []
+  const tolerate = (name: string, { kinds }: PluginRequest, error: unknown): void => {
+    const own = error instanceof RootPartitionError && error.code === 'ERR_PLUGIN_LOAD'
+    if (onLoadFailure === undefined || !own || kinds?.includes('processor')) throw error
+    failed.push(name)
+    onLoadFailure(name, error)
+  }
   const loaded: { request: PluginRequest; plugin: Plugin; id: string }[] = []
   const ids = new Set<string>()
   for (const request of requests) {
-    const plugin = typeof request.plugin === 'string' ? await registry.load(request.plugin) : request.plugin
-    checkKind(plugin, request)
-    loaded.push({ request, plugin, id: chooseId(plugin, request, ids) })
+    try {
+      const plugin = typeof request.plugin === 'string' ? await registry.load(request.plugin) : request.plugin
+      checkKind(plugin, request)
+      loaded.push({ request, plugin, id: chooseId(plugin, request, ids) })
+    } catch (error) {
+      tolerate(request.id ?? String(request.plugin), request, error)
+    }
   }
   const planned: PlannedPlugin[] = []
   for (const { request, plugin, id } of loaded) {
-    planned.push({ id, plugin, options: await checkOptions(plugin, id, request.options ?? {}) })
+    try {
+      planned.push({ id, plugin, options: await checkOptions(registry, plugin, id, request) })
+    } catch (error) {
+      tolerate(id, request, error)
+    }
   }
-  return order(planned, new Set(services))
+  return order(planned, new Set(services), failed)
 }
 
 function checkKind(plugin: Plugin, { kinds }: PluginRequest): void {
@@ -78,13 +96,33 @@ function chooseId(plugin: Plugin, request: PluginRequest, ids: Set<string>): str
   return id
 }
 
-async function checkOptions(plugin: Plugin, id: string, options: unknown): Promise<unknown> {
-  const result = await plugin.options['~standard'].validate(options)
+async function checkOptions(
+  registry: PluginRegistry,
+  plugin: Plugin,
+  id: string,
+  request: PluginRequest,
+): Promise<unknown> {
+  let result: Awaited<ReturnType<Plugin['options']['~standard']['validate']>>
+  try {
+    result = await plugin.options['~standard'].validate(request.options ?? {})
+  } catch (cause) {
+    throw new RootPartitionError(
+      'ERR_PLUGIN_LOAD',
+      `The plug-in ${id} failed when it looked at its options: ${messageOf(cause)}`,
+      { cause },
+    )
+  }
   if (result.issues === undefined) return result.value
   const issues = result.issues.map(describeIssue)
+  const known = typeof request.plugin === 'string' ? await registry.options(request.plugin) : undefined
   throw new RootPartitionError('ERR_PLUGIN_OPTIONS', `The options of ${id} are wrong: ${issues.join('; ')}`, {
     data: { plugin: plugin.name, id, issues },
+    ...(known !== undefined && { hint: optionsHint(Object.keys(known)) }),
   })
+}
+
+function optionsHint(names: readonly string[]): string {
+  return names.length === 0 ? 'It takes no options.' : `Its options are ${names.join(', ')}.`
 }
 
 function describeIssue({ message, path }: SchemaIssue): string {
@@ -93,7 +131,11 @@ function describeIssue({ message, path }: SchemaIssue): string {
   return `${keys.join('.')}: ${message}`
 }
 
-function order(planned: readonly PlannedPlugin[], present: ReadonlySet<string>): PlannedPlugin[] {
+function order(
+  planned: readonly PlannedPlugin[],
+  present: ReadonlySet<string>,
+  failed: readonly string[],
+): PlannedPlugin[] {
   const providers = new Map<string, PlannedPlugin>()
   for (const entry of planned) {
     for (const { name } of entry.plugin.provides) {
@@ -110,7 +152,10 @@ function order(planned: readonly PlannedPlugin[], present: ReadonlySet<string>):
   for (const { id, plugin } of planned) {
     const missing = plugin.needs.find(({ name }) => !providers.has(name) && !present.has(name))
     if (missing === undefined) continue
-    const near = didYouMean(missing.name, [...providers.keys(), ...present])
+    const near =
+      failed.length > 0
+        ? `${failed.join(' and ')} could not be loaded, and may be what provides it.`
+        : didYouMean(missing.name, [...providers.keys(), ...present])
     throw new RootPartitionError('ERR_PLUGIN_NEEDS', `${id} needs ${missing.name}, which nothing provides`, {
       hint: near ?? `Add a plug-in that provides ${missing.name} to the configuration.`,
       data: { id, service: missing.name },

@@ -1,10 +1,17 @@
 // The plug-in registry: knows plug-ins by their packages' manifests, and loads a plug-in's module only when a VM uses it.
 
-import { PLUGIN_CONTRACT, type Plugin, type PluginKind } from '@partita/interface'
+import {
+  PLUGIN_CONTRACT,
+  type Plugin,
+  type PluginGuid,
+  type PluginKind,
+  type PluginOptionManifest,
+} from '@partita/interface'
 import * as v from 'valibot'
 import { BUILT_IN_PACKAGES } from './built-in.ts'
 import { RootPartitionError } from './error.ts'
-import type { FoundPackage, PackageSource } from './package-source.ts'
+import { type FoundPackage, MODULE_ABSENT, type PackageSource } from './package-source.ts'
+import { messageOf } from './plugin-guard.ts'
 import { type PackageManifest, PLUGIN_KINDS, parsePackageManifest } from './plugin-manifest.ts'
 import { didYouMean } from './suggestion.ts'
 
@@ -16,6 +23,14 @@ export interface PluginListing {
   readonly description: string
   readonly package: string
   readonly version: string
+  /** Where it came from: a package that belongs to Partita, one that was found by its npm name, a path, or the embedder. */
+  readonly origin: 'built-in' | 'package' | 'path' | 'given'
+  /** The place of its package; empty for one that was given. */
+  readonly location: string
+  /** VMBus interfaces that it offers. */
+  readonly guids: readonly PluginGuid[]
+  /** Its options, as its manifest tells of them. */
+  readonly options: Readonly<Record<string, PluginOptionManifest>>
   /** False for one that was written for another version of the contract. */
   readonly usable: boolean
 }
@@ -23,6 +38,8 @@ export interface PluginListing {
 /** A plug-in that is known by its manifest. */
 interface KnownPlugin extends PluginListing {
   readonly export: string
+  /** Whether its manifest says anything of options. */
+  readonly hasOptions: boolean
   readonly found: FoundPackage
 }
 
@@ -72,7 +89,7 @@ export class PluginRegistry {
   }
 
   /**
-   * The plug-ins of the built-in packages, and of `packages` (npm names or paths). Runs none of them.
+   * The plug-ins of the built-in packages, and of `packages`: npm names, paths of packages, or paths of modules in packages. Runs none of them.
    * @throws RootPartitionError `ERR_PLUGIN_UNKNOWN`, `ERR_PLUGIN_INVALID` for `packages`
    */
   async list(packages: readonly string[] = []): Promise<PluginListing[]> {
@@ -83,29 +100,49 @@ export class PluginRegistry {
       description: plugin.description,
       package: plugin.name,
       version: '',
+      origin: 'given',
+      location: '',
+      guids: [],
+      options: {},
       usable: plugin.contract === PLUGIN_CONTRACT,
     }))
     for (const name of this.#packages) listings.push(...((await this.#known(name)) ?? []))
-    for (const name of packages) {
-      const known = await this.#known(name)
-      if (known === undefined) throw await this.#unknown(name)
-      listings.push(...known)
+    for (const name of packages) listings.push(...(await this.#listStranger(name)))
+    return listings.map((listing) => {
+      const { export: _export, found: _found, hasOptions: _hasOptions, ...plain } = listing as KnownPlugin
+      return plain
+    })
+  }
+
+  async #listStranger(reference: string): Promise<readonly KnownPlugin[]> {
+    if (isModule(reference)) {
+      const known = await this.#knownModule(reference)
+      if (known !== undefined) return [known]
+      throw new RootPartitionError(
+        'ERR_PLUGIN_INVALID',
+        `${reference} is a module that no plug-in package has: it cannot be listed without running it`,
+        { hint: 'Name the package, or the directory with its package.json.', data: { reference } },
+      )
     }
-    return listings.map(({ name, kind, contract, description, package: packageName, version, usable }) => ({
-      name,
-      kind,
-      contract,
-      description,
-      package: packageName,
-      version,
-      usable,
-    }))
+    const known = await this.#known(reference)
+    if (known === undefined) throw await this.#unknown(reference)
+    return known
+  }
+
+  /** The options that a plug-in's manifest tells of; `undefined` where nothing is known of them. */
+  async options(reference: string): Promise<Readonly<Record<string, PluginOptionManifest>> | undefined> {
+    try {
+      const known = isModule(reference) ? await this.#knownModule(reference) : await this.#locate(reference)
+      return known?.found.json === undefined || !known.hasOptions ? undefined : known.options
+    } catch {
+      return undefined
+    }
   }
 
   /**
    * Load the plug-in that `reference` names: a plug-in's name (for built-in ones also without `@partita/`), the npm name of a package with one plug-in,
-   * the path of such a package's directory, or the path of a module.
-   * @throws RootPartitionError `ERR_PLUGIN_UNKNOWN`, `ERR_PLUGIN_CONTRACT`, `ERR_PLUGIN_INVALID`
+   * the path of such a package's directory, or the path or the URL of a module.
+   * @throws RootPartitionError `ERR_PLUGIN_UNKNOWN`, `ERR_PLUGIN_CONTRACT`, `ERR_PLUGIN_INVALID`, `ERR_PLUGIN_LOAD` when the module throws
    */
   async load(reference: string): Promise<Plugin> {
     const given = this.#given.get(reference)
@@ -113,15 +150,21 @@ export class PluginRegistry {
       checkContract(given.name, given.contract)
       return checkPlugin(given, given.name)
     }
-    if (isModuleFile(reference)) return this.#loadFile(reference)
-    const known = await this.#locate(reference)
+    if (isModule(reference)) {
+      const known = await this.#knownModule(reference)
+      return known === undefined ? this.#loadFile(reference) : this.#loadKnown(known)
+    }
+    return this.#loadKnown(await this.#locate(reference))
+  }
+
+  async #loadKnown(known: KnownPlugin): Promise<Plugin> {
     checkContract(known.name, known.contract)
     let module: Readonly<Record<string, unknown>>
     try {
       module = await known.found.load(known.export)
     } catch (cause) {
       throw new RootPartitionError(
-        'ERR_PLUGIN_INVALID',
+        isAbsent(cause) ? 'ERR_PLUGIN_INVALID' : 'ERR_PLUGIN_LOAD',
         `The plug-in ${known.name} cannot be loaded: ${messageOf(cause)}`,
         { cause },
       )
@@ -143,9 +186,8 @@ export class PluginRegistry {
     try {
       module = await this.#source.loadFile(path)
     } catch (cause) {
-      const missing = ['ENOENT', 'ERR_MODULE_NOT_FOUND'].includes(String((cause as { code?: unknown }).code))
       throw new RootPartitionError(
-        missing ? 'ERR_PLUGIN_UNKNOWN' : 'ERR_PLUGIN_INVALID',
+        isAbsent(cause) ? 'ERR_PLUGIN_UNKNOWN' : 'ERR_PLUGIN_LOAD',
         `The plug-in ${path} cannot be loaded: ${messageOf(cause)}`,
         { cause },
       )
@@ -156,6 +198,15 @@ export class PluginRegistry {
     return checkPlugin(plugin, path)
   }
 
+  /** The plug-in of a package whose export a module file is. */
+  async #knownModule(reference: string): Promise<KnownPlugin | undefined> {
+    if (/^(https?|data):/i.test(reference)) return undefined
+    const file = await this.#source.findFile?.(reference)
+    const json = file?.found.json
+    if (file === undefined || typeof json !== 'object' || json === null || !('partita' in json)) return undefined
+    return this.#describe(file.found, reference).find((plugin) => plugin.export === file.export)
+  }
+
   async #locate(reference: string): Promise<KnownPlugin> {
     const builtIn = await this.#builtIn()
     const match = builtIn.find(({ name }) => name === reference || name === `@partita/${reference}`)
@@ -164,8 +215,7 @@ export class PluginRegistry {
   }
 
   async #locateStranger(reference: string): Promise<KnownPlugin> {
-    const isPath = /^(\.{0,2}[\\/]|\.{1,2}$|[A-Za-z]:[\\/])/.test(reference)
-    const packageName = isPath ? reference : /^(@[^/]+\/)?[^/]+/.exec(reference)?.[0]
+    const packageName = isPathOrUrl(reference) ? reference : /^(@[^/]+\/)?[^/]+/.exec(reference)?.[0]
     const known = packageName === undefined ? undefined : await this.#known(packageName)
     if (known === undefined) throw await this.#unknown(reference)
     const match =
@@ -202,13 +252,22 @@ export class PluginRegistry {
         { cause },
       )
     }
-    if (found === undefined) return undefined
-    const manifest: PackageManifest = parsePackageManifest(found.json, packageName)
-    return manifest.plugins.map((plugin) => ({
+    return found === undefined ? undefined : this.#describe(found, packageName)
+  }
+
+  #describe(found: FoundPackage, reference: string): readonly KnownPlugin[] {
+    const manifest: PackageManifest = parsePackageManifest(found.json, reference)
+    const origin = this.#packages.includes(reference) ? 'built-in' : isPathOrUrl(reference) ? 'path' : 'package'
+    return manifest.plugins.map(({ guids = [], options, ...plugin }) => ({
       ...plugin,
       package: manifest.name,
       version: manifest.version,
+      origin,
+      location: found.location,
+      guids,
+      options: options ?? {},
       usable: plugin.contract === PLUGIN_CONTRACT,
+      hasOptions: options !== undefined,
       found,
     }))
   }
@@ -227,9 +286,17 @@ export class PluginRegistry {
   }
 }
 
+function isAbsent(cause: unknown): boolean {
+  return (cause as { code?: unknown } | undefined)?.code === MODULE_ABSENT
+}
+
 /** Whether a reference names a module and not a package. */
-function isModuleFile(reference: string): boolean {
-  return /^(\.{0,2}[\\/]|[A-Za-z]:[\\/]).*\.[cm]?[jt]s$/.test(reference)
+function isModule(reference: string): boolean {
+  return /^((\.{0,2}[\\/]|[A-Za-z]:[\\/]|file:).*\.[cm]?[jt]s$|(https?|data):)/is.test(reference)
+}
+
+function isPathOrUrl(reference: string): boolean {
+  return /^(\.{0,2}[\\/]|\.{1,2}$|[A-Za-z]:[\\/]|(file|data|https?):)/i.test(reference)
 }
 
 function checkContract(name: string, contract: number): void {
@@ -264,8 +331,4 @@ function isStandardSchema(value: unknown): boolean {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
   const standard = (value as { '~standard'?: { version?: unknown; validate?: unknown } })['~standard']
   return standard?.version === 1 && typeof standard.validate === 'function'
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

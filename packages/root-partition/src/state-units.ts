@@ -6,61 +6,56 @@ import { pluginFailure, type StartedPlugin } from './plugin-host.ts'
 
 /** Drives the units of one VM. */
 export class StateUnits {
-  readonly #units: readonly StartedPlugin[]
+  readonly #started: readonly StartedPlugin[]
   #running = false
 
-  /** `units` in order of need. */
+  /** `units` in order of need. One that fails is none any more. */
   constructor(units: readonly StartedPlugin[]) {
-    this.#units = units
+    this.#started = units
   }
 
-  /** Start all, in order of need. When one fails, those before it are stopped again. */
+  get #units(): readonly StartedPlugin[] {
+    return this.#started.filter(({ guard }) => !guard.failed)
+  }
+
+  /** Start all, in order of need. One that fails is taken away. */
   async start(): Promise<void> {
     if (this.#running) return
-    const started: StartedPlugin[] = []
-    for (const unit of this.#units) {
-      try {
-        await unit.instance.start?.()
-      } catch (cause) {
-        for (const { instance } of started.reverse()) await Promise.resolve(instance.stop?.()).catch(() => {})
-        throw pluginFailure(unit.id, 'could not be started', cause)
-      }
-      started.push(unit)
-    }
     this.#running = true
+    for (const { guard, instance } of this.#units) {
+      const starting = guard.callAsync('when it was started', () => instance.start?.())
+      if (starting !== undefined) await Promise.race([starting, guard.gone])
+    }
   }
 
-  /** Stop all, in reverse order. All are stopped even when one fails; the first failure is thrown. */
+  /** Stop all, in reverse order. One that fails is taken away. */
   async stop(): Promise<void> {
     if (!this.#running) return
     this.#running = false
-    let failure: unknown
-    for (const { id, instance } of this.#units.toReversed()) {
-      try {
-        await instance.stop?.()
-      } catch (cause) {
-        failure ??= pluginFailure(id, 'could not be stopped', cause)
-      }
+    for (const { guard, instance } of this.#units.toReversed()) {
+      const stopping = guard.callAsync('when it was stopped', () => instance.stop?.())
+      if (stopping !== undefined) await Promise.race([stopping, guard.gone])
     }
-    if (failure !== undefined) throw failure
   }
 
-  /** Bring all to the power-on state, in order of need. */
+  /** Bring all to the power-on state, in order of need. One that fails is taken away. */
   reset(): void {
-    for (const { id, instance } of this.#units) {
-      try {
-        instance.reset?.()
-      } catch (cause) {
-        throw pluginFailure(id, 'could not be reset', cause)
-      }
-    }
+    for (const { guard, instance } of this.#units)
+      if (instance.reset !== undefined) guard.call('when it was reset', undefined, instance.reset, instance)
   }
 
-  /** The state of each unit that has one, by id. */
+  /**
+   * The state of each unit that has one, by id.
+   * @throws PartitaError of a unit; RootPartitionError `ERR_PLUGIN_FAILED`
+   */
   save(): Record<string, SavedState> {
     const saved: Record<string, SavedState> = {}
     for (const { id, instance } of this.#units) {
-      if (instance.save !== undefined) saved[id] = instance.save()
+      try {
+        if (instance.save !== undefined) saved[id] = instance.save()
+      } catch (cause) {
+        throw pluginFailure(id, 'could not be saved', cause)
+      }
     }
     return saved
   }

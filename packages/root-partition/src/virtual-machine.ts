@@ -15,7 +15,8 @@ import { RootPartitionError } from './error.ts'
 import { describeMachine } from './machine-description.ts'
 import { MemoryManager } from './memory-manager.ts'
 import { partitionPlugin, partitionToken } from './partition-plugin.ts'
-import { PluginHost } from './plugin-host.ts'
+import type { PluginFailure, PluginTracker } from './plugin-guard.ts'
+import { PluginHost, pluginFailure } from './plugin-host.ts'
 import { type PlannedPlugin, type PluginRequest, planPlugins } from './plugin-plan.ts'
 import type { PluginRegistry } from './plugin-registry.ts'
 import { restoreRam, SAVED_MACHINE_VERSION, type SavedMachine, saveRam } from './saved-machine.ts'
@@ -41,6 +42,10 @@ export interface VirtualMachineServices {
   readonly memoryManager?: MemoryManager
   readonly hostTime?: HostTime
   readonly eventLoop?: EventLoop
+  /** Follows what plug-ins leave to the event loop, so that an error there takes away the plug-in that it comes from: `NodePluginTracker` of `./node`. */
+  readonly tracker?: PluginTracker
+  /** Told of each plug-in that failed and was taken away. */
+  readonly onPluginFailure?: (failure: PluginFailure) => void
   /** Asked when the guest resets and the configuration says `restart`: false ends the run with the outcome `reset` instead. */
   readonly beforeRestart?: () => boolean
   /** ACPI tables; described from the devices where omitted. */
@@ -73,6 +78,7 @@ export class VirtualMachine implements AsyncDisposable {
   readonly #host: PluginHost
   readonly #units: StateUnits
   readonly #acpi: AcpiConfiguration | false
+  readonly #failures: Failures
   #state: VmState = 'stopped'
   /** Whether memory and processors hold something to run. */
   #loaded = false
@@ -88,6 +94,7 @@ export class VirtualMachine implements AsyncDisposable {
     services: VirtualMachineServices,
     host: PluginHost,
     planned: readonly PlannedPlugin[],
+    failures: Failures,
   ) {
     this.configuration = configuration
     this.partition = host.find(partitionToken) as Partition
@@ -95,11 +102,20 @@ export class VirtualMachine implements AsyncDisposable {
     this.#logger = services.logger ?? silentLogger
     this.#host = host
     this.#units = new StateUnits(host.plugins)
-    this.#acpi = services.acpi ?? describeMachine(configuration, planned)
+    const living = new Set(host.plugins.map(({ id }) => id))
+    this.#acpi =
+      services.acpi ??
+      describeMachine(
+        configuration,
+        planned.filter(({ id }) => living.has(id)),
+      )
+    this.#failures = failures
+    failures.onFatal = () => void this.partition.pause()
   }
 
   /**
-   * Check the configuration, resolve all plug-ins, and start them.
+   * Check the configuration, resolve all plug-ins, and start them. A plug-in that throws what is no PartitaError is left out, unless the configuration's
+   * `onPluginFailure` says `end`.
    * @param input a VM configuration as {@link parseVmConfiguration} takes it
    * @throws RootPartitionError `ERR_VM_CONFIGURATION`, `ERR_PLUGIN_…`, `ERR_MEMORY_EXHAUSTED`; PartitaError of a plug-in
    */
@@ -120,9 +136,34 @@ export class VirtualMachine implements AsyncDisposable {
       { plugin: partition },
       ...configuration.devices.map((device) => ({ ...request(device), kinds: DEVICE_KINDS })),
     ]
-    const planned = await planPlugins(services.registry, requests, given.keys())
-    const host = await PluginHost.start(planned, given, services.logger ?? silentLogger)
-    return new VirtualMachine(configuration, services, host, planned)
+    const logger = services.logger ?? silentLogger
+    const failures = new Failures(services.onPluginFailure)
+    const ends = configuration.onPluginFailure === 'end'
+    const planned = await planPlugins(
+      services.registry,
+      requests,
+      given.keys(),
+      ends
+        ? undefined
+        : (id, error) => {
+            logger.log('error', `${error.message}; the machine goes on without it`, { id })
+            failures.add({ id, where: 'when it was loaded', error, message: error.message })
+          },
+    )
+    const essential = new Set(
+      planned.filter(({ plugin }) => plugin.kind === 'processor' || plugin === partition).map(({ id }) => id),
+    )
+    const host = await PluginHost.start(planned, given, {
+      logger,
+      tracker: services.tracker,
+      essential,
+      onFailure: (failure) => failures.add(failure, ends || essential.has(failure.id)),
+    })
+    if (failures.fatal !== undefined) {
+      await host[Symbol.asyncDispose]().catch(() => {})
+      throw failures.fatal
+    }
+    return new VirtualMachine(configuration, services, host, planned, failures)
   }
 
   get state(): VmState {
@@ -134,6 +175,11 @@ export class VirtualMachine implements AsyncDisposable {
     return this.#host.plugins.map(({ id }) => id)
   }
 
+  /** The plug-ins that failed and were taken away, oldest first. */
+  get pluginFailures(): readonly PluginFailure[] {
+    return this.#failures.all
+  }
+
   /** A service of one of its plug-ins: the way to add and remove disks (`storageControlToken`), or to look at the VMBus (`vmbusServerToken`). */
   find<T>(token: ServiceToken<T>): T | undefined {
     return this.#host.find(token)
@@ -141,7 +187,8 @@ export class VirtualMachine implements AsyncDisposable {
 
   /**
    * Boot if nothing is loaded yet, and run until the guest or {@link VirtualMachine.stop} ends it.
-   * @throws RootPartitionError `ERR_VM_STATE`, `ERR_FILE_UNREADABLE`; FirmwareError; whatever a device throws
+   * @throws RootPartitionError `ERR_VM_STATE`, `ERR_FILE_UNREADABLE`, `ERR_PLUGIN_FAILED` where a plug-in's failure ends the run; FirmwareError; whatever the
+   * processor throws
    */
   run(): Promise<VmOutcome> {
     if (this.#state !== 'stopped') return Promise.reject(this.#stateError('run'))
@@ -198,10 +245,16 @@ export class VirtualMachine implements AsyncDisposable {
 
   /**
    * The state of a VM that is paused or stopped.
-   * @throws RootPartitionError `ERR_VM_STATE` while it runs
+   * @throws RootPartitionError `ERR_VM_STATE` while it runs, or when a plug-in was taken away
    */
   save(): SavedMachine {
     if (this.#state !== 'paused' && this.#state !== 'stopped') throw this.#stateError('save')
+    const [lost] = this.#failures.all
+    if (lost !== undefined)
+      throw new RootPartitionError('ERR_VM_STATE', `A VM that lost a plug-in cannot be saved. ${lost.message}`, {
+        data: { id: lost.id },
+        cause: lost.error,
+      })
     return {
       version: SAVED_MACHINE_VERSION,
       memory: this.configuration.memory,
@@ -245,17 +298,19 @@ export class VirtualMachine implements AsyncDisposable {
   async #loop(): Promise<VmOutcome> {
     if (!this.#loaded) await this.#load()
     for (;;) {
+      if (this.#failures.fatal !== undefined) throw this.#failures.fatal
       if (this.#stopping) return { type: 'stopped' }
       await this.#units.start()
       let exit: PartitionExit = { type: 'paused' }
       try {
         // Either may have been asked for while the kernel was loaded or the devices started.
-        if (!this.#stopping && !this.#pausing) exit = await this.partition.run()
+        if (!this.#stopping && !this.#pausing && this.#failures.fatal === undefined) exit = await this.partition.run()
       } catch (error) {
-        await this.#units.stop().catch(() => {})
+        await this.#units.stop()
         throw error
       }
       await this.#units.stop()
+      if (this.#failures.fatal !== undefined) throw this.#failures.fatal
       if (exit.type === 'paused') {
         if (!this.#stopping) await this.#waitForResume()
       } else if (exit.type === 'reset' && this.#restarts()) {
@@ -307,6 +362,27 @@ export class VirtualMachine implements AsyncDisposable {
     return new RootPartitionError('ERR_VM_STATE', `A VM that is ${this.#state} cannot ${what}`, {
       data: { state: this.#state },
     })
+  }
+}
+
+/** What became of plug-ins, from before the VM is there. */
+class Failures {
+  readonly all: PluginFailure[] = []
+  /** The failure that ends the run. */
+  fatal: unknown
+  onFatal: (() => void) | undefined
+  readonly #callback: ((failure: PluginFailure) => void) | undefined
+
+  constructor(callback: ((failure: PluginFailure) => void) | undefined) {
+    this.#callback = callback
+  }
+
+  add(failure: PluginFailure, fatal = false): void {
+    this.all.push(failure)
+    this.#callback?.(failure)
+    if (!fatal || this.fatal !== undefined) return
+    this.fatal = pluginFailure(failure.id, `failed ${failure.where}`, failure.error)
+    this.onFatal?.()
   }
 }
 

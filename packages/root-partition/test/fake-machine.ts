@@ -20,7 +20,7 @@ export const emptySource: PackageSource = {
     return undefined
   },
   async loadFile(path) {
-    throw Object.assign(new Error(`no such file ${path}`), { code: 'ENOENT' })
+    throw Object.assign(new Error(`no such file ${path}`), { code: 'ERR_MODULE_ABSENT' })
   },
 }
 

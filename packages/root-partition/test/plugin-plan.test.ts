@@ -142,7 +142,7 @@ describe('PluginHost', () => {
         services.map(([name]) => name),
       ),
       services,
-      silentLogger,
+      { logger: silentLogger },
     )
 
   it('starts in order of need and disposes in reverse', async () => {
@@ -158,12 +158,13 @@ describe('PluginHost', () => {
     expect(log).toEqual(['create base', 'create user', 'dispose user', 'dispose base'])
   })
 
-  it('disposes of those before one that fails, in reverse, and goes on when a disposal fails', async () => {
+  it('disposes of those before one that refuses, in reverse, and goes on when a disposal fails', async () => {
     const log: string[] = []
+    const refusal = new RootPartitionError('ERR_FILE_UNREADABLE', 'no such thing')
     const failing = fakePlugin(log, {
       name: 'failing',
       create: () => {
-        throw new RangeError('no such thing')
+        throw refusal
       },
     })
     const stubborn = fakePlugin(log, {
@@ -176,12 +177,7 @@ describe('PluginHost', () => {
     })
     await expect(
       start([fakePlugin(log, { name: 'one' }), stubborn, fakePlugin(log, { name: 'two' }), failing]),
-    ).rejects.toThrow(
-      code('ERR_PLUGIN_FAILED', {
-        message: 'The plug-in failing could not be created: no such thing',
-        cause: expect.any(RangeError),
-      }),
-    )
+    ).rejects.toBe(refusal)
     expect(log).toEqual(['create one', 'create two', 'dispose two', 'dispose one'])
   })
 
@@ -249,7 +245,7 @@ describe('StateUnits', () => {
         { plugin: fakePlugin(log, { name: 'base', provides: [a] }) },
       ]),
       [],
-      silentLogger,
+      { logger: silentLogger },
     )
     const units = new StateUnits(host.plugins)
     log.length = 0
@@ -273,39 +269,46 @@ describe('StateUnits', () => {
     expect(log).toHaveLength(2)
   })
 
-  it('stops what has started when one cannot start, and all when one cannot stop', async () => {
+  it('goes on without one that cannot start or stop', async () => {
     const log: string[] = []
-    const troublesome = fakePlugin(log, {
-      name: 'troublesome',
-      create: () => ({
-        start: () => {
-          if (log.includes('may start')) return
-          throw new Error('not today')
-        },
-        stop: async () => {
-          throw new Error('cannot stop')
-        },
-        async [Symbol.asyncDispose]() {},
-      }),
-    })
+    const failures: string[] = []
+    const troublesome = (name: string, what: 'start' | 'stop' | 'reset') =>
+      fakePlugin(log, {
+        name,
+        create: () => ({
+          [what]: async () => {
+            throw new Error(`no ${what}`)
+          },
+          async [Symbol.asyncDispose]() {
+            log.push(`dispose ${name}`)
+          },
+        }),
+      })
     const host = await PluginHost.start(
       await plan([
         { plugin: fakePlugin(log, { name: 'first' }) },
-        { plugin: troublesome },
+        { plugin: troublesome('idle', 'start') },
+        { plugin: troublesome('restless', 'stop') },
         { plugin: fakePlugin(log, { name: 'last' }) },
       ]),
       [],
-      silentLogger,
+      { logger: silentLogger, onFailure: ({ message }) => failures.push(message) },
     )
     const units = new StateUnits(host.plugins)
     log.length = 0
-    await expect(units.start()).rejects.toThrow(
-      code('ERR_PLUGIN_FAILED', { message: 'The plug-in troublesome could not be started: not today' }),
-    )
-    expect(log).toEqual(['start first', 'stop first'])
-    log.splice(0, log.length, 'may start')
     await units.start()
-    await expect(units.stop()).rejects.toThrow('cannot stop')
-    expect(log).toEqual(['may start', 'start first', 'start last', 'stop last', 'stop first'])
+    await units.stop()
+    expect(failures).toEqual([
+      'The plug-in idle failed when it was started: no start',
+      'The plug-in restless failed when it was stopped: no stop',
+    ])
+    await host[Symbol.asyncDispose]()
+    expect(log.toSorted()).toEqual(
+      [
+        ...['start first', 'dispose idle', 'start last', 'stop last', 'dispose restless', 'stop first'],
+        ...['dispose last', 'dispose first'],
+      ].toSorted(),
+    )
+    expect(host.plugins).toEqual([])
   })
 })

@@ -94,6 +94,10 @@ describe('PluginRegistry', () => {
         description: 'About @partita/devices/uart',
         package: '@partita/devices',
         version: '1.2.3',
+        origin: 'built-in',
+        location: '@partita/devices',
+        guids: [],
+        options: {},
         usable: true,
       },
       {
@@ -103,6 +107,10 @@ describe('PluginRegistry', () => {
         description: 'About @partita/devices/pit',
         package: '@partita/devices',
         version: '1.2.3',
+        origin: 'built-in',
+        location: '@partita/devices',
+        guids: [],
+        options: {},
         usable: true,
       },
       {
@@ -112,6 +120,10 @@ describe('PluginRegistry', () => {
         description: 'About old',
         package: 'old',
         version: '0.0.0',
+        origin: 'package',
+        location: 'old',
+        guids: [],
+        options: {},
         usable: false,
       },
     ])
@@ -251,7 +263,7 @@ describe('NodePackageSource', () => {
 
   it('reports what cannot be loaded', async () => {
     await expect(registry.load('./throws.mjs')).rejects.toThrow(
-      code('ERR_PLUGIN_INVALID', { message: expect.stringContaining('at home') }),
+      code('ERR_PLUGIN_LOAD', { message: expect.stringContaining('at home') }),
     )
     await expect(registry.load('./contract.mjs')).rejects.toThrow(code('ERR_PLUGIN_CONTRACT'))
     await expect(registry.load('./missing.mjs')).rejects.toThrow(code('ERR_PLUGIN_UNKNOWN'))

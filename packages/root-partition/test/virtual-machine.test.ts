@@ -1,7 +1,13 @@
 import type { Plugin } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
 import { FakeHost, type Script } from '../../hypervisor/test/fakes.ts'
-import { MemoryManager, parseVmConfiguration, VirtualMachine, type VirtualMachineServices } from '../src/index.ts'
+import {
+  MemoryManager,
+  parseVmConfiguration,
+  RootPartitionError,
+  VirtualMachine,
+  type VirtualMachineServices,
+} from '../src/index.ts'
 import { fakePlugin, multibootKernel, powerPlugin, processorPlugin, registryOf } from './fake-machine.ts'
 
 const MIB = 2 ** 20
@@ -252,8 +258,8 @@ describe('VirtualMachine', () => {
     const failing = fakePlugin(log, {
       name: 'failing',
       create: () => {
-        expect(memoryManager.reserved).toBe(4 * MIB)
-        throw new Error('no')
+        log.push(`${memoryManager.reserved / MIB} MiB`)
+        throw new RootPartitionError('ERR_FILE_UNREADABLE', 'no')
       },
     })
     const { plugin } = processorPlugin(log, () => 'halt')
@@ -261,8 +267,9 @@ describe('VirtualMachine', () => {
     const needed = { processor: 'fake-processor', memory: 4 * MIB }
     // Nothing needs the partition here but the order of the list: the failing device comes after it.
     await expect(VirtualMachine.create({ ...needed, devices: ['failing'] }, services)).rejects.toThrow(
-      code('ERR_PLUGIN_FAILED'),
+      code('ERR_FILE_UNREADABLE'),
     )
+    expect(log).toContain('4 MiB')
     expect(memoryManager.reserved).toBe(0)
     const vm = await VirtualMachine.create({ ...needed, devices: [] }, services)
     await expect(VirtualMachine.create({ ...needed, memory: 8 * MIB, devices: [] }, services)).rejects.toThrow(
@@ -289,6 +296,7 @@ describe('parseVmConfiguration', () => {
       devices: [{ plugin: 'a' }, { plugin: 'b', options: { c: 1 }, id: 'd' }],
       boot: { type: 'auto', kernel: 'k', commandLine: '', modules: [] },
       onReset: 'restart',
+      onPluginFailure: 'continue',
       onGuestCrash: 'end',
     })
   })

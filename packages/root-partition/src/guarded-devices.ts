@@ -1,0 +1,307 @@
+// The capabilities of emulated devices with a guard around what the machine calls of them. An access goes through one more call and allocates nothing.
+
+import {
+  type AccessSize,
+  type CharacterBackend,
+  type Clock,
+  type InterruptLine,
+  type InterruptLines,
+  type InterruptMessage,
+  type InterruptMessages,
+  type Mmio,
+  type MmioHandler,
+  PartitaError,
+  type PciBus,
+  type PciFunction,
+  type PortHandler,
+  type PortIo,
+  type SynicPorts,
+  type Timer,
+} from '@partita/interface'
+import { type Claims, collision, formatRange } from './claims.ts'
+import type { PluginGuard } from './plugin-guard.ts'
+
+/** What an access reads where a device is gone: as an unclaimed port or address does. */
+function allOnes(size: AccessSize): number {
+  return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff
+}
+
+/** Serves for ports and MMIO alike: the two handlers have one shape. */
+class GuardedHandler implements PortHandler, MmioHandler {
+  readonly #guard: PluginGuard
+  readonly #handler: PortHandler
+  readonly #base: number
+  readonly #what: string
+
+  constructor(guard: PluginGuard, handler: PortHandler, base: number, what: string) {
+    this.#guard = guard
+    this.#handler = handler
+    this.#base = base
+    this.#what = what
+  }
+
+  read(offset: number, size: AccessSize): number {
+    const guard = this.#guard
+    if (guard.failed) return allOnes(size)
+    const handler = this.#handler
+    try {
+      return guard.scope.call(handler.read, handler, offset, size, undefined)
+    } catch (error) {
+      guard.fail(`in a read of ${size} bytes at ${this.#what} 0x${(this.#base + offset).toString(16)}`, error)
+      return allOnes(size)
+    }
+  }
+
+  write(offset: number, size: AccessSize, value: number): void {
+    const guard = this.#guard
+    if (guard.failed) return
+    const handler = this.#handler
+    try {
+      guard.scope.call(handler.write, handler, offset, size, value)
+    } catch (error) {
+      guard.fail(`in a write of ${size} bytes at ${this.#what} 0x${(this.#base + offset).toString(16)}`, error)
+    }
+  }
+}
+
+/** Both at once, in the order given. */
+function both(guard: PluginGuard, ...parts: Disposable[]): Disposable {
+  const stack = new DisposableStack()
+  for (const part of parts) stack.use(part)
+  return guard.own(stack)
+}
+
+export function guardedPorts(ports: PortIo, guard: PluginGuard, claims: Claims): PortIo {
+  return {
+    claim(base, length, handler) {
+      guard.mustLive()
+      const name = `the I/O ports ${formatRange(base, base + length)}`
+      let claim: Disposable
+      try {
+        claim = ports.claim(base, length, new GuardedHandler(guard, handler, base, 'port'))
+      } catch (error) {
+        throw named(error, 'ERR_PORT_CONFLICT', guard.id, name, claims.find('port', base, base + length))
+      }
+      return both(guard, claim, claims.add('port', guard.id, name, base, base + length))
+    },
+  }
+}
+
+export function guardedMmio(mmio: Mmio, guard: PluginGuard, claims: Claims): Mmio {
+  return {
+    claim(gpa, length, handler) {
+      guard.mustLive()
+      const name = `the addresses ${formatRange(gpa, gpa + length)}`
+      let claim: Disposable
+      try {
+        claim = mmio.claim(gpa, length, new GuardedHandler(guard, handler, gpa, 'address'))
+      } catch (error) {
+        const other = claims.find('mmio', gpa, gpa + length) ?? { id: 'The partition', name: 'RAM there' }
+        throw named(error, 'ERR_MMIO_CONFLICT', guard.id, name, other)
+      }
+      return both(guard, claim, claims.add('mmio', guard.id, name, gpa, gpa + length))
+    },
+  }
+}
+
+/** A conflict with the names of both; any other error as it is. */
+function named(
+  error: unknown,
+  code: string,
+  id: string,
+  name: string,
+  other: { readonly id: string; readonly name: string } | undefined,
+): unknown {
+  const isConflict = error instanceof PartitaError && error.code === code && other !== undefined
+  return isConflict ? collision(code, id, name, other, error) : error
+}
+
+export function guardedPci(bus: PciBus, guard: PluginGuard, claims: Claims): PciBus {
+  return {
+    attach(device, fn, pciFunction) {
+      guard.mustLive()
+      const slot = device * 8 + fn
+      const name = `the PCI slot 00:${device.toString(16).padStart(2, '0')}.${fn}`
+      let attached: Disposable
+      try {
+        attached = bus.attach(device, fn, guardedFunction(pciFunction, guard))
+      } catch (error) {
+        throw named(error, 'ERR_PCI_CONFLICT', guard.id, name, claims.find('pci', slot, slot + 1))
+      }
+      return both(guard, attached, claims.add('pci', guard.id, name, slot, slot + 1))
+    },
+    interrupt: (device, pin) => guardedLine(bus.interrupt(device, pin), guard),
+  }
+}
+
+function guardedFunction(pciFunction: PciFunction, guard: PluginGuard): PciFunction {
+  const where = 'in an access to its PCI configuration space'
+  return {
+    readConfig: (offset) => guard.call(where, 0xffff_ffff, pciFunction.readConfig, pciFunction, offset),
+    writeConfig: (offset, value, mask) =>
+      guard.call(where, undefined, pciFunction.writeConfig, pciFunction, offset, value, mask),
+  }
+}
+
+/** A line that falls when its device is taken away. */
+function guardedLine(line: InterruptLine, guard: PluginGuard): InterruptLine {
+  let driven = false
+  guard.own({
+    [Symbol.dispose]: () => {
+      if (driven) line.set(false)
+    },
+  })
+  return {
+    set(asserted) {
+      if (guard.failed) return
+      driven = asserted
+      line.set(asserted)
+    },
+  }
+}
+
+export function guardedLines(lines: InterruptLines, guard: PluginGuard): InterruptLines {
+  const known = new Map<number, InterruptLine>()
+  return {
+    line(gsi) {
+      let line = known.get(gsi)
+      if (line === undefined) {
+        line = guardedLine(lines.line(gsi), guard)
+        known.set(gsi, line)
+      }
+      return line
+    },
+  }
+}
+
+/** The vector of a spurious interrupt, where nobody is left to answer. */
+const SPURIOUS_VECTOR = 0xff
+
+export function guardedMessages(messages: InterruptMessages, guard: PluginGuard): InterruptMessages {
+  return {
+    send: (message: InterruptMessage) => {
+      if (!guard.failed) messages.send(message)
+    },
+    setExternalInterrupt: (asserted) => {
+      if (!guard.failed) messages.setExternalInterrupt(asserted)
+    },
+    setAcknowledge: (acknowledge) => {
+      guard.own({ [Symbol.dispose]: () => messages.setExternalInterrupt(false) })
+      messages.setAcknowledge(() => guard.call('when an interrupt was acknowledged', SPURIOUS_VECTOR, acknowledge))
+    },
+    onEndOfInterrupt: (callback) =>
+      guard.own(
+        messages.onEndOfInterrupt((vector) =>
+          guard.call('at the end of an interrupt', undefined, callback, undefined, vector),
+        ),
+      ),
+  }
+}
+
+class GuardedTimer implements Timer {
+  readonly #timer: Timer
+  readonly #guard: PluginGuard
+
+  constructor(clock: Clock, callback: () => void, guard: PluginGuard) {
+    this.#guard = guard
+    this.#timer = clock.createTimer(() => guard.call('in a timer', undefined, callback))
+    guard.own({ [Symbol.dispose]: () => this.#timer.cancel() })
+  }
+
+  get deadline(): number {
+    return this.#timer.deadline
+  }
+
+  arm(deadline: number): void {
+    if (!this.#guard.failed) this.#timer.arm(deadline)
+  }
+
+  cancel(): void {
+    this.#timer.cancel()
+  }
+}
+
+export function guardedClock(clock: Clock, guard: PluginGuard): Clock {
+  return {
+    now: () => clock.now(),
+    wallTime: () => clock.wallTime(),
+    createTimer: (callback) => new GuardedTimer(clock, callback, guard),
+  }
+}
+
+/** TLFS, HV_STATUS: what a guest is told that posts to a port whose owner is gone. */
+const HV_STATUS_INVALID_CONNECTION_ID = 0x12
+
+export function guardedSynic(synic: SynicPorts, guard: PluginGuard): SynicPorts {
+  return {
+    createMessagePort: (connectionId, receive) => {
+      guard.mustLive()
+      return guard.own(
+        synic.createMessagePort(connectionId, (vpIndex, messageType, payload) =>
+          guard.call(
+            'in a message of the guest',
+            HV_STATUS_INVALID_CONNECTION_ID,
+            receive,
+            undefined,
+            vpIndex,
+            messageType,
+            payload,
+          ),
+        ),
+      )
+    },
+    createEventPort: (connectionId, signal) => {
+      guard.mustLive()
+      return guard.own(
+        synic.createEventPort(connectionId, (flag) =>
+          guard.call('in a signal of the guest', undefined, signal, undefined, flag),
+        ),
+      )
+    },
+    postMessage: (vpIndex, sint, messageType, payload) => synic.postMessage(vpIndex, sint, messageType, payload),
+    onMessageSlotFree: (callback) =>
+      guard.own(
+        synic.onMessageSlotFree((vpIndex, sint) =>
+          guard.call('when a message slot was free', undefined, callback, undefined, vpIndex, sint),
+        ),
+      ),
+    signalEvent: (vpIndex, sint, flag) => synic.signalEvent(vpIndex, sint, flag),
+  }
+}
+
+/** The ends of character devices; each takes the callback of one device. */
+export function guardedBackends(
+  backends: ReadonlyMap<string, CharacterBackend>,
+  guard: PluginGuard,
+): ReadonlyMap<string, CharacterBackend> {
+  return new Map([...backends].map(([name, backend]) => [name, new GuardedBackend(backend, guard)]))
+}
+
+class GuardedBackend implements CharacterBackend {
+  readonly #backend: CharacterBackend
+  readonly #guard: PluginGuard
+  #onReady: (() => void) | undefined
+
+  constructor(backend: CharacterBackend, guard: PluginGuard) {
+    this.#backend = backend
+    this.#guard = guard
+  }
+
+  get onReady(): (() => void) | undefined {
+    return this.#onReady
+  }
+
+  set onReady(callback: (() => void) | undefined) {
+    this.#onReady = callback
+    this.#backend.onReady =
+      callback === undefined ? undefined : () => this.#guard.call('when its backend was ready', undefined, callback)
+  }
+
+  write(data: Uint8Array): boolean {
+    return this.#backend.write(data)
+  }
+
+  read(target: Uint8Array): number {
+    return this.#backend.read(target)
+  }
+}
