@@ -3,6 +3,8 @@
 // brings its own, and then `keyboardController: false` leaves the port to it.
 
 import {
+  type A20Gate,
+  a20GateToken,
   definePlugin,
   type Plugin,
   type PluginInstance,
@@ -48,8 +50,8 @@ class ByteRegister extends ByteRegisters {
   }
 }
 
-/** The three reset registers. */
-export class ResetRegisters {
+/** The three reset registers, and the A20 gate that is in one of them. */
+export class ResetRegisters implements A20Gate {
   readonly #power: PowerControl
   #resetControl = 0
   #portA: number = PORT_A.A20
@@ -73,6 +75,14 @@ export class ResetRegisters {
 
   constructor(power: PowerControl) {
     this.#power = power
+  }
+
+  get enabled(): boolean {
+    return (this.#portA & PORT_A.A20) !== 0
+  }
+
+  set enabled(enabled: boolean) {
+    this.#portA = enabled ? this.#portA | PORT_A.A20 : this.#portA & ~PORT_A.A20
   }
 
   #reset(): void {
@@ -123,7 +133,7 @@ const plugin: Plugin<ResetOptions> = definePlugin<ResetOptions>({
   needs: [portIoToken, powerControlToken],
   // Port 0xCF9 is inside the PCI host bridge's address register, where there is one.
   uses: [resetRegisterHostToken],
-  provides: [],
+  provides: [a20GateToken],
   create: (context): PluginInstance => {
     const ports = context.get(portIoToken)
     const registers = new ResetRegisters(context.get(powerControlToken))
@@ -138,6 +148,7 @@ const plugin: Plugin<ResetOptions> = definePlugin<ResetOptions>({
     if (context.options.keyboardController) owning.use(ports.claim(0x64, 1, registers.keyboardCommand))
     const owned = owning.move()
     return {
+      services: { [a20GateToken.name]: registers },
       save: () => registers.save(),
       restore: (state) => registers.restore(state),
       reset: () => registers.reset(),

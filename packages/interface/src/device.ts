@@ -93,6 +93,11 @@ export interface PowerControl {
   request(event: PowerEvent): void
 }
 
+/** The gate of address line 20, which a PC has at port 0x92 and at its keyboard controller. It reads back as set; the line is never masked, as on today's processors. */
+export interface A20Gate {
+  enabled: boolean
+}
+
 /**
  * The host's end of a character device (UART). The device pulls input, so that a guest that does not read grows nothing.
  */

@@ -2,6 +2,7 @@
 
 import type { Clock } from './clock.ts'
 import type {
+  A20Gate,
   CharacterBackend,
   InterruptLines,
   InterruptMessages,
@@ -34,6 +35,8 @@ export const pciBusToken: ServiceToken<PciBus> = serviceToken('partita/pci-bus')
 /** Named character back ends (`console`, `com2`, …), provided by whoever embeds the VM. */
 export const characterBackendsToken: ServiceToken<ReadonlyMap<string, CharacterBackend>> =
   serviceToken('partita/character-backends')
+/** The gate of address line 20; provided by the chipset. */
+export const a20GateToken: ServiceToken<A20Gate> = serviceToken('partita/a20-gate')
 /** The logical processor. */
 export const processorToken: ServiceToken<Processor> = serviceToken('partita/processor')
 /** Named disks (`disk0`, …), provided by whoever embeds the VM, who also disposes of them. */
