@@ -1,11 +1,14 @@
+import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type PackageSource, PluginRegistry } from '../src/index.ts'
+import { type PackageSource, PluginRegistry, planPlugins } from '../src/index.ts'
 import { isPath, NodePackageSource } from '../src/node.ts'
 import { emptySource, fakePlugin, registryOf } from './fake-machine.ts'
 
+const run = promisify(execFile)
 const code = (expected: string, more: object = {}) => expect.objectContaining({ code: expected, ...more })
 
 const entry = (name: string, more: object = {}) => ({
@@ -231,6 +234,31 @@ describe('NodePackageSource', () => {
     await put('mine/package.json', manifest('mine', undefined, [entry('mine')]))
     await put('mine/index.js', moduleText('mine'))
     await put('single.mjs', moduleText('single'))
+    await put('node_modules/neighbour/package.json', '{"name":"neighbour","type":"module","exports":"./index.js"}')
+    await put('node_modules/neighbour/index.js', "export const word = 'hello'")
+    const documented = entry('documented', {
+      kind: 'vsp',
+      guids: [{ interfaceId: 'ba6163d9-04a1-4d29-b605-72e2ffb1dc7f', description: 'Echo' }],
+      options: { speed: { type: 'number', description: 'How fast', default: 1 } },
+    })
+    await put(
+      'documented/package.json',
+      JSON.stringify({
+        name: 'documented',
+        version: '2.0.0',
+        type: 'module',
+        exports: { '.': './index.js' },
+        partita: { plugins: [documented] },
+      }),
+    )
+    await put(
+      'documented/index.js',
+      moduleText('documented')
+        .replace("kind: 'emulated-device'", "kind: 'vsp'")
+        .replace('({ value })', "({ issues: [{ message: 'no' }] })"),
+    )
+    await put('future/package.json', manifest('future', './index.js', [entry('future', { contract: 9 })]))
+    await put('future/index.js', moduleText('future'))
     await put('throws.mjs', 'throw new Error("at home")')
     await put('contract.mjs', moduleText('contract', 'contract: 7,'))
     await put('broken/package.json', '{')
@@ -271,6 +299,54 @@ describe('NodePackageSource', () => {
     await expect(registry.load('missing-package')).rejects.toThrow(code('ERR_PLUGIN_UNKNOWN'))
     await expect(registry.load('@some/set/gone')).rejects.toThrow(code('ERR_PLUGIN_INVALID'))
     await expect(registry.load('./broken')).rejects.toThrow(code('ERR_PLUGIN_INVALID'))
+  })
+
+  it('loads modules by URL, and lists those without a manifest for nobody', async () => {
+    const script = join(import.meta.dirname, 'remote-plugins.ts')
+    const { stdout } = await run(process.execPath, ['--conditions=@partita/source', script, directory])
+    expect(JSON.parse(stdout)).toEqual({
+      plain: 'plain',
+      pinned: 'plain',
+      changed: expect.stringMatching(/^ERR_PLUGIN_LOAD .* its content has the SHA-256 [0-9a-f]{64}, and not 0{64}$/),
+      odd: expect.stringContaining("'#md5=1' is not #sha256= and 64 digits"),
+      friendly: 'friendly',
+      relative: expect.stringContaining('one module: it cannot import ./plain.js'),
+      throws: 'ERR_PLUGIN_LOAD The plug-in ORIGIN/throws.js cannot be loaded: far away',
+      contract: expect.stringMatching(/^ERR_PLUGIN_CONTRACT /),
+      absent: expect.stringMatching(/^ERR_PLUGIN_UNKNOWN .*404/),
+      data: 'data',
+      file: 'single',
+      directory: 'mine',
+      listed: 'ERR_PLUGIN_INVALID',
+    })
+  })
+
+  it('looks at a module’s manifest before it runs it, and lists it by that', async () => {
+    const global = globalThis as { partitaLoaded?: string[] }
+    const before = global.partitaLoaded?.length
+    expect(await registry.list(['./documented/index.js'])).toEqual([
+      {
+        name: 'documented',
+        kind: 'vsp',
+        contract: 1,
+        description: 'About documented',
+        package: 'documented',
+        version: '2.0.0',
+        origin: 'path',
+        location: join(directory, 'documented'),
+        guids: [{ interfaceId: 'ba6163d9-04a1-4d29-b605-72e2ffb1dc7f', description: 'Echo' }],
+        options: { speed: { type: 'number', description: 'How fast', default: 1 } },
+        usable: true,
+      },
+    ])
+    await expect(registry.load('./future/index.js')).rejects.toThrow(code('ERR_PLUGIN_CONTRACT'))
+    expect(global.partitaLoaded?.length).toBe(before)
+    await expect(planPlugins(registry, [{ plugin: './documented' }], [])).rejects.toThrow(
+      code('ERR_PLUGIN_OPTIONS', { hint: 'Its options are speed.' }),
+    )
+    await expect(registry.list(['./single.mjs'])).rejects.toThrow(
+      code('ERR_PLUGIN_INVALID', { hint: expect.stringContaining('package.json') }),
+    )
   })
 
   it('tells paths from npm names', () => {
