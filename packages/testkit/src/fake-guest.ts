@@ -150,7 +150,9 @@ export class FakeGuest implements AsyncDisposable {
 
   /** The open channel. @throws ComplianceError when none is */
   get channel(): ClientChannel {
-    return this.#channel ?? fail('no channel is open')
+    if (this.#channel !== undefined) return this.#channel
+    this.expectNoViolation()
+    return fail('no channel is open')
   }
 
   get isOpen(): boolean {
@@ -282,9 +284,13 @@ export class FakeGuest implements AsyncDisposable {
     const answer = exchange.answer ?? 'completion'
     const flags = (exchange.completionRequested ?? answer === 'completion') ? VMBUS_COMPLETION_REQUESTED : 0
     const transaction = this.#nextTransaction++
-    const block = buffer === undefined ? undefined : this.memory.allocateBlock(buffer.size, (transaction * 520) % 4096)
-    if (block !== undefined && buffer?.contents !== undefined)
-      this.memory.bytes.set(buffer.contents.subarray(0, block.size), block.gpa)
+    const block = buffer === undefined ? undefined : this.memory.allocateBlock(buffer.size)
+    // A guest without memory waits, as one whose ring is full.
+    if (buffer !== undefined && block === undefined) return undefined
+    if (block !== undefined) {
+      const { gpa, size } = block
+      this.memory.bytes.fill(0, gpa, gpa + size).set(buffer?.contents?.subarray(0, size) ?? [], gpa)
+    }
     const sent: Sent = {
       exchange,
       transaction,
@@ -426,6 +432,19 @@ export class FakeGuest implements AsyncDisposable {
 
   #violation(text: string): void {
     if (this.violations.length < 10) this.violations.push(text)
+  }
+
+  /** Change the buffers of packets that wait for their answer, as a guest may at any time; or put back what was there. */
+  scribble(random: SeededRandom): void {
+    for (const { block, before } of [...this.#waiting.values(), ...this.#byPacket]) {
+      if (block === undefined || before === undefined || random.chance(1, 2)) continue
+      if (random.chance(1, 2)) this.memory.bytes.set(before, block.gpa)
+      else
+        for (let change = 0; change < 4; change++) {
+          const at = random.below(random.chance(1, 2) ? Math.min(64, block.size) : block.size)
+          this.memory.bytes[block.gpa + at] = random.chance(1, 2) ? 0xff : random.u32() & 0xff
+        }
+    }
   }
 
   // Time and order.

@@ -6,6 +6,10 @@ import { SharedMemory } from '@partita/vmbus/testing'
 const PAGE = 4096
 /** What unused memory is filled with. */
 const UNUSED = 0x5a
+/** Memory is given away in units of this many bytes. */
+const UNIT = 256
+/** Bytes before and behind a block; no multiple of 8, so that blocks begin at odd places. */
+const GUARD = 52
 
 /** A range of bytes. */
 interface Stored {
@@ -28,64 +32,85 @@ export class WatchedMemory extends SharedMemory {
   readonly #words: Int32Array
   #recording = false
   readonly #free: Map<number, number[]> = new Map()
-  /** Pages that somebody has. */
-  readonly #used: Set<number> = new Set()
+  /** Units that somebody has. */
+  readonly #used: Uint8Array
+  #piece: { readonly start: number; readonly end: number } = { start: 0, end: 0 }
 
   constructor(ramSize: number) {
     super(ramSize)
     this.bytes.fill(UNUSED)
     this.#words = new Int32Array(this.bytes.buffer)
+    this.#used = new Uint8Array(ramSize / UNIT)
   }
 
   override allocatePages(count: number, gap = 1): number[] {
     const pages = super.allocatePages(count, gap)
     for (const page of pages) {
-      this.#used.add(page)
+      this.#used.fill(1, (page * PAGE) / UNIT, ((page + 1) * PAGE) / UNIT)
       this.bytes.fill(0, page * PAGE, (page + 1) * PAGE)
     }
     return pages
   }
 
-  /** Bytes for a buffer, at `offset` of a page, with guards before and behind it. */
-  allocateBlock(size: number, offset = 0): GuestBlock {
-    const count = pagesOf({ gpa: offset, size })
-    const first = this.#free.get(count)?.pop() ?? (this.allocatePages(count)[0] as number)
-    for (let page = first; page < first + count; page++) this.#used.add(page)
-    this.bytes.fill(UNUSED, first * PAGE, (first + count) * PAGE)
-    return { gpa: first * PAGE + offset, size }
+  /**
+   * Bytes for a buffer, with guards before and behind it; it begins anywhere in a page. `undefined` when there is no more memory.
+   */
+  allocateBlock(size: number): GuestBlock | undefined {
+    const units = unitsOf(size)
+    const list = this.#free.get(units)
+    const start = list?.pop() ?? this.#cut(units)
+    if (start === undefined) return undefined
+    this.#used.fill(1, start / UNIT, start / UNIT + units)
+    return { gpa: start + GUARD, size }
+  }
+
+  /** Unused bytes from a piece of fresh pages. */
+  #cut(units: number): number | undefined {
+    if (this.#piece.end - this.#piece.start < units * UNIT) {
+      const count = Math.max(16, Math.ceil((units * UNIT) / PAGE))
+      try {
+        const first = (this.allocatePages(count)[0] as number) * PAGE
+        this.bytes.fill(UNUSED, first, first + count * PAGE)
+        this.#used.fill(0, first / UNIT, (first + count * PAGE) / UNIT)
+        this.#piece = { start: first, end: first + count * PAGE }
+      } catch {
+        return undefined
+      }
+    }
+    const { start, end } = this.#piece
+    this.#piece = { start: start + units * UNIT, end }
+    return start
   }
 
   /** Take a block back: from now on nobody may store there. */
-  freeBlock(block: GuestBlock): void {
-    const first = Math.floor(block.gpa / PAGE)
-    const count = pagesOf(block)
-    for (let page = first; page < first + count; page++) this.#used.delete(page)
-    this.bytes.fill(UNUSED, first * PAGE, (first + count) * PAGE)
-    const list = this.#free.get(count)
-    if (list === undefined) this.#free.set(count, [first])
-    else list.push(first)
+  freeBlock({ gpa, size }: GuestBlock): void {
+    const start = gpa - GUARD
+    const units = unitsOf(size)
+    this.#used.fill(0, start / UNIT, start / UNIT + units)
+    this.bytes.fill(UNUSED, start, start + units * UNIT)
+    const list = this.#free.get(units)
+    if (list === undefined) this.#free.set(units, [start])
+    else list.push(start)
   }
 
-  /** The first byte of a block's pages outside of the block that somebody has changed; `undefined` when all are as they were. */
-  guardBroken(block: GuestBlock): number | undefined {
-    const { gpa, size } = block
-    const start = gpa - (gpa % PAGE)
-    const end = start + pagesOf(block) * PAGE
-    for (let at = start; at < end; at = at === gpa - 1 ? gpa + size : at + 1)
-      if ((at < gpa || at >= gpa + size) && this.bytes[at] !== UNUSED) return at
+  /** The first byte of a block's guards that somebody has changed; `undefined` when all are as they were. */
+  guardBroken({ gpa, size }: GuestBlock): number | undefined {
+    const start = gpa - GUARD
+    const end = start + unitsOf(size) * UNIT
+    for (let at = start; at < end; at++) if ((at < gpa || at >= gpa + size) && this.bytes[at] !== UNUSED) return at
     return undefined
   }
 
   /** The first byte of memory that nobody was given and that has changed. */
   strayByte(): number | undefined {
     const pattern = UNUSED * 0x0101_0101
-    for (let page = 0; page < this.ramSize / PAGE; page++) {
-      if (this.#used.has(page)) continue
-      const end = ((page + 1) * PAGE) / 4
-      for (let word = (page * PAGE) / 4; word < end; word++)
+    for (let unit = 0; unit < this.#used.length; unit++) {
+      if (this.#used[unit] === 1) continue
+      const end = ((unit + 1) * UNIT) / 4
+      for (let word = (unit * UNIT) / 4; word < end; word++)
         if (this.#words[word] !== pattern) {
           const at = this.bytes.subarray(word * 4, word * 4 + 4).findIndex((byte) => byte !== UNUSED)
-          return word * 4 + Math.max(0, at)
+          return word * 4 + at
         }
     }
     return undefined
@@ -153,7 +178,7 @@ export class WatchedMemory extends SharedMemory {
   }
 }
 
-/** Whole pages of a block, with one more behind it. */
-function pagesOf({ gpa, size }: GuestBlock): number {
-  return Math.ceil(((gpa % PAGE) + size) / PAGE) + 1
+/** What a block takes, guards included. */
+function unitsOf(size: number): number {
+  return Math.ceil((size + 2 * GUARD) / UNIT)
 }
