@@ -47,10 +47,11 @@ export interface HypercallHandler {
 /** Reserved bits of the hypercall input value, and "is nested": there is no hypervisor below that could serve it. */
 const RESERVED_LOW = 0xf8000000
 const RESERVED_HIGH = 0xf000f000
-/** RDX, R8, and XMM0 to XMM5. */
-const FAST_INPUT_SIZE = 112
-const FAST_REGISTER_SIZE = 16
-const XMM_SIZE = 16
+/** RDX, R8, and XMM0 to XMM5: input from the first on, output behind it, each in whole units of 16 bytes. */
+const FAST_SIZE = 112
+const FAST_UNIT = 16
+/** What a hypercall raises instead of giving a result. */
+const UNDEFINED = -1
 
 /** High half first. */
 const REGISTERS_32 = { value: ['rdx', 'rax'], input: ['rbx', 'rcx'], output: ['rdi', 'rsi'] } as const
@@ -59,10 +60,14 @@ const MASK_32 = 0xffffffffn
 /** The hypercalls of a partition. */
 export class HypercallTable {
   readonly #handlers = new Map<number, HypercallHandler>()
+  readonly #restricted = new Map<number, PrivilegeName>()
   readonly #privileges: PartitionPrivileges
   readonly #memory: GuestMemory
+  readonly #gpaEnd: number
   readonly #inputBytes = new Uint8Array(PAGE_SIZE)
   readonly #outputBytes = new Uint8Array(PAGE_SIZE)
+  readonly #unit = new Uint8Array(FAST_UNIT)
+  readonly #unitView = new DataView(this.#unit.buffer)
   readonly #call: { -readonly [K in keyof Hypercall]: Hypercall[K] } = {
     vp: undefined as unknown as VirtualProcessor,
     callCode: 0,
@@ -79,9 +84,11 @@ export class HypercallTable {
   /** Whether the guest has enabled the interface; without it VMCALL raises #UD. */
   enabled = false
 
-  constructor(privileges: PartitionPrivileges, memory: GuestMemory) {
+  /** `gpaEnd`: the end of the guest physical address space. */
+  constructor(privileges: PartitionPrivileges, memory: GuestMemory, gpaEnd: number) {
     this.#privileges = privileges
     this.#memory = memory
+    this.#gpaEnd = gpaEnd
   }
 
   /**
@@ -105,6 +112,11 @@ export class HypercallTable {
     }
   }
 
+  /** Deny `callCode`, which nobody serves, to who has not got the privilege. */
+  restrict(callCode: number, privilege: PrivilegeName): void {
+    this.#restricted.set(callCode, privilege)
+  }
+
   /** Serve the call that `vp` makes. False raises #UD. */
   dispatch(vp: VirtualProcessor): boolean {
     if (!this.enabled) return false
@@ -112,6 +124,7 @@ export class HypercallTable {
     const value = wide ? vp.getRegister('rcx') : pair(vp, REGISTERS_32.value)
     const call = this.#call
     const status = this.#serve(vp, value, wide)
+    if (status === UNDEFINED) return false
     const result = BigInt(status) | (BigInt(call.repsCompleted) << 32n)
     if (wide) {
       vp.setRegister('rax', result)
@@ -137,8 +150,9 @@ export class HypercallTable {
     const repCount = high & 0xfff
     const repStartIndex = (high >>> 16) & 0xfff
     const handler = this.#handlers.get(call.callCode)
+    const privilege = handler === undefined ? this.#restricted.get(call.callCode) : handler.privilege
+    if (privilege !== undefined && !this.#privileges.has(privilege)) return HV_STATUS.ACCESS_DENIED
     if (handler === undefined) return HV_STATUS.INVALID_HYPERCALL_CODE
-    if (handler.privilege !== undefined && !this.#privileges.has(handler.privilege)) return HV_STATUS.ACCESS_DENIED
     if ((low & RESERVED_LOW) !== 0 || (high & RESERVED_HIGH) !== 0) return HV_STATUS.INVALID_HYPERCALL_INPUT
     const { element } = handler
     if (element === undefined ? repCount !== 0 || repStartIndex !== 0 : repStartIndex >= repCount)
@@ -148,16 +162,23 @@ export class HypercallTable {
     call.headerSize = handler.inputSize + call.variableHeaderSize
     const inputSize = call.headerSize + repCount * (element?.input ?? 0)
     const outputSize = (handler.outputSize ?? 0) + repCount * (element?.output ?? 0)
-    const input = this.#fetch(vp, wide, inputSize)
+    if (call.fast) {
+      if (outputSize > 0 && !this.#privileges.has('FAST_HYPERCALL_OUTPUT')) return UNDEFINED
+      // Outside of 64-bit mode registers carry no output.
+      if (units(inputSize) + units(outputSize) > FAST_SIZE || (outputSize > 0 && !wide))
+        return HV_STATUS.INVALID_HYPERCALL_INPUT
+      this.#fetchRegisters(vp, wide, inputSize)
+    }
+    const input = call.fast || inputSize === 0 ? HV_STATUS.SUCCESS : this.#fetch(vp, wide, inputSize)
     if (input !== HV_STATUS.SUCCESS) return input
     let outputGpa = 0
     if (outputSize > 0) {
-      // Registers carry no output: the partition is not offered it.
-      if (call.fast) return HV_STATUS.INVALID_HYPERCALL_INPUT
-      outputGpa = address(wide ? vp.getRegister('r8') : pair(vp, REGISTERS_32.output))
-      if (!fitsPage(outputGpa, outputSize) || this.#memory.view(outputGpa, outputSize, 'write') === undefined)
-        return HV_STATUS.INVALID_ALIGNMENT
-      this.#outputBytes.fill(0, 0, outputSize)
+      if (!call.fast) {
+        outputGpa = address(wide ? vp.getRegister('r8') : pair(vp, REGISTERS_32.output))
+        if (!this.#fits(outputGpa, outputSize)) return HV_STATUS.INVALID_ALIGNMENT
+        if (this.#memory.view(outputGpa, outputSize, 'write') === undefined) return HV_STATUS.INVALID_HYPERCALL_INPUT
+      }
+      this.#outputBytes.fill(0, 0, units(outputSize))
     }
     call.repCount = repCount
     call.repStartIndex = repStartIndex
@@ -167,38 +188,69 @@ export class HypercallTable {
       const first = repStartIndex * (element?.output ?? 0)
       const end =
         element !== undefined ? call.repsCompleted * element.output : status === HV_STATUS.SUCCESS ? outputSize : 0
-      if (end > first) this.#memory.write(outputGpa + first, this.#outputBytes.subarray(first, end))
+      if (end > first && call.fast) this.#storeRegisters(vp, units(inputSize), first, end)
+      else if (end > first) this.#memory.write(outputGpa + first, this.#outputBytes.subarray(first, end))
     }
     return status
   }
 
-  /** Copy the input to {@link HypercallTable.#inputBytes}. */
+  /** Copy the input from memory to {@link HypercallTable.#inputBytes}. */
   #fetch(vp: VirtualProcessor, wide: boolean, size: number): number {
-    const { fast, input } = this.#call
-    if (fast) {
-      if (size > FAST_INPUT_SIZE) return HV_STATUS.INVALID_HYPERCALL_INPUT
-      input.setBigUint64(0, wide ? vp.getRegister('rdx') : pair(vp, REGISTERS_32.input), true)
-      input.setBigUint64(8, wide ? vp.getRegister('r8') : pair(vp, REGISTERS_32.output), true)
-      for (let at = FAST_REGISTER_SIZE; at < size; at += XMM_SIZE)
-        this.#inputBytes.set(vp.getXmm((at - FAST_REGISTER_SIZE) / XMM_SIZE), at)
-      return HV_STATUS.SUCCESS
-    }
-    if (size === 0) return HV_STATUS.SUCCESS
     const gpa = address(wide ? vp.getRegister('rdx') : pair(vp, REGISTERS_32.input))
-    if (!fitsPage(gpa, size) || !this.#memory.read(gpa, this.#inputBytes.subarray(0, size)))
-      return HV_STATUS.INVALID_ALIGNMENT
-    return HV_STATUS.SUCCESS
+    if (!this.#fits(gpa, size)) return HV_STATUS.INVALID_ALIGNMENT
+    // Hyper-V tells the parent partition, which has an intercept; nobody is there who could put memory in place.
+    return this.#memory.read(gpa, this.#inputBytes.subarray(0, size))
+      ? HV_STATUS.SUCCESS
+      : HV_STATUS.INVALID_HYPERCALL_INPUT
   }
+
+  /** Copy fast input. */
+  #fetchRegisters(vp: VirtualProcessor, wide: boolean, size: number): void {
+    for (let at = 0; at < Math.max(size, FAST_UNIT); at += FAST_UNIT)
+      this.#fetchUnit(vp, wide, at / FAST_UNIT, this.#call.input, at)
+  }
+
+  /** Bytes `[first, end)` of the output go to the registers from `base` on. What an earlier part of a list left in a register stays. */
+  #storeRegisters(vp: VirtualProcessor, base: number, first: number, end: number): void {
+    const value = this.#unit
+    for (let at = first - (first % FAST_UNIT); at < end; at += FAST_UNIT) {
+      const unit = (base + at) / FAST_UNIT
+      const from = Math.max(at, first)
+      if (from > at) this.#fetchUnit(vp, true, unit, this.#unitView, 0)
+      else value.fill(0)
+      value.set(this.#outputBytes.subarray(from, Math.min(end, at + FAST_UNIT)), from - at)
+      if (unit > 0) vp.setXmm(unit - 1, value)
+      else {
+        vp.setRegister('rdx', this.#unitView.getBigUint64(0, true))
+        vp.setRegister('r8', this.#unitView.getBigUint64(8, true))
+      }
+    }
+  }
+
+  /** Copy a unit of fast registers to `at` of `target`. */
+  #fetchUnit(vp: VirtualProcessor, wide: boolean, unit: number, target: DataView, at: number): void {
+    if (unit > 0) {
+      new Uint8Array(target.buffer, target.byteOffset + at, FAST_UNIT).set(vp.getXmm(unit - 1))
+      return
+    }
+    target.setBigUint64(at, wide ? vp.getRegister('rdx') : pair(vp, REGISTERS_32.input), true)
+    target.setBigUint64(at + 8, wide ? vp.getRegister('r8') : pair(vp, REGISTERS_32.output), true)
+  }
+
+  /** Parameters are in the address space, 8-byte aligned, and do not cross a page. */
+  #fits(gpa: number, size: number): boolean {
+    return gpa < this.#gpaEnd && gpa % 8 === 0 && (gpa % PAGE_SIZE) + size <= PAGE_SIZE
+  }
+}
+
+/** Bytes of whole units of registers. */
+function units(size: number): number {
+  return Math.ceil(size / FAST_UNIT) * FAST_UNIT
 }
 
 /** A GPA as a number; one beyond what a number holds exactly is no memory's, and stays so. */
 function address(gpa: bigint): number {
   return gpa > BigInt(Number.MAX_SAFE_INTEGER) ? Number.NaN : Number(gpa)
-}
-
-/** Parameters are 8-byte aligned and do not cross a page. */
-function fitsPage(gpa: number, size: number): boolean {
-  return gpa % 8 === 0 && (gpa % PAGE_SIZE) + size <= PAGE_SIZE
 }
 
 /** Two 32-bit registers, the high half first. */

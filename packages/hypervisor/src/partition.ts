@@ -105,7 +105,7 @@ export class Partition implements Saveable, Disposable {
     this.clock = new ReferenceClock(options.hostTime ?? hostTime)
     this.ports = new PortTable()
     this.mmio = new MmioTable(this.memory)
-    this.hypercalls = new HypercallTable(this.privileges, this.memory)
+    this.hypercalls = new HypercallTable(this.privileges, this.memory, store.gpaEnd)
     this.#scheduler = new Scheduler(this.clock, options.eventLoop ?? hostEventLoop)
     this.power = { request: (event) => this.#scheduler.stop(event) }
 

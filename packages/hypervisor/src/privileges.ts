@@ -61,7 +61,14 @@ export class PartitionPrivileges {
   }
 }
 
-/** What a child partition may do by default: its own registers, messages and events, and nothing of other partitions. */
+/**
+ * What a child partition may do by default: its own registers, messages and events, and nothing of other partitions. Hyper-V gives a Linux guest 0x2E7F and, in the high
+ * half, 0x3B8030, as that prints when it boots; the differences are these.
+ *
+ * - ACCESS_RESET_REG is given, too: a guest resets without any device.
+ * - There is no VSM, and flushes know no extended GVA ranges (bits 48 and 47).
+ * - ACCESS_TSC_INVARIANT_CONTROLS, which newer hosts give, can be given: Linux then takes the TSC for its clock, and not the reference TSC page.
+ */
 export const CHILD_PRIVILEGES: readonly PrivilegeName[] = [
   'ACCESS_VP_RUN_TIME_REG',
   'ACCESS_PARTITION_REFERENCE_COUNTER',
@@ -74,9 +81,11 @@ export const CHILD_PRIVILEGES: readonly PrivilegeName[] = [
   'ACCESS_PARTITION_REFERENCE_TSC',
   'ACCESS_GUEST_IDLE_REG',
   'ACCESS_FREQUENCY_REGS',
+  'ACCESS_REENLIGHTENMENT_CONTROLS',
   'POST_MESSAGES',
   'SIGNAL_EVENTS',
   'ACCESS_VP_REGISTERS',
+  'FAST_HYPERCALL_OUTPUT',
   'ENABLE_EXTENDED_HYPERCALLS',
   'START_VIRTUAL_PROCESSOR',
 ]

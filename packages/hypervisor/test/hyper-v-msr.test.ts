@@ -4,9 +4,6 @@ import { describe, expect, it } from 'vitest'
 import { CHILD_PRIVILEGES, HV_MSR, PartitionPrivileges, PRIVILEGE, type PrivilegeName } from '../src/index.ts'
 import { GUEST_OS_ID, HyperVMachine, PAGES } from './hyper-v-machine.ts'
 
-const without = (...names: PrivilegeName[]): PartitionPrivileges =>
-  new PartitionPrivileges(CHILD_PRIVILEGES.filter((name) => !names.includes(name)))
-
 describe('CPUID', () => {
   it('names Hyper-V as Linux, FreeBSD and Windows look for it', () => {
     const machine = new HyperVMachine()
@@ -23,11 +20,13 @@ describe('CPUID', () => {
   it('shows the privileges and what goes with them', () => {
     const machine = new HyperVMachine()
     const [low, high, ecx, features] = machine.cpuid(0x40000003)
-    expect(low).toBe(0xeff)
-    // PostMessages, SignalEvents, AccessVpRegisters, EnableExtendedHypercalls, StartVirtualProcessor
-    expect(high).toBe((1 << 4) | (1 << 5) | (1 << 17) | (1 << 20) | (1 << 21))
+    // Hyper-V's for a Linux guest, and the reset MSR.
+    expect(low).toBe(0x2e7f | (1 << 7))
+    // Likewise, without VSM and extended GVA ranges.
+    expect(high).toBe(0x3b8030 & ~((1 << 16) | (1 << 15)))
     expect(ecx).toBe(0)
-    expect((features as number) & 0x80500).toBe(0x80500)
+    // XMM input and output, frequencies, crash, direct timers.
+    expect((features as number) & 0x88510).toBe(0x88510)
     expect(machine.cpuid(0x40000004)[0]).toBe(0xe2c)
     expect(machine.cpuid(0x40000005)[0]).toBeGreaterThanOrEqual(2)
     for (const leaf of [0x40000006, 0x40000007, 0x4000000a, 0x4000000c, 0x400000ff])
@@ -80,6 +79,7 @@ describe('CPUID', () => {
 })
 
 describe('Privileges', () => {
+  /** Of each privilege of the first half: its MSRs. */
   const GUARDED: Partial<Record<PrivilegeName, readonly number[]>> = {
     ACCESS_VP_RUN_TIME_REG: [0x40000010],
     ACCESS_PARTITION_REFERENCE_COUNTER: [0x40000020],
@@ -92,12 +92,24 @@ describe('Privileges', () => {
     ACCESS_PARTITION_REFERENCE_TSC: [0x40000021],
     ACCESS_GUEST_IDLE_REG: [0x400000f0],
     ACCESS_FREQUENCY_REGS: [0x40000022, 0x40000023],
+    ACCESS_REENLIGHTENMENT_CONTROLS: [0x40000106, 0x40000107, 0x40000108],
+    ACCESS_TSC_INVARIANT_CONTROLS: [0x40000118],
   }
+  /** Those for which there is nothing: statistics and the debugger are not built. */
+  const WITHOUT_MSRS: readonly PrivilegeName[] = ['ACCESS_STATS_REG', 'ACCESS_DEBUG_REGS']
+  const ALL = Object.keys(PRIVILEGE) as PrivilegeName[]
+
+  it('of MSRs are all in the table', () => {
+    const listed = [...(Object.keys(GUARDED) as PrivilegeName[]), ...WITHOUT_MSRS].sort()
+    expect(listed).toEqual(ALL.filter((name) => PRIVILEGE[name] < 32).sort())
+  })
 
   it.each(Object.entries(GUARDED))('%s guards its MSRs and shows in CPUID', (name, msrs) => {
     const privilege = name as PrivilegeName
-    const allowed = new HyperVMachine()
-    const denied = new HyperVMachine({ privileges: without(privilege) })
+    const allowed = new HyperVMachine({ privileges: new PartitionPrivileges(ALL) })
+    const denied = new HyperVMachine({
+      privileges: new PartitionPrivileges(ALL.filter((other) => other !== privilege)),
+    })
     const bit = 1 << PRIVILEGE[privilege]
     expect((allowed.cpuid(0x40000003)[0] as number) & bit).toBe(bit)
     expect((denied.cpuid(0x40000003)[0] as number) & bit).toBe(0)
@@ -111,12 +123,50 @@ describe('Privileges', () => {
   it('raises #GP for MSRs that are not built', () => {
     const machine = new HyperVMachine()
     for (const index of [
-      0x40000004, 0x40000011, 0x40000024, 0x40000074, 0x40000085, 0x400000a0, 0x400000b8, 0x400000f1, 0x40000106,
-      0x40000108, 0x40000118,
+      0x40000004, 0x40000011, 0x40000024, 0x40000074, 0x40000085, 0x400000a0, 0x400000b8, 0x400000f1, 0x40000109,
+      0x40000118,
     ]) {
       expect(machine.read(index)).toBeUndefined()
       expect(machine.write(index, 0)).toBe(false)
     }
+  })
+})
+
+describe('Notification of migrations', () => {
+  it('interrupts the processor that the guest named, after a restore', () => {
+    const machine = new HyperVMachine()
+    const control = (1n << 32n) | 0x1_00een
+    expect(machine.write(HV_MSR.REENLIGHTENMENT_CONTROL, control)).toBe(true)
+    expect(machine.write(HV_MSR.TSC_EMULATION_CONTROL, 1)).toBe(true)
+    expect(machine.interrupts(1)).toEqual([])
+    const state = machine.save()
+    const other = new HyperVMachine()
+    other.partition.clock.stop()
+    other.partition.restore(state)
+    expect(other.interrupts(0)).toEqual([])
+    expect(other.interrupts(1)).toEqual([0xee])
+    expect(other.read(HV_MSR.REENLIGHTENMENT_CONTROL)).toBe(control)
+    expect(other.read(HV_MSR.TSC_EMULATION_CONTROL)).toBe(1n)
+    // The counters go on at the same frequency: nothing to emulate, and nothing to end.
+    expect(other.read(HV_MSR.TSC_EMULATION_STATUS)).toBe(0n)
+    expect(other.write(HV_MSR.TSC_EMULATION_STATUS, 0)).toBe(true)
+    other.partition.reset()
+    expect(other.read(HV_MSR.REENLIGHTENMENT_CONTROL)).toBe(0n)
+    expect(other.read(HV_MSR.TSC_EMULATION_CONTROL)).toBe(0n)
+  })
+
+  it('has no reserved bits, and vectors of interrupts alone', () => {
+    const machine = new HyperVMachine()
+    for (const value of [0x1_000fn, 0x100n, 0x2_00een, 1n << 31n])
+      expect(machine.write(HV_MSR.REENLIGHTENMENT_CONTROL, value)).toBe(false)
+    expect(machine.write(HV_MSR.TSC_EMULATION_CONTROL, 2)).toBe(false)
+    expect(machine.write(HV_MSR.REENLIGHTENMENT_CONTROL, 5)).toBe(true)
+    const state = machine.save()
+    const other = new HyperVMachine()
+    other.partition.clock.stop()
+    // Not enabled: a processor hears nothing.
+    other.partition.restore(state)
+    expect([other.interrupts(0), other.interrupts(1)]).toEqual([[], []])
   })
 })
 

@@ -8,7 +8,9 @@ const RAM = 2 ** 20
 const INPUT = 0x4000
 const OUTPUT = 0x6000
 
-function machine(privileges: PartitionPrivileges = new PartitionPrivileges(['POST_MESSAGES'])) {
+function machine(
+  privileges: PartitionPrivileges = new PartitionPrivileges(['POST_MESSAGES', 'FAST_HYPERCALL_OUTPUT']),
+) {
   const processor = new FakeProcessor()
   const memory = processor.createMemory(RAM)
   const map = new GpaMap(memory)
@@ -21,7 +23,7 @@ function machine(privileges: PartitionPrivileges = new PartitionPrivileges(['POS
     clock: undefined as never,
     logger: undefined as never,
   })
-  const table = new HypercallTable(privileges, map)
+  const table = new HypercallTable(privileges, map, memory.gpaEnd)
   table.enabled = true
   const call = (value: bigint, input: bigint = BigInt(INPUT), output: bigint = BigInt(OUTPUT)): bigint => {
     vp.setRegister('rcx', value)
@@ -72,7 +74,7 @@ describe('HypercallTable', () => {
     expect(() => table.register(0x50, simple())).toThrow(expect.objectContaining({ code: 'ERR_HYPERCALL_CONFLICT' }))
   })
 
-  it('reads input of memory as a private copy, and refuses what is not aligned, crosses a page or is no memory', () => {
+  it('reads input of memory as a private copy, and refuses what is not aligned, crosses a page, is no address or is no memory', () => {
     const { table, map, call } = machine()
     const seen: string[] = []
     table.register(
@@ -92,9 +94,10 @@ describe('HypercallTable', () => {
     expect(call(0x10n | (2n << 17n))).toBe(0n)
     expect(seen).toEqual(['77 32 16 9'])
     const alignment = BigInt(HV_STATUS.INVALID_ALIGNMENT)
-    for (const gpa of [INPUT + 4, INPUT + 1, INPUT + 0xff8, RAM, 2 ** 40])
-      expect(call(0x10n, BigInt(gpa))).toBe(alignment)
+    for (const gpa of [INPUT + 4, INPUT + 1, INPUT + 0xff8, 2 ** 40]) expect(call(0x10n, BigInt(gpa))).toBe(alignment)
     expect(call(0x10n, 0xffff_ffff_ffff_fff0n)).toBe(alignment)
+    for (const gpa of [RAM, 2 ** 40 - 4096, 2 ** 32])
+      expect(call(0x10n, BigInt(gpa))).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
     expect(call(0x10n, BigInt(INPUT + 0xff0))).toBe(0n)
     expect(call(0x10n, BigInt(RAM - 16))).toBe(0n)
     expect(seen.length).toBe(3)
@@ -131,7 +134,7 @@ describe('HypercallTable', () => {
     expect(call(0x12n | FAST | rep(13))).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
   })
 
-  it('copies output to memory on success alone, and refuses output in registers', () => {
+  it('copies output to memory on success alone', () => {
     const { table, map, call } = machine()
     let status: number = HV_STATUS.SUCCESS
     table.register(0x10, {
@@ -149,11 +152,100 @@ describe('HypercallTable', () => {
     expect(call(0x10n)).toBe(BigInt(HV_STATUS.INVALID_PARAMETER))
     expect(map.readU64(OUTPUT)).toBe(1n)
     status = HV_STATUS.SUCCESS
-    expect(call(0x10n | FAST)).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
-    for (const gpa of [OUTPUT + 4, OUTPUT + 0xffc, RAM])
+    for (const gpa of [OUTPUT + 4, OUTPUT + 0xffc, 2 ** 40])
       expect(call(0x10n, 0n, BigInt(gpa))).toBe(BigInt(HV_STATUS.INVALID_ALIGNMENT))
     map.cover(0x9000, 0, 1)
-    expect(call(0x10n, 0n, 0x9000n)).toBe(BigInt(HV_STATUS.INVALID_ALIGNMENT))
+    for (const gpa of [0x9000, RAM])
+      expect(call(0x10n, 0n, BigInt(gpa))).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
+  })
+
+  it('gives fast output in the registers behind the input, and leaves the input as it was', () => {
+    const { table, vp, call } = machine()
+    table.register(0x10, {
+      inputSize: 20,
+      outputSize: 24,
+      call({ output }) {
+        for (let at = 0; at < 24; at++) output.setUint8(at, 0x80 + at)
+        return HV_STATUS.SUCCESS
+      },
+    })
+    const pattern = (first: number): Uint8Array => Uint8Array.from({ length: 16 }, (_, index) => first + index)
+    for (let index = 0; index < 6; index++) vp.setXmm(index, pattern(index))
+    expect(call(0x10n | FAST, 1n, 2n)).toBe(0n)
+    expect([vp.getRegister('rdx'), vp.getRegister('r8')]).toEqual([1n, 2n])
+    // 20 bytes of input take RDX, R8 and all of XMM0.
+    expect(vp.getXmm(0)).toEqual(pattern(0))
+    expect(vp.getXmm(1)).toEqual(pattern(0x80))
+    expect([...vp.getXmm(2)]).toEqual([...Array.from({ length: 8 }, (_, index) => 0x90 + index), ...Array(8).fill(0)])
+    expect(vp.getXmm(3)).toEqual(pattern(3))
+
+    table.register(0x11, {
+      inputSize: 0,
+      outputSize: 16,
+      call({ output }) {
+        output.setBigUint64(8, 9n, true)
+        return HV_STATUS.SUCCESS
+      },
+    })
+    expect(call(0x11n | FAST, 1n, 2n)).toBe(0n)
+    expect([vp.getRegister('rdx'), vp.getRegister('r8')]).toEqual([0n, 9n])
+    table.register(0x12, simple({ outputSize: 16, call: () => HV_STATUS.INVALID_PARAMETER }))
+    expect(call(0x12n | FAST, 1n, 2n)).toBe(BigInt(HV_STATUS.INVALID_PARAMETER))
+    expect([vp.getRegister('rdx'), vp.getRegister('r8')]).toEqual([1n, 2n])
+    // Input and output take whole registers each: 80 and 32 bytes fit, 80 and 33 do not.
+    table.register(0x13, simple({ inputSize: 72, outputSize: 32 }))
+    table.register(0x14, simple({ inputSize: 72, outputSize: 33 }))
+    expect(call(0x13n | FAST)).toBe(0n)
+    expect(call(0x14n | FAST)).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
+  })
+
+  it('gives fast output of lists as far as they are done, and keeps what an earlier part gave', () => {
+    const { table, vp, call } = machine()
+    table.register(0x50, {
+      inputSize: 16,
+      element: { input: 4, output: 4 },
+      call(hypercall) {
+        for (let index = hypercall.repStartIndex; index < Math.min(hypercall.repCount, 5); index++) {
+          hypercall.output.setUint32(index * 4, 0x100 + index, true)
+          hypercall.repsCompleted = index + 1
+        }
+        return hypercall.repCount > 5 ? HV_STATUS.INVALID_PARAMETER : HV_STATUS.SUCCESS
+      },
+    })
+    const words = (index: number): number[] => [...new Uint32Array(vp.getXmm(index).buffer)]
+    for (let index = 0; index < 6; index++) vp.setXmm(index, new Uint8Array(16).fill(0xee))
+    // 16 bytes of input and four elements: RDX, R8 and XMM0. Elements 0 and 1 were done before.
+    expect(call(0x50n | FAST | rep(4, 2))).toBe(4n << 32n)
+    expect(words(0)).toEqual(Array(4).fill(0xeeeeeeee))
+    expect(words(1)).toEqual([0xeeeeeeee, 0xeeeeeeee, 0x102, 0x103])
+    // Six elements are 24 bytes in and, behind XMM1, 24 out; five are done, of these four before.
+    expect(call(0x50n | FAST | rep(6, 4))).toBe((5n << 32n) | BigInt(HV_STATUS.INVALID_PARAMETER))
+    expect(words(2)).toEqual(Array(4).fill(0xeeeeeeee))
+    expect(words(3)).toEqual([0x104, 0, 0, 0])
+  })
+
+  it('raises #UD for fast output without its privilege, and gives none outside of 64-bit mode', () => {
+    const { table, vp } = machine(new PartitionPrivileges([]))
+    table.register(0x10, simple({ outputSize: 8 }))
+    vp.setRegister('rcx', 0x10n | FAST)
+    expect(table.dispatch(vp)).toBe(false)
+    vp.setRegister('rcx', 0x10n)
+    vp.setRegister('r8', BigInt(OUTPUT))
+    expect(table.dispatch(vp)).toBe(true)
+    const other = machine()
+    other.table.register(0x10, simple({ outputSize: 8 }))
+    other.vp.is64Bit = false
+    other.vp.setRegister('rax', 0x10n | FAST)
+    expect(other.table.dispatch(other.vp)).toBe(true)
+    expect(other.vp.getRegister('rax')).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_INPUT))
+  })
+
+  it('denies calls that are not there to who might not make them', () => {
+    const { table, call } = machine()
+    table.restrict(0x40, 'CREATE_PARTITIONS')
+    table.restrict(0x41, 'POST_MESSAGES')
+    expect(call(0x40n)).toBe(BigInt(HV_STATUS.ACCESS_DENIED))
+    expect(call(0x41n)).toBe(BigInt(HV_STATUS.INVALID_HYPERCALL_CODE))
   })
 
   it('serves lists from the start index, reports completed elements, writes their output and moves the start index in RCX', () => {

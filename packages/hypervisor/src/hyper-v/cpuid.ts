@@ -31,6 +31,7 @@ const FEATURE = {
   GUEST_IDLE: 1 << 5,
   FREQUENCY_MSRS: 1 << 8,
   GUEST_CRASH_MSRS: 1 << 10,
+  FAST_HYPERCALL_OUTPUT: 1 << 15,
   SINT_POLLING: 1 << 17,
   HYPERCALL_MSR_LOCK: 1 << 18,
   DIRECT_TIMERS: 1 << 19,
@@ -62,6 +63,7 @@ export function hypervisorLeaves({ privileges, virtualProcessors }: CpuidOptions
   const features =
     FEATURE.GUEST_CRASH_MSRS |
     (hypercalls ? FEATURE.XMM_HYPERCALL_INPUT | FEATURE.HYPERCALL_MSR_LOCK : 0) |
+    (privileges.has('FAST_HYPERCALL_OUTPUT') ? FEATURE.FAST_HYPERCALL_OUTPUT : 0) |
     (privileges.has('ACCESS_GUEST_IDLE_REG') ? FEATURE.GUEST_IDLE : 0) |
     (privileges.has('ACCESS_FREQUENCY_REGS') ? FEATURE.FREQUENCY_MSRS : 0) |
     (privileges.has('ACCESS_SYNIC_REGS') ? FEATURE.SINT_POLLING : 0) |

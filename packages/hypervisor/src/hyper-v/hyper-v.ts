@@ -22,10 +22,12 @@ import { registerExtendedCalls } from './calls/extended.ts'
 import { registerFlushes } from './calls/flush.ts'
 import { registerInterruptCalls } from './calls/interrupts.ts'
 import { registerRegisterCalls } from './calls/registers.ts'
+import { restrictCalls } from './calls/restricted.ts'
 import { registerStartCalls } from './calls/start.ts'
 import { hypervisorLeaves, registerCpuid } from './cpuid.ts'
 import { CrashRegisters, type GuestCrash } from './guest-crash.ts'
 import { HV_MSR, PAGE_MSR, pageAddress } from './msr.ts'
+import { Reenlightenment } from './reenlightenment.ts'
 import { ReferenceTime } from './reference-time.ts'
 import { stateArray, stateBoolean, stateObject, stateU64 } from './saved-values.ts'
 import { SINT_COUNT, TIMER_COUNT } from './synic-pages.ts'
@@ -73,6 +75,7 @@ export class HyperV {
   readonly #referenceTime: ReferenceTime
   readonly #crash: CrashRegisters
   readonly #hypercallPage: OverlayPage
+  readonly #reenlightenment: Reenlightenment = new Reenlightenment()
   #guestOsId = 0n
   #hypercall = 0n
   #invariantTsc = false
@@ -124,6 +127,7 @@ export class HyperV {
     })
     registerStartCalls(hypercalls, virtualProcessors, (vpIndex) => options.ready(vpIndex))
     registerExtendedCalls(hypercalls)
+    restrictCalls(hypercalls)
   }
 
   /** The processor ended an interrupt. */
@@ -236,6 +240,15 @@ export class HyperV {
       read: () => this.#crash.readControl(),
       write: (_vpIndex, value) => this.#crash.writeControl(value),
     })
+    for (const index of [
+      HV_MSR.REENLIGHTENMENT_CONTROL,
+      HV_MSR.TSC_EMULATION_CONTROL,
+      HV_MSR.TSC_EMULATION_STATUS,
+    ] as const)
+      register('ACCESS_REENLIGHTENMENT_CONTROLS', index, {
+        read: () => this.#reenlightenment.read(index),
+        write: (_vpIndex, value) => this.#reenlightenment.write(index, value),
+      })
     register('ACCESS_TSC_INVARIANT_CONTROLS', HV_MSR.TSC_INVARIANT_CONTROL, {
       read: () => (this.#invariantTsc ? TSC_INVARIANT : 0n),
       write: (_vpIndex, value) => {
@@ -274,6 +287,7 @@ export class HyperV {
     this.#invariantTsc = false
     this.#referenceTime.reset()
     this.#crash.reset()
+    this.#reenlightenment.reset()
     for (const processor of this.#processors) processor.reset()
   }
 
@@ -284,6 +298,7 @@ export class HyperV {
       invariantTsc: this.#invariantTsc,
       referenceTime: this.#referenceTime.save(),
       crash: this.#crash.save(),
+      reenlightenment: this.#reenlightenment.save(),
       processors: this.#processors.map((processor) => processor.save()),
     }
   }
@@ -302,5 +317,6 @@ export class HyperV {
     this.#processors.forEach((processor, index) => {
       processor.restore(processors[index])
     })
+    this.#reenlightenment.restore(state['reenlightenment'], (vpIndex, vector) => this.#options.raise(vpIndex, vector))
   }
 }
