@@ -7,6 +7,7 @@ export const BUILT_IN_PACKAGES: readonly string[] = [
   '@partita/emulated-chipset',
   '@partita/emulated-serial',
   '@partita/emulated-ide',
+  '@partita/emulated-ps2',
   '@partita/vmbus',
   '@partita/synthetic-storage',
 ]
@@ -39,4 +40,18 @@ export const DEFAULT_DEVICES: readonly DefaultDevice[] = [
   ...PLAIN_DEVICES,
   { plugin: '@partita/vmbus' },
   { plugin: '@partita/synthetic-storage/vsp' },
+]
+
+/**
+ * The devices of a machine of generation 1, as Hyper-V calls it: those of {@link DEFAULT_DEVICES}, and what an operating system without drivers for synthetic devices needs: an IDE controller,
+ * keyboard and mouse. {@link DEFAULT_DEVICES} is generation 2, where there is nothing of that.
+ */
+export const GENERATION_1_DEVICES: readonly DefaultDevice[] = [
+  ...DEFAULT_DEVICES.map((device) =>
+    device.plugin === '@partita/emulated-chipset/reset'
+      ? { plugin: device.plugin, options: { keyboardController: false } }
+      : device,
+  ),
+  { plugin: '@partita/emulated-ps2' },
+  { plugin: '@partita/emulated-ide' },
 ]

@@ -19,6 +19,7 @@ export {
   DEFAULT_DEVICES,
   DEFAULT_PROCESSOR,
   type DefaultDevice,
+  GENERATION_1_DEVICES,
   PLAIN_DEVICES,
 } from './built-in.ts'
 export {

@@ -13,6 +13,7 @@ const CHIPSET = {
   PCI: '@partita/emulated-chipset/pci',
 } as const
 const SERIAL = '@partita/emulated-serial'
+const PS2 = '@partita/emulated-ps2'
 const VMBUS = '@partita/vmbus'
 
 /** Between the window of PCI and the I/O APIC. */
@@ -31,6 +32,7 @@ export function describeMachine(
     pic: names.has(CHIPSET.PIC),
     pit: names.has(CHIPSET.PIT),
     rtc: names.has(CHIPSET.RTC),
+    keyboardController: names.has(PS2),
     ...(!names.has(CHIPSET.IO_APIC) && { ioApics: [] }),
     ...(!names.has(CHIPSET.PCI) && { pci: false }),
     serialPorts: serialPorts.filter((port) => port !== undefined),
