@@ -7,7 +7,7 @@
 /** The packages of each floor, lowest first. A new package gets its place here, or the check fails. */
 const FLOORS = [
   ['interface', 'struct'],
-  ['hypervisor', 'processor-x86'],
+  ['hypervisor', 'processor-x86', 'processor-typescript'],
   ['vmbus', 'ethernet'],
   [
     'synthetic-storage',
@@ -26,7 +26,9 @@ const FLOORS = [
     'virtual-switch',
     'firmware',
   ],
-  ['root-partition', 'guest'],
+  ['root-partition'],
+  // The guest's kernel needs none of that; what boots it makes a virtual machine of the root partition.
+  ['guest'],
   // The compliance suites drive devices through the root partition's registry, so they stand above it.
   ['testkit'],
   ['cli', 'management', 'console'],
@@ -86,6 +88,21 @@ export default {
       severity: 'error',
       from: { path: '^packages/[^/]+/src/(vsp|server)(/|\\.|-)', pathNot: EXEMPT },
       to: { path: '^packages/[^/]+/src/(vsc|client)(/|\\.|-)' },
+    },
+    {
+      name: 'guest-kernel-imports-host',
+      comment:
+        'A guest has its memory, CPUID, MSRs, hypercalls and interrupts, and nothing of the host that it runs in.',
+      severity: 'error',
+      from: { path: '^packages/guest/src/kernel/' },
+      to: { path: '^packages/(hypervisor|root-partition|emulated-[^/]+|firmware)/|^packages/guest/src/harness/' },
+    },
+    {
+      name: 'node-built-in-in-guest',
+      comment: 'The guest runs in a browser, too.',
+      severity: 'error',
+      from: { path: '^packages/guest/', pathNot: [EXEMPT, '\\.node\\.ts$'] },
+      to: { dependencyTypes: ['core'] },
     },
     {
       name: 'node-built-in-in-portable-package',

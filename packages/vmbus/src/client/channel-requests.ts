@@ -75,17 +75,8 @@ export class ChannelRequests {
     this.#queues.set(channel, [])
     channel.onPacket = (packet) => this.#receive(packet, channel)
     channel.onWritable = () => this.#flush(channel)
+    channel.onClosed = () => this.#closed(channel)
     channel.onBroken = (reason) => this.fail(new VmbusError('ERR_VMBUS_RING', `The host broke a ring: ${reason}`))
-  }
-
-  /** Use a channel no longer. What waits for it fails. */
-  removeChannel(channel: ClientChannel): void {
-    const index = this.#channels.indexOf(channel)
-    if (index >= 0) this.#channels.splice(index, 1)
-    this.#queues.delete(channel)
-    const gone = new VmbusError('ERR_VMBUS_GONE', 'The channel was closed')
-    for (const [transaction, waiting] of [...this.#waiting])
-      if (waiting.channel === channel) this.#settle(transaction, (settle) => settle.reject(gone))
   }
 
   /**
@@ -124,6 +115,19 @@ export class ChannelRequests {
     if (this.#waiting.size === 0) return
     this.#drained ??= Promise.withResolvers<void>()
     await this.#drained.promise
+  }
+
+  /** What waits on a channel that is closed fails; the others go on, unless it was the first: the device is gone with it. */
+  #closed(channel: ClientChannel): void {
+    const gone = new VmbusError('ERR_VMBUS_GONE', 'The channel was closed')
+    if (channel === this.#channels[0]) {
+      this.fail(gone)
+      return
+    }
+    this.#channels.splice(this.#channels.indexOf(channel), 1)
+    this.#queues.delete(channel)
+    for (const [transaction, waiting] of [...this.#waiting])
+      if (waiting.channel === channel) this.#settle(transaction, (settle) => settle.reject(gone))
   }
 
   #transaction(): number {

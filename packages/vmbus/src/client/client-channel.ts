@@ -13,12 +13,14 @@ export interface ClientChannelPort {
   close(): Promise<void>
 }
 
-/** Sends at once; receives in batches when the host signals. */
+/** Sends at once; receives in batches when the host signals. On a channel that is closed, sending does nothing and returns true. */
 export class ClientChannel {
   /** Called for each packet, which is valid until it returns. */
   onPacket: ((packet: RingPacket) => void) | undefined
   /** Called when the host made room after a send failed. */
   onWritable: (() => void) | undefined
+  /** Called once when the channel is closed, or taken away by the host: nothing more comes or goes. */
+  onClosed: (() => void) | undefined
   /** Called once when a ring is found to make no sense: nothing more comes or goes. */
   onBroken: ((fault: string) => void) | undefined
   readonly reader: RingReader
@@ -27,6 +29,7 @@ export class ClientChannel {
   #starved = false
   #corks = 0
   #broken = false
+  #closed = false
 
   constructor(port: ClientChannelPort, rings: { reader: RingReader; writer: RingWriter }) {
     this.#port = port
@@ -48,16 +51,19 @@ export class ClientChannel {
    * @throws VmbusError `ERR_VMBUS_PACKET` when it can never fit
    */
   send(payload: Uint8Array, transactionLow = 0, transactionHigh = 0, flags = 0): boolean {
+    if (this.#closed) return true
     return this.#sent(this.writer.writeInBand(payload, 0, payload.length, transactionLow, transactionHigh, flags))
   }
 
   /** Send a packet with ranges of this partition's memory. As {@link ClientChannel.send}. */
   sendGpaDirect(ranges: readonly GpaRange[], payload: Uint8Array, transactionLow = 0, transactionHigh = 0): boolean {
+    if (this.#closed) return true
     return this.#sent(this.writer.writeGpaDirect(ranges, payload, transactionLow, transactionHigh))
   }
 
   /** Send a completion. As {@link ClientChannel.send}. */
   complete(transactionLow: number, transactionHigh: number, payload?: Uint8Array): boolean {
+    if (this.#closed) return true
     return this.#sent(this.writer.writeCompletion(transactionLow, transactionHigh, payload))
   }
 
@@ -89,9 +95,17 @@ export class ClientChannel {
     this.#checkFault()
   }
 
-  /** Close the channel, and take its ring back from the host. */
+  /** Close the channel, and take its ring back from the host. Resolves when the host has let go of it. */
   close(): Promise<void> {
+    this.closed()
     return this.#port.close()
+  }
+
+  /** The client's: nothing more comes or goes on this channel. */
+  closed(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.onClosed?.()
   }
 
   #sent(result: WriteResult): boolean {

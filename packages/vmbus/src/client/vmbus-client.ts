@@ -261,7 +261,7 @@ export class VmbusClient {
     message.relid = relid
     this.#offers.delete(relid)
     this.#rescindedOffers.delete(relid)
-    this.#open.delete(relid)
+    this.#closed(relid)
     this.#post(message)
   }
 
@@ -360,17 +360,23 @@ export class VmbusClient {
     if (offer === undefined) return false
     this.#offers.delete(relid)
     this.#rescindedOffers.set(relid, offer)
-    this.#open.delete(relid)
+    this.#closed(relid)
     this.#waits.fail(relid, 'The offer was taken back')
     this.onRescind?.(offer)
     return true
+  }
+
+  #closed(relid: number): void {
+    const channel = this.#open.get(relid)
+    this.#open.delete(relid)
+    channel?.closed()
   }
 
   /** The connection is gone, and everything with it. */
   #forget(reason: string): void {
     this.#offers.clear()
     this.#rescindedOffers.clear()
-    this.#open.clear()
+    for (const relid of [...this.#open.keys()]) this.#closed(relid)
     this.#waits.failAll(reason)
   }
 

@@ -27,6 +27,7 @@ export interface VscDeviceOptions {
 }
 
 interface Opened {
+  readonly offer: ClientOffer
   readonly channel: ClientChannel
   readonly rings: DmaBuffer
 }
@@ -141,6 +142,17 @@ export class VscDevice {
     this.onSubChannel?.(offer)
   }
 
+  /** The host takes a sub-channel away. Resolves when it has let go of its rings. */
+  async removeSubChannel(offer: ClientOffer): Promise<void> {
+    const waiting = this.#subChannels.indexOf(offer)
+    if (waiting >= 0) this.#subChannels.splice(waiting, 1)
+    const index = this.#opened.findIndex((opened) => opened.offer === offer)
+    for (const { channel, rings } of index < 0 ? [] : this.#opened.splice(index, 1)) {
+      await channel.close()
+      rings[Symbol.dispose]()
+    }
+  }
+
   /** The host takes the device away: what waits fails, and nothing can be opened. {@link VscDevice.close} is still to come. */
   rescinded(): void {
     this.#abort('The host took the device away')
@@ -173,7 +185,7 @@ export class VscDevice {
         targetVp: options.targetVp,
         ...(options.userData && { userData: options.userData }),
       })
-      this.#opened.push({ channel, rings })
+      this.#opened.push({ offer, channel, rings })
       return channel
     } catch (error) {
       rings[Symbol.dispose]()
