@@ -14,7 +14,6 @@ declare global {
   const FakeMachine: typeof import('@partita/testkit').FakeMachine
   const FakePortIo: typeof import('@partita/testkit').FakePortIo
   const emulatedDeviceChecks: typeof import('@partita/testkit').emulatedDeviceChecks
-  const emulatedDeviceCompliance: typeof import('@partita/testkit').emulatedDeviceCompliance
   const createProcessor: typeof import('@partita/processor-x86').createProcessor
   const ConfigSpace: typeof import('../../packages/emulated-chipset/src/pci-functions.ts').ConfigSpace
   const PCI_CONFIG: typeof import('../../packages/emulated-chipset/src/pci-functions.ts').PCI_CONFIG
@@ -31,6 +30,8 @@ declare global {
   const memory: import('@partita/interface').GuestMemory
   const packageJson: { partita: import('@partita/interface').PluginManifest }
   const processor: import('@partita/interface').Processor
+  // biome-ignore lint/suspicious/noExplicitAny: a plug-in with any options
+  const plugin: import('@partita/interface').Plugin<any>
   const readFile: import('@partita/root-partition').ReadFile
   const registry: import('@partita/root-partition').PluginRegistry
   // biome-ignore lint/suspicious/noExplicitAny: a plug-in with any options

@@ -2,8 +2,9 @@
 
 import { PluginRegistry, VirtualMachine } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
-import { emulatedDeviceCompliance, FakeMachine } from '@partita/testkit'
+import { FakeMachine } from '@partita/testkit'
 import { protectedModeKernel } from '@partita/testkit/test-kernels'
+import { emulatedDeviceCompliance } from '@partita/testkit/vitest'
 import { describe, expect, it } from 'vitest'
 import watchdog from './index.ts'
 import packageJson from './package.json' with { type: 'json' }
@@ -35,16 +36,12 @@ describe('the watchdog', () => {
   })
 })
 
-describe('compliance', () =>
-  emulatedDeviceCompliance(
-    {
-      plugin: watchdog,
-      manifest: packageJson.partita as Parameters<typeof emulatedDeviceCompliance>[0]['manifest'],
-      options: [{}, { base: 0x600 }],
-      invalidOptions: [{ base: -1 }, { base: 0xfffe }],
-    },
-    it,
-  ))
+emulatedDeviceCompliance({
+  plugin: watchdog,
+  manifest: packageJson.partita,
+  options: [{}, { base: 0x600 }],
+  invalidOptions: [{ base: -1 }, { base: 0xfffe }],
+})
 
 it('works in a virtual machine', async () => {
   // Arms the watchdog, and hangs.

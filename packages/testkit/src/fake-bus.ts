@@ -23,7 +23,7 @@ interface Range extends Claim {
 const ALL_ONES: Readonly<Record<AccessSize, number>> = { 1: 0xff, 2: 0xffff, 4: 0xffff_ffff }
 
 /** The largest power-of-two access that fits in `room` bytes. */
-function fit(room: number): AccessSize {
+function largestFit(room: number): AccessSize {
   if (room >= 4) return 4
   return room >= 2 ? 2 : 1
 }
@@ -81,7 +81,7 @@ class Bus {
     for (let done = 0; done < size; ) {
       const inside = this.#find(address + done)
       const room = inside === undefined ? 1 : Math.min(size - done, inside.base + inside.length - address - done)
-      const part = inside === undefined ? 1 : fit(room)
+      const part = inside === undefined ? 1 : largestFit(room)
       const bytes = inside === undefined ? 0xff : this.read(address + done, part)
       value += bytes * 2 ** (8 * done)
       done += part
@@ -99,7 +99,8 @@ class Bus {
     if (size === 1) return
     for (let done = 0; done < size; ) {
       const inside = this.#find(address + done)
-      const part = inside === undefined ? 1 : fit(Math.min(size - done, inside.base + inside.length - address - done))
+      const part =
+        inside === undefined ? 1 : largestFit(Math.min(size - done, inside.base + inside.length - address - done))
       if (inside !== undefined) this.write(address + done, clipped >>> (8 * done), part)
       done += part
     }

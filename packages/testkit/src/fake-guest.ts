@@ -70,6 +70,8 @@ const KEPT_PACKETS = 4096
  *
  * @example
  * ```ts
+ * import { FakeGuest } from '@partita/testkit'
+ *
  * await using guest = await FakeGuest.boot(plugin)
  * await guest.open()
  * const { view } = await guest.ask({ payload: Uint8Array.of(1, 0, 0, 0) })

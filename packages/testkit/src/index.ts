@@ -17,16 +17,13 @@ export {
   type ComplianceOptions,
   complianceSeed,
 } from './compliance/check.ts'
+export { type DeviceAccess, deviceAccesses, performAccess } from './compliance/device-access.ts'
+export { emulatedDeviceChecks } from './compliance/emulated-device-compliance.ts'
+export type { EmulatedDeviceSubject, InterruptScenario } from './compliance/emulated-device-subject.ts'
 export type { ComplianceManifest, PluginSubject } from './compliance/plugin-checks.ts'
 export { SeededRandom } from './compliance/seeded-random.ts'
 export { vspChecks } from './compliance/vsp-compliance.ts'
 export type { VspSubject } from './compliance/vsp-subject.ts'
-export { type DeviceAccess, deviceAccesses, performAccess } from './device-access.ts'
-export {
-  type EmulatedDeviceSubject,
-  emulatedDeviceChecks,
-  emulatedDeviceCompliance,
-} from './emulated-device-compliance.ts'
 export { type Claim, FakeMmio, FakePortIo } from './fake-bus.ts'
 export { FakeClock } from './fake-clock.ts'
 export { FakeGuest, type FakeGuestOpenOptions, type FakeGuestOptions, type Sent } from './fake-guest.ts'

@@ -12,6 +12,8 @@
  */
 import { describe, it } from 'vitest'
 import type { ComplianceCheck } from './compliance/check.ts'
+import { emulatedDeviceChecks } from './compliance/emulated-device-compliance.ts'
+import type { EmulatedDeviceSubject } from './compliance/emulated-device-subject.ts'
 import { vspChecks } from './compliance/vsp-compliance.ts'
 import type { VspSubject } from './compliance/vsp-subject.ts'
 
@@ -27,4 +29,9 @@ function suite(name: string, checks: readonly ComplianceCheck[]): void {
 /** Test a provider on the VMBus. */
 export function vspCompliance(subject: VspSubject): void {
   suite(subject.plugin.name, vspChecks(subject))
+}
+
+/** Test an emulated device. */
+export function emulatedDeviceCompliance(subject: EmulatedDeviceSubject): void {
+  suite(subject.plugin.name, emulatedDeviceChecks(subject))
 }

@@ -116,7 +116,7 @@ export function randomCheck(
 function named(error: unknown, check: string, data: Record<string, unknown>, where: string): ComplianceError {
   return new ComplianceError('ERR_COMPLIANCE', `${messageOf(error).replace(/^ComplianceError: /, '')}${where}`, {
     data: { check, ...data },
-    cause: error,
+    cause: error instanceof ComplianceError ? (error.cause ?? error) : error,
   })
 }
 

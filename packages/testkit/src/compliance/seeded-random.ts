@@ -5,6 +5,8 @@
  *
  * @example
  * ```ts
+ * import { SeededRandom } from '@partita/testkit'
+ *
  * const random = new SeededRandom(7)
  * const size = random.pick([1, 2, 4])
  * ```

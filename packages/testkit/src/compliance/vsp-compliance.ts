@@ -13,6 +13,8 @@ import { vspTrafficChecks } from './vsp-traffic-checks.ts'
  *
  * @example
  * ```ts
+ * import { vspChecks } from '@partita/testkit'
+ *
  * for (const check of vspChecks({ plugin, manifest: packageJson.partita })) test(check.name, check.run)
  * ```
  */

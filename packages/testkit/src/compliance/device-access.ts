@@ -2,7 +2,7 @@
 
 import type { AccessSize, PluginInstance } from '@partita/interface'
 import fc from 'fast-check'
-import type { FakeMachine } from './fake-machine.ts'
+import type { FakeMachine } from '../fake-machine.ts'
 
 /** One thing that happens to a device. `where` picks one of the places that it has claimed at the time. */
 export type DeviceAccess =
