@@ -8,6 +8,10 @@ import { EXIT_STATUS } from './exit-status.ts'
 export type CliErrorCode =
   /** A command line that cannot be understood. */
   | 'ERR_USAGE'
+  /** The configuration is not JSON. */
+  | 'ERR_CONFIG_SYNTAX'
+  /** The configuration says something that no option takes. */
+  | 'ERR_CONFIG_INVALID'
   /** A file that cannot be read. */
   | 'ERR_FILE_UNREADABLE'
   /** The file or the socket of `--serial` cannot be made. */
@@ -30,7 +34,7 @@ export function formatError(error: unknown): string {
 
 /** Errors with codes of these families are about what the user gave. */
 const MISUSE =
-  /^ERR_(USAGE|FILE|DISK|SERIAL|PLUGIN|VM_CONFIGURATION|MEMORY|KERNEL|INITRD|COMMAND_LINE|GUEST|PARTITION_MEMORY|PROCESSOR_MEMORY|PORT_CONFLICT|MMIO_CONFLICT|PCI_CONFLICT|INTERRUPT_LINE|CHIPSET_CONFLICT|IDE|STORAGE|ACPI)/
+  /^ERR_(USAGE|CONFIG|FILE|DISK|SERIAL|PLUGIN|VM_CONFIGURATION|MEMORY|KERNEL|INITRD|COMMAND_LINE|GUEST|PARTITION_MEMORY|PROCESSOR_MEMORY|PORT_CONFLICT|MMIO_CONFLICT|PCI_CONFLICT|VMBUS_OFFER|INTERRUPT_LINE|CHIPSET_CONFLICT|IDE|STORAGE|ACPI)/
 
 /** The exit status for an error: misuse for what the user gave, else a fault of the host. */
 export function statusOfError(error: unknown): number {

@@ -1,20 +1,24 @@
 // The command line: commands, options, help, and the way from errors to exit statuses.
 
 import { readFileSync } from 'node:fs'
-import { PluginRegistry } from '@partita/root-partition'
-import { NodePackageSource } from '@partita/root-partition/node'
+import { type PackageSource, PluginRegistry } from '@partita/root-partition'
+import { NodePackageSource, NodePluginTracker } from '@partita/root-partition/node'
 import { Command, CommanderError } from 'commander'
 import { CliError, formatError, statusOfError } from './cli-error.ts'
+import { type ConfigurationFile, readConfigurationFile } from './configuration-file.ts'
 import { EXIT_STATUS } from './exit-status.ts'
 import { createLogger } from './logger.ts'
 import {
   type DeviceOption,
   type DiskOption,
+  type GuestFileOption,
   type HypervisorOption,
   parseDevice,
   parseDisk,
+  parseGuestFile,
   parseHypervisor,
   parseMemory,
+  parseModule,
   parseProcessors,
   parseSerial,
   parseTimeout,
@@ -37,11 +41,17 @@ interface RunValues {
   readonly serial: SerialOption
   readonly timeout?: number
   readonly device: readonly DeviceOption[]
+  readonly guestFile: readonly GuestFileOption[]
+  readonly module: readonly string[]
+  readonly config?: string
 }
+
+/** One for the process: an error of the event loop knows no machine. */
+const tracker = new NodePluginTracker()
 
 /** What may be put in another's place, by tests. */
 export interface CommandLineHost {
-  readonly registry?: PluginRegistry
+  readonly registry?: (source: PackageSource) => PluginRegistry
 }
 
 const RUN_HELP = `
@@ -54,6 +64,12 @@ ends and the guest is switched off, while a kernel of your own gets nothing and 
 
 A disk is a unit of a synthetic SCSI controller (sda, sdb, …), read-only with ",ro", the medium of a DVD drive with ",dvd", and a
 drive of the emulated IDE controller with ",ide". ",controller=N" and ",lun=N" choose its place.
+
+--config names a JSON file with these options: {"memory": "1G", "devices": ["my-plugin"]}. One that may be repeated is a list there,
+with an "s" at its name; relative paths begin at the file. What is on the command line comes on top.
+
+--guest-file and --module are for a Linux guest: a file or a directory with its place in the guest, and a kernel module that it
+loads at its start, by the name that Debian's kernel has for it, or a .ko file.
 
 A Linux kernel is told "console=ttyS0,115200 panic=-1" before the words of --append.
 
@@ -78,7 +94,10 @@ export async function runCommandLine(args: readonly string[], host: CommandLineH
   process.stdout.on('error', () => {})
   process.stderr.on('error', () => {})
   // What a device lets escape into the event loop; leaving by exit() restores the terminal.
-  process.on('uncaughtException', (error) => process.exit(complain(error)))
+  process.on('uncaughtException', (error) => {
+    // What comes from a plug-in takes the plug-in away, and the guest goes on.
+    if (!tracker.attribute(error)) process.exit(complain(error))
+  })
   let status: number = EXIT_STATUS.POWER_OFF
   const program = createProgram(host, (value) => {
     status = value
@@ -109,8 +128,11 @@ function usageError(error: CommanderError): CliError {
 }
 
 function createProgram(host: CommandLineHost, setStatus: (status: number) => void): Command {
-  const registry = (): PluginRegistry =>
-    host.registry ?? new PluginRegistry({ source: new NodePackageSource({ directory: process.cwd() }) })
+  const registry = (packageDirectories: readonly string[] = []): PluginRegistry => {
+    const directory = process.cwd()
+    const source = new NodePackageSource({ directory, packageDirectories: [...packageDirectories, directory] })
+    return host.registry?.(source) ?? new PluginRegistry({ source })
+  }
   const program = new Command('partita')
     .description('Runs unmodified operating systems in a virtual machine written in TypeScript.')
     .version(version(), '-V, --version')
@@ -123,6 +145,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     .allowExcessArguments(false)
     .summary('boot a kernel (the default command)')
     .description('Boots a kernel in a virtual machine with a console on this terminal.')
+    .option('--config <file>', 'options of this command in a JSON file')
     .option('--kernel <file>', 'a bzImage, an ELF vmlinux or a multiboot image')
     .option('--initrd <file>', 'an initial ramdisk, or the first module of a multiboot kernel')
     .option('--append <words>', "words for the kernel's command line")
@@ -155,28 +178,40 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
       collect(parseDevice),
       [],
     )
+    .option(
+      '--guest-file <file[:/place[:mode]]>',
+      'put a file or a directory into a Linux guest; may be repeated',
+      collect(parseGuestFile),
+      [],
+    )
+    .option('--module <name>', 'have the default guest load a kernel module; may be repeated', collect(parseModule), [])
     .option('--trace <what>', 'vmbus: messages and channel events on standard error', collect(parseTrace), [])
     .addHelpText('after', RUN_HELP)
     .action(async (values: RunValues) => {
-      setStatus(await run_(values))
+      const file = values.config === undefined ? undefined : readConfigurationFile(values.config, run)
+      setStatus(await run_(mergeConfiguration(values, file, run), file))
     })
   for (const option of run.options)
     if (option.long === '--memory' || option.long === '--serial')
       option.defaultValueDescription = option.long === '--memory' ? '512M' : 'stdio'
   for (const option of run.options) if (Array.isArray(option.defaultValue)) option.default(option.defaultValue, 'none')
 
-  const run_ = async ({ disk, device, trace, ...values }: RunValues): Promise<number> => {
+  const run_ = async (
+    { disk, device, trace, guestFile, module, ...values }: RunValues,
+    file: ConfigurationFile | undefined,
+  ): Promise<number> => {
     // Loaded here, so that --help and --version do not wait for the machine.
     const { runVirtualMachine } = await import('./run-command.ts')
     const { ensureDefaultGuest } = await import('./default-guest/index.ts')
     const { stdin, stdout, stderr } = process
     const end = await runVirtualMachine(
-      { ...values, disks: disk, devices: device, traces: trace },
+      { ...values, disks: disk, devices: device, traces: trace, guestFiles: guestFile, modules: module },
       {
         stdin,
         stdout,
         stderr,
-        registry: registry(),
+        registry: registry(file === undefined ? [] : [file.directory]),
+        tracker,
         logger: await createLogger(process.env['PARTITA_LOG']),
         ensureDefaultGuest,
       },
@@ -192,13 +227,25 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     .command('plugins')
     .summary('list plug-ins')
     .description('Lists the built-in plug-ins, and those of the packages that are named. None of them runs.')
-    .argument('[packages...]', 'npm packages, or paths of packages')
+    .argument('[packages...]', 'npm packages, or paths of packages or of their modules')
+    .option('--long', 'with options, GUIDs and places', false)
     .option('--json', 'as JSON', false)
-    .action(async (packages: string[], { json }: { json: boolean }) => {
+    .action(async (packages: string[], { json, long }: { json: boolean; long: boolean }) => {
       const { listPlugins } = await import('./plugins-command.ts')
-      process.stdout.write(await listPlugins(registry(), packages, json))
+      process.stdout.write(await listPlugins(registry(), packages, json ? 'json' : long ? 'long' : 'table'))
     })
   return program
+}
+
+/** The file's values under those of the command line: lists are joined, and other values give way. */
+function mergeConfiguration(values: RunValues, file: ConfigurationFile | undefined, run: Command): RunValues {
+  if (file === undefined) return values
+  const merged: Record<string, unknown> = { ...values }
+  for (const [name, value] of file.values) {
+    if (Array.isArray(value)) merged[name] = [...value, ...(merged[name] as unknown[])]
+    else if (run.getOptionValueSource(name) !== 'cli') merged[name] = value
+  }
+  return merged as unknown as RunValues
 }
 
 /** For commander: a parser of one value. */

@@ -45,7 +45,8 @@ export function parseTimeout(text: string): number {
 /** A device of `--device`. */
 export interface DeviceOption {
   readonly plugin: string
-  readonly options: Readonly<Record<string, string | number | boolean>>
+  readonly options: Readonly<Record<string, unknown>>
+  readonly id?: string
 }
 
 /**
@@ -77,6 +78,44 @@ export function parseDevice(text: string): DeviceOption {
 function parseValue(text: string): string | number | boolean {
   if (text === 'true' || text === 'false') return text === 'true'
   return /^(-?\d+(\.\d+)?|0x[0-9a-f]+)$/i.test(text) ? Number(text) : text
+}
+
+/** A file of `--guest-file`. */
+export interface GuestFileOption {
+  readonly source: string
+  /** Absolute path in the guest; in its home directory where omitted. */
+  readonly target?: string
+  /** Permissions; as the file has them where omitted. */
+  readonly mode?: number
+}
+
+/**
+ * `FILE`, `FILE:/PLACE` or `FILE:/PLACE:755`.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseGuestFile(text: string): GuestFileOption {
+  const match = /^(.+?):(\/[^:]*)(?::([0-7]{3,4}))?$/s.exec(text)
+  if (match !== null) {
+    const [, source, target, mode] = match as unknown as [string, string, string, string | undefined]
+    return { source, target, ...(mode !== undefined && { mode: Number.parseInt(mode, 8) }) }
+  }
+  if (text === '' || /:[^/\\]*$/.test(text)) {
+    throw new CliError('ERR_USAGE', `--guest-file ${text} is not a file with a place in the guest`, {
+      hint: 'Write --guest-file probe:/bin/probe, or probe:/bin/probe:755.',
+    })
+  }
+  return { source: text }
+}
+
+/**
+ * A kernel module: its name, or a file that ends in `.ko`.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseModule(text: string): string {
+  if (/^[\w-]+$/.test(text) || /^[^,\s]+\.ko$/.test(text)) return text
+  throw new CliError('ERR_USAGE', `--module ${text} is neither a name nor a .ko file`, {
+    hint: 'Write --module uio_hv_generic, or --module ./driver.ko.',
+  })
 }
 
 /** Where the first serial port leads. */

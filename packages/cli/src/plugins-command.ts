@@ -2,20 +2,72 @@
 
 import type { PluginListing, PluginRegistry } from '@partita/root-partition'
 
+/** How a listing is written. */
+export type ListingFormat = 'table' | 'long' | 'json'
+
 /**
- * The listing as text: a table, or JSON.
- * @param packages npm names or paths of packages to list besides the built-in ones
+ * The listing as text: a line for each plug-in, all that is known of each, or JSON. Packages that are named are told of at length.
+ * @param packages npm names or paths of packages or modules to list; the built-in ones too, unless the listing is long
  * @throws RootPartitionError `ERR_PLUGIN_UNKNOWN`, `ERR_PLUGIN_INVALID`
  */
 export async function listPlugins(
   registry: PluginRegistry,
   packages: readonly string[],
-  json: boolean,
+  format: ListingFormat,
 ): Promise<string> {
   const listings = await registry.list(packages)
-  if (json) return `${JSON.stringify(listings, null, 2)}\n`
-  const rows = [['NAME', 'KIND', 'VERSION', 'DESCRIPTION'], ...listings.map(row)]
-  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((cells) => (cells[column] as string).length)))
+  if (format === 'json') return `${JSON.stringify(listings, null, 2)}\n`
+  const strangers = listings.filter(({ origin }) => origin === 'package' || origin === 'path')
+  if (format === 'long') return listings.map(describe).join('\n')
+  const table = tableOf([
+    ['NAME', 'KIND', 'VERSION', 'CONTRACT', 'FROM', 'DESCRIPTION'],
+    ...listings.map(({ name, kind, version, contract, origin, description, usable }) => [
+      name,
+      kind,
+      version,
+      String(contract),
+      origin,
+      usable ? description : `${description} (cannot be used: ${contractProblem(contract)})`,
+    ]),
+  ])
+  return [table, ...strangers.map(describe)].join('\n')
+}
+
+function contractProblem(contract: number): string {
+  return `written for contract ${contract}`
+}
+
+/** All that a manifest says. */
+function describe(listing: PluginListing): string {
+  const { name, kind, version, contract, usable, package: packageName, origin, location, guids, options } = listing
+  const lines = [
+    name,
+    `  ${listing.description}`,
+    `  kind      ${kind}`,
+    `  version   ${version}`,
+    `  contract  ${contract}${usable ? '' : ', cannot be used with this Partita'}`,
+    `  from      ${packageName} (${origin === 'given' ? origin : `${origin}, ${location}`})`,
+    ...guids.map(({ interfaceId, description }) => `  GUID      ${interfaceId}  ${description}`),
+  ]
+  const rows = Object.entries(options).map(([option, { type, description, default: preset, required }]) => [
+    option,
+    type,
+    `${description}${required === true ? '. Required' : preset === undefined ? '' : `. Default: ${JSON.stringify(preset)}`}`,
+  ])
+  if (rows.length > 0)
+    lines.push(
+      '  options',
+      ...tableOf(rows)
+        .trimEnd()
+        .split('\n')
+        .map((line) => `    ${line}`),
+    )
+  return `${lines.join('\n')}\n`
+}
+
+/** Columns as wide as what is in them, without spaces at the end. */
+function tableOf(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((cells) => (cells[column] as string).length)))
   return rows
     .map(
       (cells) =>
@@ -25,13 +77,4 @@ export async function listPlugins(
           .trimEnd()}\n`,
     )
     .join('')
-}
-
-function row({ name, kind, version, description, contract, usable }: PluginListing): string[] {
-  return [
-    name,
-    kind,
-    version,
-    usable ? description : `${description} (written for contract ${contract}, cannot be used)`,
-  ]
 }

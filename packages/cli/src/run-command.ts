@@ -10,6 +10,7 @@ import {
   PLAIN_DEVICES,
   type PluginConfiguration,
   type PluginRegistry,
+  type PluginTracker,
   VirtualMachine,
   type VmOutcome,
 } from '@partita/root-partition'
@@ -26,9 +27,17 @@ import { createProgressReporter } from './default-guest/progress.ts'
 import { type OpenDisks, openDisks } from './disks.ts'
 import { watchSignals } from './end-signals.ts'
 import { EXIT_STATUS, statusOf } from './exit-status.ts'
+import { guestFilesArchive, planModules, withArchive } from './guest-files.ts'
 import { readInputFile } from './input-file.ts'
 import { Notices, withNotices } from './notices.ts'
-import type { DeviceOption, DiskOption, HypervisorOption, SerialOption, TraceOption } from './option-values.ts'
+import type {
+  DeviceOption,
+  DiskOption,
+  GuestFileOption,
+  HypervisorOption,
+  SerialOption,
+  TraceOption,
+} from './option-values.ts'
 import { rootDiskOf } from './root-disk.ts'
 import { RawTerminal } from './terminal.ts'
 
@@ -50,6 +59,10 @@ export interface RunOptions {
   /** Seconds. */
   readonly timeout?: number | undefined
   readonly devices: readonly DeviceOption[]
+  /** Files that a Linux guest gets. */
+  readonly guestFiles: readonly GuestFileOption[]
+  /** Kernel modules that the guest loads: names and `.ko` files. */
+  readonly modules: readonly string[]
 }
 
 /** The world around the command. */
@@ -58,6 +71,8 @@ export interface RunHost {
   readonly stdout: NodeJS.WriteStream
   readonly stderr: NodeJS.WriteStream
   readonly registry: PluginRegistry
+  /** Follows what plug-ins leave to the event loop. */
+  readonly tracker?: PluginTracker
   readonly logger: Logger
   readonly ensureDefaultGuest: (options: DefaultGuestOptions) => Promise<DefaultGuest>
 }
@@ -88,6 +103,8 @@ interface BootPlan {
   readonly commandLine: string
   /** The default guest that gets a root disk. */
   readonly guest?: DefaultGuest | undefined
+  /** What stands behind the initial RAM disk. */
+  readonly archive?: Uint8Array | undefined
   /** For the notice at the start. */
   readonly name: string
   /** Piped input waits for the guest's first words: it is quiet until its shell has set the console up. */
@@ -211,10 +228,12 @@ async function planBoot(
     if (options.initrd !== undefined) await readInputFile(options.initrd, 'initial ramdisk')
     const kind = detectKernel(kernel)
     const linux = kind === 'linux-bzimage' || kind === 'linux-elf'
+    checkOwnFiles(options, linux)
     return {
       kernel: options.kernel,
       initrd: options.initrd,
       commandLine: words(linux ? LINUX_DEFAULTS : '', options.append),
+      archive: archiveOf(options.guestFiles, false),
       name: options.kernel,
     }
   }
@@ -224,7 +243,11 @@ async function planBoot(
     })
   }
   const reporter = createProgressReporter(host.stderr)
-  const guest = await host.ensureDefaultGuest({ progress: reporter.report, signal }).finally(() => reporter.clear())
+  const modules = planModules(options.modules)
+  const archive = archiveOf([...options.guestFiles, ...modules.files], true)
+  const guest = await host
+    .ensureDefaultGuest({ progress: reporter.report, signal, modules: modules.names })
+    .finally(() => reporter.clear())
   const { columns, rows } = host.stdout
   const terminal = interactive && columns > 0 ? `partita_rows=${rows} partita_columns=${columns}` : ''
   return {
@@ -236,14 +259,34 @@ async function planBoot(
       options.root === false ? '' : guest.rootDiskWord,
       PANIC_RESETS,
       interactive ? terminal : guest.pipedInputWord,
+      modules.word,
       options.append,
     ),
+    archive,
     name: `Linux ${guest.version}`,
     waitForOutput: !interactive,
     endOfInput: (lastByte) =>
       lastByte === undefined || lastByte === NEWLINE
         ? Uint8Array.of(END_OF_TRANSMISSION)
         : Uint8Array.of(NEWLINE, END_OF_TRANSMISSION),
+  }
+}
+
+function archiveOf(files: readonly GuestFileOption[], staged: boolean): Uint8Array | undefined {
+  return files.length === 0 ? undefined : guestFilesArchive(files, staged)
+}
+
+/** @throws CliError `ERR_USAGE` where a kernel of the user's own has no place for files or modules */
+function checkOwnFiles({ guestFiles, modules, initrd }: RunOptions, linux: boolean): void {
+  if (modules.length > 0) {
+    throw new CliError('ERR_USAGE', '--module is for the default guest', {
+      hint: 'A kernel of your own loads its modules from its --initrd.',
+    })
+  }
+  if (guestFiles.length > 0 && !(linux && initrd !== undefined)) {
+    throw new CliError('ERR_USAGE', '--guest-file needs a Linux kernel with an initial RAM disk', {
+      hint: 'Give --initrd, or boot the default guest.',
+    })
   }
 }
 
@@ -279,7 +322,11 @@ async function createMachine(
   watcher: PanicWatcher,
   notices: Notices,
 ): Promise<VirtualMachine> {
-  const { kernel, initrd, commandLine } = plan
+  const { kernel, initrd, commandLine, archive } = plan
+  const readFile = async (path: string): Promise<Uint8Array> => {
+    const bytes = await readInputFile(path, path === initrd ? 'initial ramdisk' : 'kernel')
+    return path === initrd && archive !== undefined ? withArchive(bytes, archive) : bytes
+  }
   return VirtualMachine.create(
     {
       memory: options.memory,
@@ -295,7 +342,8 @@ async function createMachine(
         traces: new Map(options.traces.map((trace) => [TRACED_PLUGINS[trace], trace])),
       }),
       memoryManager: new MemoryManager(hostMemory()),
-      readFile: (path) => readInputFile(path, path === initrd ? 'initial ramdisk' : 'kernel'),
+      readFile,
+      ...(host.tracker && { tracker: host.tracker }),
       characterBackends: new Map([['console', console]]),
       services: disks.services,
       beforeRestart: () => !watcher.panicked,

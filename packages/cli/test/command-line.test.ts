@@ -36,6 +36,7 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
     expect(help.stdout).toContain('plugins')
     const runHelp = await partita('main', ['run', '--help'], directory)
     for (const option of [
+      '--config',
       '--kernel',
       '--initrd',
       '--append',
@@ -47,6 +48,8 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
       '--serial',
       '--timeout',
       '--device',
+      '--guest-file',
+      '--module',
       'Exit status',
     ]) {
       expect(runHelp.stdout).toContain(option)
@@ -60,8 +63,8 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
   it('lists plug-ins', async () => {
     const table = await partita('fake', ['plugins'], directory)
     expect(table.status).toBe(0)
-    expect(table.stdout).toMatch(/^NAME +KIND +VERSION +DESCRIPTION\n/)
-    expect(table.stdout).toMatch(/^@partita\/emulated-chipset\/pit +emulated-device +\S+ +\S/m)
+    expect(table.stdout).toMatch(/^NAME +KIND +VERSION +CONTRACT +FROM +DESCRIPTION\n/)
+    expect(table.stdout).toMatch(/^@partita\/emulated-chipset\/pit +emulated-device +\S+ +1 +built-in +\S/m)
     const json = await partita('fake', ['plugins', '--json'], directory)
     expect((JSON.parse(json.stdout) as { name: string }[]).map(({ name }) => name)).toContain(
       '@partita/emulated-serial',
@@ -392,10 +395,10 @@ const hasTerminal = spawnSync('script', ['--version']).status === 0
 
 describe.skipIf(!hasTerminal)('partita on a terminal', { timeout: 30_000 }, () => {
   /** Run in a terminal, type `input` once the screen shows `prompt`, and tell the terminal's settings before and after. */
-  async function inTerminal(letter: GuestLetter, prompt: string, input: string, args = '') {
+  async function inTerminal(letter: GuestLetter, prompt: string, input: string, args = '', environment = '') {
     const command = [process.execPath, ...nodeArguments('fake', ['--kernel', kernel(letter)])]
     const words = command.map((word) => `'${word}'`).join(' ')
-    const steps = `stty -g >${file('before')}; ${words} ${args}; echo $? >${file('status')}; stty -g >${file('after')}`
+    const steps = `stty -g >${file('before')}; ${environment} ${words} ${args}; echo $? >${file('status')}; stty -g >${file('after')}`
     const terminal = spawn('script', ['-qec', steps, '/dev/null'], { cwd: directory })
     let screen = ''
     let typed = false
@@ -424,25 +427,22 @@ describe.skipIf(!hasTerminal)('partita on a terminal', { timeout: 30_000 }, () =
     expect(after).toBe(before)
   })
 
-  const thrower = `export default {
-    name: 'thrower', kind: 'emulated-device', contract: 1, description: 'Throws', needs: [], provides: [],
-    options: { '~standard': { version: 1, vendor: 'x', validate: (value) => ({ value }) } },
-    create() {
-      return {
-        start() { setTimeout(() => { throw new Error('escaped') }, 50) },
-        async [Symbol.asyncDispose]() {},
-      }
-    },
-  }`
+  // Of no plug-in, so that nothing smaller than the run can end.
+  const thrower = `const timer = setInterval(() => {
+    if (!process.stdin.isRaw) return
+    clearInterval(timer)
+    throw new Error('escaped')
+  }, 10)
+  timer.unref()`
 
   it.each([
-    ['a fault of the host', '!', '', '', 70],
-    ['an exception in the event loop', 'h', '', '--device ./thrower.mjs', 70],
-    ['a time-out', 'h', '', '--timeout 0.3', 124],
-    ['a signal', 'h', '', '& pid=$!; sleep 1; kill -TERM $pid; wait $pid', 143],
-  ] as const)('restores the terminal after %s', async (_what, letter, prompt, args, expected) => {
+    ['a fault of the host', '!', '', 70, ''],
+    ['an exception in the event loop', 'h', '', 70, 'NODE_OPTIONS=--import=./thrower.mjs'],
+    ['a time-out', 'h', '--timeout 0.3', 124, ''],
+    ['a signal', 'h', '& pid=$!; sleep 1; kill -TERM $pid; wait $pid', 143, ''],
+  ] as const)('restores the terminal after %s', async (_what, letter, args, expected, environment) => {
     writeFileSync(file('thrower.mjs'), thrower)
-    const { before, after, status } = await inTerminal(letter, prompt, '', args)
+    const { before, after, status } = await inTerminal(letter, '', '', args, environment)
     expect(status).toBe(expected)
     expect(after).toBe(before)
   })

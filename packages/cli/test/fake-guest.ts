@@ -3,8 +3,7 @@
 
 import { writeFileSync } from 'node:fs'
 import { type Plugin, processorToken } from '@partita/interface'
-import { BUILT_IN_PACKAGES, DEFAULT_PROCESSOR, PluginRegistry } from '@partita/root-partition'
-import { NodePackageSource } from '@partita/root-partition/node'
+import { BUILT_IN_PACKAGES, DEFAULT_PROCESSOR, type PackageSource, PluginRegistry } from '@partita/root-partition'
 import { FakeProcessor, type FakeProcessorVp, type Script } from '../../hypervisor/test/fakes.ts'
 import { fakePlugin, multibootKernel } from '../../root-partition/test/fake-machine.ts'
 
@@ -45,7 +44,7 @@ export function writeKernel(path: string, letter: GuestLetter): string {
 const PANIC =
   '[    0.5] Call Trace:\r\n[    0.6] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n[    0.7] ---[ end ]---\r\n'
 
-export function fakeRegistry(directory: string): PluginRegistry {
+export function fakeRegistry(source: PackageSource): PluginRegistry {
   let boots = 0
   let output: number[] = []
   let booted = false
@@ -119,7 +118,7 @@ export function fakeRegistry(directory: string): PluginRegistry {
     }),
   })
   return new PluginRegistry({
-    source: new NodePackageSource({ directory }),
+    source,
     packages: BUILT_IN_PACKAGES.filter((name) => name !== DEFAULT_PROCESSOR),
     plugins: [processor as unknown as Plugin<never>],
   })

@@ -3,4 +3,4 @@
 import { runCommandLine } from '../src/command-line.ts'
 import { fakeRegistry } from './fake-guest.ts'
 
-process.exit(await runCommandLine(process.argv.slice(2), { registry: fakeRegistry(process.cwd()) }))
+process.exit(await runCommandLine(process.argv.slice(2), { registry: fakeRegistry }))

@@ -12,14 +12,18 @@ import { importRemote } from './remote-module.node.ts'
 export interface NodePackageSourceOptions {
   /** Directory that relative paths and npm names are resolved from, before this package's own dependencies. */
   readonly directory: string
+  /** Directories that npm names are resolved from, in this order, in place of `directory`. */
+  readonly packageDirectories?: readonly string[]
 }
 
 /** Finds packages as Node does. */
 export class NodePackageSource implements PackageSource {
   readonly #directory: string
+  readonly #packageDirectories: readonly string[]
 
   constructor(options: NodePackageSourceOptions) {
     this.#directory = options.directory
+    this.#packageDirectories = options.packageDirectories ?? [options.directory]
   }
 
   async find(name: string): Promise<FoundPackage | undefined> {
@@ -73,7 +77,8 @@ export class NodePackageSource implements PackageSource {
 
   #findByName(name: string): string | undefined {
     const ownModule = import.meta.url
-    for (const base of [pathToFileURL(join(this.#directory, 'package.json')).href, ownModule]) {
+    const bases = this.#packageDirectories.map((directory) => pathToFileURL(join(directory, 'package.json')).href)
+    for (const base of [...bases, ownModule]) {
       try {
         const found = findPackageJSON(name, base)
         if (found !== undefined) return found

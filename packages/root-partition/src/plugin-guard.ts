@@ -28,6 +28,9 @@ export interface PluginFailure {
   readonly message: string
 }
 
+/** Where errors come from that no call of ours threw. */
+export const IN_THE_EVENT_LOOP = 'in what it left to the event loop'
+
 /** Without a tracker, functions are just called. */
 const PLAIN_SCOPE: PluginScope = { call: (fn, self, a, b, c) => fn.call(self, a, b, c) }
 
@@ -46,7 +49,7 @@ export class PluginGuard {
     onFailure: (guard: PluginGuard, where: string, error: unknown) => void,
   ) {
     this.id = id
-    this.scope = tracker?.scope((error) => this.fail('in what it left to the event loop', error)) ?? PLAIN_SCOPE
+    this.scope = tracker?.scope((error) => this.fail(IN_THE_EVENT_LOOP, error)) ?? PLAIN_SCOPE
     this.#onFailure = (where, error) => onFailure(this, where, error)
   }
 

@@ -6,7 +6,7 @@ import { PartitaError } from '@partita/interface'
 import { Claims } from './claims.ts'
 import { RootPartitionError } from './error.ts'
 import { guardService } from './guarded-services.ts'
-import { messageOf, type PluginFailure, PluginGuard, type PluginTracker } from './plugin-guard.ts'
+import { IN_THE_EVENT_LOOP, messageOf, type PluginFailure, PluginGuard, type PluginTracker } from './plugin-guard.ts'
 import type { PlannedPlugin } from './plugin-plan.ts'
 
 /** A plug-in that was created. */
@@ -92,12 +92,17 @@ export class PluginHost implements AsyncDisposable {
     await Promise.all(this.#leaving)
   }
 
-  async #create({ id, plugin, options }: PlannedPlugin): Promise<void> {
+  async #create({ id, plugin, options, strays }: PlannedPlugin): Promise<void> {
     const { logger, tracker, essential } = this.#options
     const trusted = essential?.has(id) === true
     const guard = new PluginGuard(id, trusted ? undefined : tracker, (_guard, where, error) =>
       this.#failed(id, plugin, where, error),
     )
+    if (strays !== undefined) {
+      strays.blame = (error) => guard.fail(IN_THE_EVENT_LOOP, error)
+      if (strays.first !== undefined) strays.blame(strays.first.error)
+      if (guard.failed) return
+    }
     const lost = plugin.needs.find(({ name }) => this.#lost.has(name))
     if (lost !== undefined) {
       guard.fail(`because it needs ${this.#lost.get(lost.name)}`, new Error(`${lost.name} is gone`))

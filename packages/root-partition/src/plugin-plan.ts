@@ -3,7 +3,7 @@
 
 import type { Plugin, PluginKind } from '@partita/interface'
 import { RootPartitionError } from './error.ts'
-import { messageOf } from './plugin-guard.ts'
+import { messageOf, type PluginScope, type PluginTracker } from './plugin-guard.ts'
 import type { PluginRegistry } from './plugin-registry.ts'
 import { didYouMean } from './suggestion.ts'
 
@@ -30,6 +30,14 @@ export interface PlannedPlugin {
   readonly plugin: Plugin
   /** The schema's output. */
   readonly options: unknown
+  /** What its module leaves to the event loop. */
+  readonly strays?: Strays | undefined
+}
+
+/** Errors of a module that come up in the event loop, from before there is anybody to blame. */
+export interface Strays {
+  first?: { readonly error: unknown }
+  blame?: (error: unknown) => void
 }
 
 /**
@@ -37,6 +45,7 @@ export interface PlannedPlugin {
  *
  * @param services names of the services that are there already
  * @param onLoadFailure told of a plug-in whose own code throws while it is loaded or looks at its options: it is left out. Without it, that is an error as any other
+ * @param tracker follows what modules leave to the event loop
  * @throws RootPartitionError any of the `ERR_PLUGIN_…` codes
  */
 export async function planPlugins(
@@ -44,6 +53,7 @@ export async function planPlugins(
   requests: readonly PluginRequest[],
   services: Iterable<string>,
   onLoadFailure?: (reference: string, error: RootPartitionError) => void,
+  tracker?: PluginTracker,
 ): Promise<PlannedPlugin[]> {
   const failed: string[] = []
   const tolerate = (name: string, { kinds }: PluginRequest, error: unknown): void => {
@@ -52,26 +62,41 @@ export async function planPlugins(
     failed.push(name)
     onLoadFailure(name, error)
   }
-  const loaded: { request: PluginRequest; plugin: Plugin; id: string }[] = []
+  const loaded: { request: PluginRequest; plugin: Plugin; id: string; strays: Strays | undefined }[] = []
   const ids = new Set<string>()
   for (const request of requests) {
     try {
-      const plugin = typeof request.plugin === 'string' ? await registry.load(request.plugin) : request.plugin
+      const strays: Strays | undefined = tracker === undefined ? undefined : {}
+      const scope = tracker?.scope((error) => {
+        if (strays?.blame !== undefined) strays.blame(error)
+        else if (strays !== undefined) strays.first ??= { error }
+      })
+      const plugin = await loadOne(registry, request.plugin, scope)
       checkKind(plugin, request)
-      loaded.push({ request, plugin, id: chooseId(plugin, request, ids) })
+      loaded.push({ request, plugin, id: chooseId(plugin, request, ids), strays })
     } catch (error) {
       tolerate(request.id ?? String(request.plugin), request, error)
     }
   }
   const planned: PlannedPlugin[] = []
-  for (const { request, plugin, id } of loaded) {
+  for (const { request, plugin, id, strays } of loaded) {
     try {
-      planned.push({ id, plugin, options: await checkOptions(registry, plugin, id, request) })
+      planned.push({ id, plugin, options: await checkOptions(registry, plugin, id, request), strays })
     } catch (error) {
       tolerate(id, request, error)
     }
   }
   return order(planned, new Set(services), failed)
+}
+
+async function loadOne(
+  registry: PluginRegistry,
+  reference: string | Plugin,
+  scope: PluginScope | undefined,
+): Promise<Plugin> {
+  if (typeof reference !== 'string') return reference
+  if (scope === undefined) return registry.load(reference)
+  return scope.call(registry.load, registry, reference, undefined, undefined)
 }
 
 function checkKind(plugin: Plugin, { kinds }: PluginRequest): void {

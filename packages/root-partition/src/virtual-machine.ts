@@ -149,6 +149,7 @@ export class VirtualMachine implements AsyncDisposable {
             logger.log('error', `${error.message}; the machine goes on without it`, { id })
             failures.add({ id, where: 'when it was loaded', error, message: error.message })
           },
+      services.tracker,
     )
     const essential = new Set(
       planned.filter(({ plugin }) => plugin.kind === 'processor' || plugin === partition).map(({ id }) => id),

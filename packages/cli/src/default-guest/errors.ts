@@ -9,6 +9,7 @@ import { PartitaError, type PartitaErrorOptions } from '@partita/interface'
  * - `ERR_GUEST_DOWNLOAD`: the archive could not be reached, or what it sent was refused by apt
  * - `ERR_GUEST_NO_PACKAGE`: apt works, but its sources have no such package (on Ubuntu, for instance)
  * - `ERR_GUEST_PACKAGE`: a package could not be unpacked, or does not contain what it should
+ * - `ERR_GUEST_MODULE`: Debian's kernel has no module of that name
  * - `ERR_GUEST_IMAGE`: the root disk could not be made
  * - `ERR_GUEST_CACHE`: the cache directory could not be read or written
  */
@@ -17,6 +18,7 @@ type DefaultGuestErrorCode =
   | 'ERR_GUEST_DOWNLOAD'
   | 'ERR_GUEST_NO_PACKAGE'
   | 'ERR_GUEST_PACKAGE'
+  | 'ERR_GUEST_MODULE'
   | 'ERR_GUEST_IMAGE'
   | 'ERR_GUEST_CACHE'
 

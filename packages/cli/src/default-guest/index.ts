@@ -10,6 +10,7 @@ import { DefaultGuestError, OWN_FILES_HINT } from './errors.ts'
 import type { GuestParts } from './file-tree.ts'
 import { fetchFilesystemTools, hostFilesystemTools } from './filesystem-tools.ts'
 import { buildInitramfs } from './initramfs.ts'
+import { moduleName } from './module-info.ts'
 import { selectModules, WANTED_MODULES } from './modules.ts'
 import { programEntries } from './programs.ts'
 import type { GuestProgressCallback } from './progress.ts'
@@ -42,10 +43,10 @@ const BUSYBOX_PACKAGE = 'busybox-static'
 const FORMAT = 3
 
 /** Guests of another recipe, made by another version of this package, are left to that version. */
-function recipeOf(variant: GuestVariant): string {
+function recipeOf(variant: GuestVariant, modules: readonly string[] = []): string {
   const texts = [INIT, ROOT_INIT, ROOT_LABEL, PROFILE, FSTAB, PASSWD, GROUP]
   return createHash('sha256')
-    .update(JSON.stringify([FORMAT, KERNEL_META_PACKAGE, WANTED_MODULES, texts, VARIANTS[variant]]))
+    .update(JSON.stringify([FORMAT, KERNEL_META_PACKAGE, [...WANTED_MODULES, ...modules], texts, VARIANTS[variant]]))
     .digest('hex')
     .slice(0, 12)
 }
@@ -70,6 +71,8 @@ export interface DefaultGuestOptions {
   readonly signal?: AbortSignal | undefined
   /** Which programs are on the root disk; `default` where not given. */
   readonly variant?: GuestVariant | undefined
+  /** Kernel modules that the guest must have besides those that every guest has. */
+  readonly modules?: readonly string[] | undefined
   /** Asks the archive for newer packages even when the cache has a guest. */
   readonly update?: boolean | undefined
   /** `PATH`, `HOME`, proxies and so on; the process's own where not given. */
@@ -108,9 +111,19 @@ export async function ensureDefaultGuest(options: DefaultGuestOptions = {}): Pro
   const { environment = process.env, signal, update = false, variant = 'default' } = options
   signal?.throwIfAborted()
   const store = new GuestStore(options.cacheDirectory ?? defaultCacheDirectory(environment))
-  const cached = update ? undefined : store.find(recipeOf(variant))
+  const modules = [...new Set(options.modules?.map(moduleName))].sort()
+  const usual = update ? undefined : store.find(recipeOf(variant))
+  const further = usual === undefined ? modules : modules.filter((name) => !hasModule(usual, name))
+  const cached = further.length === 0 || update ? usual : store.find(recipeOf(variant, further))
   const guest =
-    cached ?? (await store.withWorkDirectory((directory) => make(store, directory, environment, variant, options)))
+    cached ??
+    (await store.withWorkDirectory((directory) => make(store, directory, environment, variant, further, options)))
+  const absent = modules.find((name) => !hasModule(guest, name))
+  if (absent !== undefined)
+    throw new DefaultGuestError('ERR_GUEST_MODULE', `Linux ${guest.manifest.version} has no module ${absent}`, {
+      hint: 'Name a module of the kernel, or the .ko file of one that was built for it.',
+      data: { module: absent },
+    })
   return {
     kernel: join(guest.directory, KERNEL_FILE),
     initrd: join(guest.directory, INITRD_FILE),
@@ -120,6 +133,10 @@ export async function ensureDefaultGuest(options: DefaultGuestOptions = {}): Pro
     rootDiskWord: `root=LABEL=${ROOT_LABEL}`,
     pipedInputWord: 'partita_input=pipe',
   }
+}
+
+function hasModule({ manifest }: StoredGuest, name: string): boolean {
+  return manifest.modules.includes(name) || manifest.builtin.includes(name)
 }
 
 /** A root disk for one run, in a directory that is removed when it is disposed of. */
@@ -154,6 +171,7 @@ async function make(
   directory: string,
   environment: NodeJS.ProcessEnv,
   variant: GuestVariant,
+  further: readonly string[],
   { progress, signal }: DefaultGuestOptions,
 ): Promise<StoredGuest> {
   const apt = new Apt({ directory: join(directory, 'apt'), environment, signal })
@@ -166,7 +184,7 @@ async function make(
   const version = `${release} (${image.version})`
   const versions = Object.fromEntries(packages.map(({ name, version }) => [name, version]).sort())
   const others = createHash('sha256').update(JSON.stringify(versions)).digest('hex').slice(0, 8)
-  const recipe = recipeOf(variant)
+  const recipe = recipeOf(variant, further)
   const key = [release, image.version, busybox.version, recipe, others].join('_').replace(/[^\w.+~-]/g, '-')
   const existing = store.get(key)
   if (existing !== undefined) return existing
@@ -187,7 +205,7 @@ async function make(
   const buildText = 'Building the root disk'
   progress?.({ phase: 'build', fraction: 0, text: buildText })
   const modulesRoot = pathIn(root, [`lib/modules/${release}`, `usr/lib/modules/${release}`])
-  const selection = selectModules(modulesRoot, [...WANTED_MODULES, ...(VARIANTS[variant].modules ?? [])])
+  const selection = selectModules(modulesRoot, [...WANTED_MODULES, ...(VARIANTS[variant].modules ?? []), ...further])
   const kernel = readFileSync(pathIn(root, [`boot/vmlinuz-${release}`, `usr/lib/modules/${release}/vmlinuz`]))
   const parts: GuestParts = {
     release,

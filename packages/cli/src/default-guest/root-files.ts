@@ -4,6 +4,9 @@
 /** The file system label of the root disk. */
 export const ROOT_LABEL = 'partita'
 
+/** Where the files of the user are before they are copied to their places; see `guest-files.ts`. */
+const OWN_FILES = '/partita-files'
+
 /**
  * Drivers of the buses that disks hang on. The modules of disks come before `sd_mod` because the end of a module's
  * initialization waits for the probing that earlier ones began: the disks of an IDE controller are there then.
@@ -77,9 +80,27 @@ if [ -n "$root" ]; then
   else
     read -r release </proc/sys/kernel/osrelease
     [ -d "/mnt/lib/modules/$release" ] || cp -a "/lib/modules/$release" /mnt/lib/modules/
+    [ -d ${OWN_FILES} ] && cp -a ${OWN_FILES}/. /mnt/
     for directory in proc sys dev; do mount -o move /$directory /mnt/$directory; done
     exec switch_root /mnt /sbin/init
   fi
+fi
+`
+
+/** Modules that the user asks for: names, and paths of files. What goes wrong is said on the console. */
+const OWN_MODULES = `
+if [ -n "$partita_modules" ]; then
+  set -f
+  IFS=,
+  set -- $partita_modules
+  unset IFS
+  set +f
+  for module in "$@"; do
+    case $module in
+      */*) insmod "$module" ;;
+      *) modprobe "$module" ;;
+    esac
+  done
 fi
 `
 
@@ -111,7 +132,8 @@ done
  * - `partita_input=pipe`: nobody types. The console neither echoes nor edits lines, and an end-of-file character at
  *   the start of a line ends the shell.
  * - `partita_rows=N`, `partita_columns=N`: the size of the terminal, 24 × 80 otherwise.
- * - `partita_drivers=no`: loads no kernel modules.
+ * - `partita_drivers=no`: loads no kernel modules by itself.
+ * - `partita_modules=a,b`: loads these modules too: names, or paths of files.
  *
  * `crtscts` lets the serial driver drop RTS when its buffers are full; a host that honours it can feed any amount of
  * input without loss.
@@ -124,7 +146,8 @@ export const INIT: string = `#!/bin/sh
 export PATH=/bin HOME=/root
 mount -a
 echo partita >/proc/sys/kernel/hostname
-${STORAGE_DRIVERS}${SWITCH_ROOT}${OTHER_DRIVERS}${CONSOLE}
+${STORAGE_DRIVERS}${SWITCH_ROOT}[ -d ${OWN_FILES} ] && cp -a ${OWN_FILES}/. /
+${OTHER_DRIVERS}${OWN_MODULES}${CONSOLE}
 trap 'exec poweroff -f' USR1 USR2
 trap 'exec reboot -f' TERM
 setsid setsid -c sh -c 'sh -l; exec poweroff -f' <"$console" >"$console" 2>&1
@@ -136,7 +159,7 @@ ${WAIT}`
  */
 export const ROOT_INIT: string = `#!/bin/sh
 export PATH=/bin HOME=/root
-${OTHER_DRIVERS}${CONSOLE}
+${OTHER_DRIVERS}${OWN_MODULES}${CONSOLE}
 others_live() {
   for directory in /proc/[0-9]*; do
     words=
