@@ -80,6 +80,7 @@ export class LocalApic implements VirtualLocalApic {
         return true
       case DELIVERY_MODE.INIT:
         this.initPending = true
+        this.startupPending = false
         return true
       case DELIVERY_MODE.STARTUP:
         this.startupPending = true

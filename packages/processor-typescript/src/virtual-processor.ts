@@ -176,14 +176,11 @@ export class TypeScriptVirtualProcessor implements VirtualProcessor, CpuHost {
 
   #takeInitAndStartup(): void {
     const { localApic } = this
-    if (localApic.initPending) {
-      localApic.initPending = false
-      this.reset('init')
-      this.waitingForStartup = true
-    }
-    if (!localApic.startupPending) return
+    const { initPending, startupPending } = localApic
+    // A startup message that counts came after the INIT.
+    if (initPending) this.reset('init')
     localApic.startupPending = false
-    if (this.waitingForStartup) this.start()
+    if (startupPending && this.waitingForStartup) this.start()
   }
 
   requestExit(): void {
@@ -311,6 +308,7 @@ export class TypeScriptVirtualProcessor implements VirtualProcessor, CpuHost {
     this.#stopProgram(kind === 'power-on' && this.index === 0)
     this.localApic.reset()
     this.#resetRegisters()
+    // INIT sends the boot processor back to its first instruction, and the others to wait for a startup message.
     this.waitingForStartup = this.index !== 0
     if (kind === 'power-on') this.timeStampCounter = 0n
   }

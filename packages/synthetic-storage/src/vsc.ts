@@ -1,21 +1,25 @@
 /**
- * The child side of synthetic storage: a driver for a SCSI controller on the VMBus, for an operating system in TypeScript and for tests.
+ * The child side of synthetic storage: a driver for SCSI controllers on the VMBus, and their disks.
  *
  * @example
  * ```ts
- * import { ScsiDisk, StorageClient } from '@partita/synthetic-storage/vsc'
+ * import { storageDriver } from '@partita/synthetic-storage/vsc'
  *
- * const client = new StorageClient(channel)
- * await client.connect()
- * const disk = await ScsiDisk.open(client, 0, { memory, gpa: scratch })
+ * const controller = await guest.device(storageDriver)
+ * const disk = controller.disk(0)
+ * const sector = new Uint8Array(disk.blockSize)
+ * await disk.read(0, sector)
  * ```
  * @packageDocumentation
  */
 export { StorageError } from './storage-error.ts'
-export { inquire, reportLuns, type ScratchPage, ScsiDisk, type UnitDescription } from './vsc/scsi-disk.ts'
+export { ScsiController } from './vsc/scsi-controller.ts'
+export { inquire, reportLuns, ScsiDisk, type UnitDescription, type WriteOptions } from './vsc/scsi-disk.ts'
 export {
   StorageClient,
   type StorageProperties,
   type StorageRequest,
   type StorageResult,
 } from './vsc/storage-client.ts'
+export { storageDriver } from './vsc/storage-driver.ts'
+export type { OperationOptions, ScsiInitiator } from './vsc/transfer.ts'

@@ -5,30 +5,45 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MemoryDisk } from '@partita/disk-images'
 import { createRawImage, openRawDisk } from '@partita/disk-images/node'
-import { contiguousRange } from '@partita/vmbus/client'
+import { VscDevice } from '@partita/vmbus/client'
 import { VmbusPair } from '@partita/vmbus/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { inquire, reportLuns, ScsiDisk, StorageClient } from '../src/vsc.ts'
+import { inquire, reportLuns, ScsiDisk, type ScsiInitiator, StorageClient } from '../src/vsc.ts'
 import { BlockUnit, DvdUnit, StorageController } from '../src/vsp.ts'
 import { INSTANCE } from './guest.ts'
-
-const SCRATCH = 100 * 4096
 
 /** Both ends, and something that keeps them going. */
 class Both {
   readonly pair: VmbusPair = new VmbusPair({ ramSize: 16 * 1024 * 1024 })
   readonly controller: StorageController = new StorageController({ instanceId: INSTANCE, subChannels: 2 })
+  device!: VscDevice
   client!: StorageClient
-  readonly scratch: { memory: VmbusPair['memory']; gpa: number } = { memory: this.pair.memory, gpa: SCRATCH }
 
   async open(): Promise<this> {
-    this.pair.server.offer(this.controller)
-    this.pair.memory.allocatePages(200) // the scratch page is ours
-    await this.pair.run(this.pair.client.connect())
-    const [offer] = await this.pair.run(this.pair.client.requestOffers())
+    const { client, transport, server } = this.pair
+    server.offer(this.controller)
+    await this.pair.run(client.connect())
+    const [offer] = await this.pair.run(client.requestOffers())
     if (offer === undefined) throw new Error('no offer')
-    this.client = new StorageClient(await this.pair.run(this.pair.client.open(offer, this.pair.rings(4, 4))))
+    this.device = new VscDevice({ client, transport, offer })
+    this.client = new StorageClient(await this.pair.run(this.device.open({ ringBytes: 16_384 })))
     return this
+  }
+
+  /** What commands are executed by. */
+  get initiator(): ScsiInitiator {
+    return {
+      execute: (request) => this.client.execute(request),
+      rangesOf: (bytes) => this.device.rangesOf(bytes),
+      allocate: (byteLength) => this.device.allocate(byteLength),
+    }
+  }
+
+  async openDisk(lun = 0): Promise<ScsiDisk> {
+    const { maximumTransferBytes } = await this.run(this.client.connect())
+    const description = await this.run(inquire(this.initiator, lun))
+    if (description === undefined) throw new Error('no disk')
+    return await this.run(ScsiDisk.open(this.initiator, lun, description, maximumTransferBytes))
   }
 
   /** Let both ends go on until `request` is done. */
@@ -63,15 +78,15 @@ describe('the driver', () => {
     both.controller.target.attach(2, new BlockUnit(new MemoryDisk(64), { serial: 's' }))
     both.controller.target.attach(40, new DvdUnit({ serial: 'd' }))
     await both.run(both.client.connect())
-    expect(await both.run(reportLuns(both.client, both.scratch))).toEqual([2, 40])
-    expect(await both.run(inquire(both.client, 40, both.scratch))).toEqual({
+    expect(await both.run(reportLuns(both.initiator))).toEqual([2, 40])
+    expect(await both.run(inquire(both.initiator, 40))).toEqual({
       deviceType: 5,
       removable: true,
       vendor: 'Msft',
       product: 'Virtual DVD-ROM',
       revision: '1.0',
     })
-    expect(await both.run(inquire(both.client, 3, both.scratch))).toBeUndefined()
+    expect(await both.run(inquire(both.initiator, 3))).toBeUndefined()
   })
 
   it('hears of units that come and go', async () => {
@@ -87,13 +102,12 @@ describe('the driver', () => {
   it('spreads requests over sub-channels', async () => {
     const both = await new Both().open()
     both.controller.target.attach(0, new BlockUnit(new MemoryDisk(64), { serial: 's' }))
-    await both.run(both.client.connect())
+    const disk = await both.openDisk()
     await both.run(both.client.createSubChannels(2))
     for (const offer of both.pair.client.offers.filter(({ subChannelIndex }) => subChannelIndex > 0))
-      both.client.addChannel(await both.pair.run(both.pair.client.open(offer, both.pair.rings(2, 2))))
-    const disk = await both.run(ScsiDisk.open(both.client, 0, both.scratch))
-    const ranges = [contiguousRange(150 * 4096, 512)]
-    await both.run(Promise.all(Array.from({ length: 30 }, (_, i) => disk.read(i, 1, ranges))))
+      both.client.addChannel(await both.pair.run(both.device.openSubChannel(offer)))
+    const { bytes } = both.device.allocate(512)
+    await both.run(Promise.all(Array.from({ length: 30 }, (_, i) => disk.read(i, bytes))))
     for (const { counters } of both.pair.server.channels()) expect(counters.packetsIn).toBeGreaterThanOrEqual(10)
     await expect(both.run(both.client.createSubChannels(3))).rejects.toMatchObject({ code: 'ERR_STORAGE_PROTOCOL' })
   })
@@ -125,53 +139,98 @@ describe('a disk on an image file', () => {
     const both = await new Both().open()
     await using raw = await openRawDisk(image)
     both.controller.target.attach(0, new BlockUnit(raw, { serial: 's' }))
-    await both.run(both.client.connect())
-    const disk = await both.run(ScsiDisk.open(both.client, 0, both.scratch))
-    expect([disk.blocks, disk.blockSize, disk.readOnly]).toEqual([16_384, 512, false])
-    const { memory } = both.pair
-    const data = Uint8Array.from({ length: 64 * 4096 }, (_, i) => (i * 31 + (i >> 9)) & 0xff)
-    memory.write(1000 * 4096, data)
+    const disk = await both.openDisk()
+    expect([disk.blockCount, disk.blockSize, disk.byteLength, disk.readOnly]).toEqual([16_384, 512, 8_388_608, false])
+    const data = both.device.allocate(64 * 4096).bytes
+    for (let i = 0; i < data.length; i++) data[i] = (i * 31 + (i >> 9)) & 0xff
+    const page = (i: number): Uint8Array => data.subarray(i * 4096, i * 4096 + 4096)
+    const original = data.slice()
     // 64 pages, to every second page of the disk, at once.
     const pages = Array.from({ length: 64 }, (_, i) => i)
-    await both.run(
-      Promise.all(pages.map((i) => disk.write(i * 16, 8, [contiguousRange((1000 + i) * 4096, 4096)], i === 63))),
-    )
+    await both.run(Promise.all(pages.map((i) => disk.write(i * 16, page(i), { durable: i === 63 }))))
     await both.run(disk.flush())
     const file = await readFile(image)
     for (const i of pages) {
-      expect(Buffer.compare(file.subarray(i * 8192, i * 8192 + 4096), data.subarray(i * 4096, i * 4096 + 4096))).toBe(0)
+      expect(Buffer.compare(file.subarray(i * 8192, i * 8192 + 4096), page(i))).toBe(0)
       expect(file[i * 8192 + 4096]).toBe(0)
     }
-    memory.fill(1000 * 4096, data.length, 0)
-    await both.run(
-      Promise.all(pages.map((i) => disk.read(i * 16, 8, [{ byteOffset: 0, byteCount: 4096, pages: [1063 - i] }]))),
-    )
-    const back = new Uint8Array(4096)
-    for (const i of pages) {
-      memory.read((1063 - i) * 4096, back)
-      expect(Buffer.compare(back, data.subarray(i * 4096, i * 4096 + 4096))).toBe(0)
-    }
+    data.fill(0)
+    await both.run(Promise.all(pages.map((i) => disk.read(i * 16, page(63 - i)))))
+    for (const i of pages) expect(Buffer.compare(page(63 - i), original.subarray(i * 4096, i * 4096 + 4096))).toBe(0)
     const before = (await stat(image)).blocks
-    if (disk.unmaps) {
+    if (disk.canUnmap) {
       await both.run(disk.unmap(0, 1024))
       expect((await stat(image)).blocks).toBeLessThan(before)
     }
+  })
+
+  it('copies buffers that are not in the partition, in requests of the size that the controller takes', async () => {
+    const both = await new Both().open()
+    await using raw = await openRawDisk(image)
+    both.controller.target.attach(0, new BlockUnit(raw, { serial: 's' }))
+    const disk = await both.openDisk()
+    const data = Uint8Array.from({ length: 1_300_480 }, (_, i) => (i * 7 + (i >> 12)) & 0xff)
+    await both.run(disk.write(3, data))
+    const back = new Uint8Array(data.length)
+    const before = both.pair.server.channels()[0]?.counters.packetsIn ?? 0
+    await both.run(disk.read(3, back))
+    expect((both.pair.server.channels()[0]?.counters.packetsIn ?? 0) - before).toBe(3)
+    expect(Buffer.compare(back, data)).toBe(0)
+    // The rings, and nothing else, is still in use.
+    expect(both.pair.memory.allocations).toBe(1)
+  })
+
+  it('refuses what is not whole blocks of it', async () => {
+    const both = await new Both().open()
+    both.controller.target.attach(0, new BlockUnit(new MemoryDisk(64), { serial: 's' }))
+    const disk = await both.openDisk()
+    for (const [lba, length] of [
+      [0, 100],
+      [64, 512],
+      [63, 1024],
+      [-1, 512],
+      [0.5, 512],
+    ] as const)
+      await expect(disk.read(lba, new Uint8Array(length))).rejects.toMatchObject({ code: 'ERR_STORAGE_RANGE' })
+  })
+
+  it('gives up a request, and keeps its copy until the host is done', async () => {
+    const both = await new Both().open()
+    const slow = new MemoryDisk(64)
+    const held = Promise.withResolvers<void>()
+    const read = slow.read.bind(slow)
+    slow.read = async (...args) => {
+      await held.promise
+      await read(...args)
+    }
+    both.controller.target.attach(0, new BlockUnit(slow, { serial: 's' }))
+    const disk = await both.openDisk()
+    const over = new AbortController()
+    const reading = disk.read(0, new Uint8Array(512), { signal: over.signal })
+    await both.pair.settle()
+    over.abort(new Error('enough'))
+    await expect(reading).rejects.toThrow('enough')
+    expect([both.pair.memory.allocations, both.client.pending]).toEqual([2, 1])
+    held.resolve()
+    await both.run(both.client.drained())
+    expect([both.pair.memory.allocations, both.client.pending]).toEqual([1, 0])
+    await expect(disk.read(0, new Uint8Array(512), { signal: over.signal })).rejects.toThrow('enough')
+    expect(both.pair.memory.allocations).toBe(1)
   })
 
   it('that is truncated under it fails reads and writes with the right sense, and stays as short', async () => {
     const both = await new Both().open()
     await using raw = await openRawDisk(image)
     both.controller.target.attach(0, new BlockUnit(raw, { serial: 's' }))
-    await both.run(both.client.connect())
-    const disk = await both.run(ScsiDisk.open(both.client, 0, both.scratch))
+    const disk = await both.openDisk()
     await truncate(image, 4096)
-    const ranges = [contiguousRange(1000 * 4096, 4096)]
-    await both.run(disk.read(0, 8, ranges))
-    await expect(both.run(disk.read(8, 8, ranges))).rejects.toMatchObject({
+    const { bytes } = both.device.allocate(4096)
+    await both.run(disk.read(0, bytes))
+    await expect(both.run(disk.read(8, bytes))).rejects.toMatchObject({
       code: 'ERR_STORAGE_SCSI',
       data: { senseKey: 3, asc: 0x11 },
     })
-    await expect(both.run(disk.write(8, 8, ranges))).rejects.toMatchObject({ data: { senseKey: 3, asc: 0x0c } })
+    await expect(both.run(disk.write(8, bytes))).rejects.toMatchObject({ data: { senseKey: 3, asc: 0x0c } })
     expect((await stat(image)).size).toBe(4096)
   })
 })

@@ -21,8 +21,10 @@ import {
   VirtualMachine,
   type VmOutcome,
 } from '@partita/root-partition'
+import storage from '@partita/synthetic-storage/vsp'
 import vmbus from '@partita/vmbus'
 import type { VscDriver } from '@partita/vmbus/client'
+import { BUILT_IN_DRIVERS } from '../built-in-drivers.ts'
 import { kernelImage } from '../kernel/boot/boot-information.ts'
 import { GuestError } from '../kernel/guest-error.ts'
 import { type FindOptions, Kernel } from '../kernel/kernel.ts'
@@ -43,9 +45,9 @@ export interface BootGuestOptions {
   /** The devices that the root partition is to have: plug-ins, as a VSP's package exports them. */
   // biome-ignore lint/suspicious/noExplicitAny: the type of a plug-in's options is its own affair
   readonly providers?: readonly (Plugin<any> | ProviderConfiguration)[]
-  /** Drivers for them. */
+  /** Drivers for them, besides {@link BUILT_IN_DRIVERS}. One for an interface that a built-in driver is for goes before it. */
   readonly drivers?: readonly VscDriver[]
-  /** Disks by name, for storage providers. */
+  /** Disks by name, for storage providers. Without such a provider there is a SCSI controller with all of them, the first at LUN 0. */
   readonly disks?: Readonly<Record<string, Disk>>
   /** Further services for plug-ins, by token name. */
   readonly services?: ReadonlyMap<string, unknown>
@@ -143,17 +145,28 @@ export class Guest implements AsyncDisposable {
  */
 export async function bootGuest(options: BootGuestOptions = {}): Promise<Guest> {
   const logger = options.logger ?? silentLogger
+  const given = options.drivers ?? []
+  const claimed = new Set(given.flatMap(({ interfaceIds }) => interfaceIds))
+  const drivers = [
+    ...given,
+    ...BUILT_IN_DRIVERS.filter(({ interfaceIds }) => !interfaceIds.some((id) => claimed.has(id))),
+  ]
   let kernel: Kernel | undefined
   const switchedOn = Promise.withResolvers<Kernel>()
   const processor = typeScriptProcessor(() => {
     kernel = new Kernel({
-      drivers: options.drivers ?? [],
+      drivers,
       log: (line) => logger.log('info', 'The guest says', { line }),
     })
     switchedOn.resolve(kernel)
     return kernel
   })
-  const providers = (options.providers ?? []).map((entry) => ('plugin' in entry ? entry : { plugin: entry }))
+  const providers: ProviderConfiguration[] = (options.providers ?? []).map((entry) =>
+    'plugin' in entry ? entry : { plugin: entry },
+  )
+  const disks = Object.entries(options.disks ?? {})
+  if (disks.length > 0 && !providers.some(({ plugin }) => plugin.name === storage.name))
+    providers.push({ plugin: storage, options: { controllers: [{ luns: disks.map(([disk]) => ({ disk })) }] } })
   const devices: ProviderConfiguration[] = [
     { plugin: ioApic },
     { plugin: interruptLines },
@@ -178,10 +191,7 @@ export async function bootGuest(options: BootGuestOptions = {}): Promise<Guest> 
         plugins: [processor, ...new Set(devices.map(({ plugin }) => plugin))] as Plugin<never>[],
       }),
       readFile: async () => kernelImage(),
-      services: new Map<string, unknown>([
-        [disksToken.name, new Map(Object.entries(options.disks ?? {}))],
-        ...(options.services ?? []),
-      ]),
+      services: new Map<string, unknown>([[disksToken.name, new Map(disks)], ...(options.services ?? [])]),
       logger,
       ...(options.time !== 'real' && { hostTime: time, eventLoop: time }),
     },

@@ -294,7 +294,12 @@ export class Kernel implements Program {
     await this.pnp.settled()
   }
 
-  // --- time, and waiting
+  // --- memory, time, and waiting
+
+  /** Pages that nobody has. */
+  get freePages(): number {
+    return this.#pages.available
+  }
 
   /** Milliseconds since the partition was created. */
   now(): number {

@@ -1,7 +1,7 @@
-// The child's side: sets the protocol up on a channel, sends SCSI requests, matches their completions.
+// The protocol's child side: sets a controller up on its channels, sends SCSI requests, reads their completions. It knows nothing of what the commands mean.
 
-import { VMBUS_COMPLETION_REQUESTED, VMBUS_PACKET, type VmbusPacket } from '@partita/interface'
-import type { ClientChannel, GpaRange } from '@partita/vmbus/client'
+import type { VmbusPacket } from '@partita/interface'
+import { ChannelRequests, type ClientChannel, type GpaRange } from '@partita/vmbus/client'
 import {
   ChannelProperties,
   CreateSubChannels,
@@ -36,6 +36,10 @@ export interface StorageRequest {
   readonly direction?: number
   /** Seconds. Default: 60. */
   readonly timeOut?: number
+  /** Gives up the wait; the controller goes on, and the ranges are its until {@link StorageRequest.released}. */
+  readonly signal?: AbortSignal | undefined
+  /** Called when the controller uses the ranges no longer. Never called when the device goes before: then they are its until it is closed. */
+  released?(): void
 }
 
 /** What came of a request. */
@@ -60,20 +64,8 @@ export interface StorageProperties {
 /** The versions that are offered, best first. */
 const VERSIONS: readonly number[] = Object.values(VMSTOR_VERSION).reverse()
 
-interface Waiting {
-  readonly resolve: (packet: Uint8Array) => void
-  readonly reject: (error: StorageError) => void
-}
-
-interface Outgoing {
-  readonly channel: ClientChannel
-  readonly packet: Uint8Array
-  readonly ranges: readonly GpaRange[]
-  readonly transaction: number
-}
-
 /**
- * The driver of one controller.
+ * The driver of one controller's channels.
  *
  * @example
  * ```ts
@@ -85,17 +77,12 @@ interface Outgoing {
 export class StorageClient {
   /** Called when the provider says that units have come or gone. */
   onBusChange: (() => void) | undefined
-  readonly #channels: ClientChannel[] = []
-  readonly #waiting: Map<number, Waiting> = new Map()
-  /** Requests that found no room, in order. */
-  readonly #queue: Outgoing[] = []
-  #nextTransaction = 1
-  #nextChannel = 0
+  readonly #requests: ChannelRequests
   #version = 0
-  #closed = false
 
   constructor(channel: ClientChannel) {
-    this.#add(channel)
+    this.#requests = new ChannelRequests(channel)
+    this.#requests.onPacket = (packet) => this.#receive(packet)
   }
 
   /** The version agreed on; 0 before {@link StorageClient.connect}. */
@@ -105,7 +92,12 @@ export class StorageClient {
 
   /** Requests that wait for their completion. */
   get pending(): number {
-    return this.#waiting.size
+    return this.#requests.pending
+  }
+
+  /** Channels in use. */
+  get channelCount(): number {
+    return this.#requests.channels.length
   }
 
   /**
@@ -136,6 +128,17 @@ export class StorageClient {
     }
   }
 
+  /** Go on with a protocol that was set up before a saved state. `transaction` is beyond those that were in use. */
+  resume(version: number, transaction: number): void {
+    this.#version = version
+    this.#requests.skipTransactions(transaction)
+  }
+
+  /** For {@link StorageClient.resume}. */
+  get lastTransaction(): number {
+    return this.#requests.lastTransaction
+  }
+
   /**
    * Ask for sub-channels. They are offered on the bus; open them, and give them to {@link StorageClient.addChannel}.
    * @throws StorageError `ERR_STORAGE_PROTOCOL`
@@ -148,10 +151,13 @@ export class StorageClient {
 
   /** Use an open sub-channel too. */
   addChannel(channel: ClientChannel): void {
-    this.#add(channel)
+    this.#requests.addChannel(channel)
   }
 
-  /** Send a SCSI request. What the unit says of it is in the result, and no error. @throws StorageError `ERR_STORAGE_PROTOCOL`, `ERR_STORAGE_CLOSED` */
+  /**
+   * Send a SCSI request. What the unit says of it is in the result, and no error.
+   * @throws StorageError `ERR_STORAGE_PROTOCOL`, `ERR_STORAGE_CLOSED`; the signal's reason
+   */
   async execute(request: StorageRequest): Promise<StorageResult> {
     const ranges = request.ranges ?? []
     let length = 0
@@ -177,8 +183,7 @@ export class StorageClient {
       },
       PacketHeader.size + size,
     )
-    const channel = this.#channels[this.#nextChannel++ % this.#channels.length] as ClientChannel
-    const answer = await this.#request(packet, ranges, channel)
+    const answer = await this.#request(packet, request)
     const result = new ScsiRequest(viewOf(answer), PacketHeader.size)
     const at = PacketHeader.size + ScsiRequest.offsets.data
     return {
@@ -197,20 +202,20 @@ export class StorageClient {
     await this.#control(VSTOR_OPERATION.RESET_BUS)
   }
 
-  /** Fail what waits, and close the channels, sub-channels first. */
-  async close(): Promise<void> {
-    this.#closed = true
-    const error = new StorageError('ERR_STORAGE_CLOSED', 'the controller is closed')
-    for (const { reject } of this.#waiting.values()) reject(error)
-    this.#waiting.clear()
-    this.#queue.length = 0
-    for (const channel of this.#channels.splice(0).reverse()) await channel.close()
+  /** Resolves when nothing waits for its completion. */
+  drained(): Promise<void> {
+    return this.#requests.drained()
   }
 
-  #add(channel: ClientChannel): void {
-    this.#channels.push(channel)
-    channel.onPacket = (packet) => this.#receive(packet)
-    channel.onWritable = () => this.#flush()
+  /** Fail what waits, and what comes. */
+  stop(): void {
+    this.#requests.fail(new StorageError('ERR_STORAGE_CLOSED', 'the controller is closed'))
+  }
+
+  /** {@link StorageClient.stop}, and close the channels, sub-channels first. */
+  async close(): Promise<void> {
+    this.stop()
+    for (const channel of [...this.#requests.channels].reverse()) await channel.close()
   }
 
   #packet(operation: number, fill?: (view: DataView) => void, size: number = PACKET_SIZE): Uint8Array {
@@ -236,61 +241,33 @@ export class StorageClient {
     )
   }
 
-  #request(
-    packet: Uint8Array,
-    ranges: readonly GpaRange[] = [],
-    channel: ClientChannel | undefined = this.#channels[0],
-  ): Promise<Uint8Array> {
-    if (this.#closed || channel === undefined)
-      return Promise.reject(new StorageError('ERR_STORAGE_CLOSED', 'the controller is closed'))
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    while (this.#waiting.has(this.#nextTransaction)) this.#advance()
-    const transaction = this.#nextTransaction
-    this.#advance()
-    this.#waiting.set(transaction, { resolve, reject })
-    this.#queue.push({ channel, packet, ranges, transaction })
-    this.#flush()
-    return promise
-  }
-
-  /** Transaction 0 is for packets that the provider sends of its own accord. */
-  #advance(): void {
-    this.#nextTransaction = this.#nextTransaction >= 0xffff_ffff ? 1 : this.#nextTransaction + 1
-  }
-
-  #flush(): void {
-    while (this.#queue.length > 0) {
-      const { channel, packet, ranges, transaction } = this.#queue[0] as Outgoing
-      const sent =
-        ranges.length > 0
-          ? channel.sendGpaDirect(ranges, packet, transaction)
-          : channel.send(packet, transaction, 0, VMBUS_COMPLETION_REQUESTED)
-      if (!sent) return
-      this.#queue.shift()
+  /** Everything from the provider is checked as if it were a stranger's. What sets the protocol up goes through the primary channel. */
+  async #request(packet: Uint8Array, request?: StorageRequest): Promise<Uint8Array> {
+    const channel = request === undefined ? this.#requests.channels[0] : undefined
+    let answer: Uint8Array
+    try {
+      answer = await this.#requests.send(packet, {
+        channel,
+        ranges: request?.ranges ?? [],
+        signal: request?.signal,
+        released: () => request?.released?.(),
+      })
+    } catch (error) {
+      if (request?.signal?.aborted || error instanceof StorageError) throw error
+      throw new StorageError('ERR_STORAGE_CLOSED', 'the controller is gone', { cause: error })
     }
+    const copy = new Uint8Array(PACKET_SIZE)
+    copy.set(answer.subarray(0, PACKET_SIZE))
+    const { operation } = headerOf(copy)
+    if (operation === VSTOR_OPERATION.COMPLETE_IO && answer.length >= PacketHeader.size) return copy
+    throw new StorageError('ERR_STORAGE_PROTOCOL', `a completion with operation ${operation}`, { data: { operation } })
   }
 
-  /** Everything from the provider is checked as if it were a stranger's. */
+  /** What the provider sends of its own accord. */
   #receive(packet: VmbusPacket): void {
     if (packet.payloadLength < 4) return
     const operation = packet.view.getUint32(packet.payloadOffset, true)
-    if (packet.type === VMBUS_PACKET.IN_BAND) {
-      if (operation === VSTOR_OPERATION.ENUMERATE_BUS || operation === VSTOR_OPERATION.REMOVE_DEVICE)
-        this.onBusChange?.()
-      return
-    }
-    if (packet.type !== VMBUS_PACKET.COMPLETION || packet.transactionHigh !== 0) return
-    const waiting = this.#waiting.get(packet.transactionLow)
-    if (waiting === undefined) return
-    this.#waiting.delete(packet.transactionLow)
-    const copy = new Uint8Array(PACKET_SIZE)
-    copy.set(packet.payload().subarray(0, PACKET_SIZE))
-    if (operation === VSTOR_OPERATION.COMPLETE_IO && packet.payloadLength >= PacketHeader.size) waiting.resolve(copy)
-    else {
-      waiting.reject(
-        new StorageError('ERR_STORAGE_PROTOCOL', `a completion with operation ${operation}`, { data: { operation } }),
-      )
-    }
+    if (operation === VSTOR_OPERATION.ENUMERATE_BUS || operation === VSTOR_OPERATION.REMOVE_DEVICE) this.onBusChange?.()
   }
 }
 

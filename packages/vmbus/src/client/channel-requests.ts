@@ -14,7 +14,10 @@ export interface RequestOptions {
   readonly channel?: ClientChannel | undefined
   /** Gives up the wait. The device is not told: its completion is dropped when it comes, and until then the ranges are the device's. */
   readonly signal?: AbortSignal | undefined
-  /** Called when the ranges are the driver's again: before the promise settles, but for a request that was given up. */
+  /**
+   * Called when the device is done with the ranges: it completed the request, or never got it. Not called when the channel is closed before; the ranges are then the
+   * driver's again when the device is closed.
+   */
   released?(): void
 }
 
@@ -67,6 +70,16 @@ export class ChannelRequests {
   /** The channels, the first one first. */
   get channels(): readonly ClientChannel[] {
     return this.#channels
+  }
+
+  /** The transaction id that was given out last. */
+  get lastTransaction(): number {
+    return this.#nextTransaction
+  }
+
+  /** Give out ids beyond `last`: completions of requests before a saved state may be under way still. */
+  skipTransactions(last: number): void {
+    this.#nextTransaction = last
   }
 
   /** Use one more channel. */
@@ -156,6 +169,7 @@ export class ChannelRequests {
         ? channel.sendGpaDirect(ranges, payload, transaction)
         : channel.send(payload, transaction, 0, VMBUS_COMPLETION_REQUESTED)
     } catch (error) {
+      this.#waiting.get(transaction)?.options.released?.()
       this.#settle(transaction, (settle) => settle.reject(error))
       return true
     }
@@ -170,6 +184,7 @@ export class ChannelRequests {
     const { transactionLow, transactionHigh } = packet
     if (transactionHigh !== 0 || this.#waiting.get(transactionLow)?.channel !== channel) return
     const payload = packet.payload().slice()
+    this.#waiting.get(transactionLow)?.options.released?.()
     this.#settle(transactionLow, (settle) => settle.resolve(payload))
   }
 
@@ -178,7 +193,6 @@ export class ChannelRequests {
     if (waiting === undefined) return
     this.#waiting.delete(transaction)
     waiting.options.signal?.removeEventListener('abort', waiting.abort)
-    waiting.options.released?.()
     settle(waiting.settle)
     if (this.#waiting.size > 0) return
     this.#drained?.resolve()

@@ -26,7 +26,7 @@ export interface VmbusTransport extends VmbusClientPort {
   readonly processorCount: number
   /**
    * Take pages for `byteLength` bytes; they hold zeros. Disposing of the buffer gives them back.
-   * @throws VmbusError `ERR_VMBUS_MEMORY` when there are not so many
+   * @throws PartitaError when there are not so many
    */
   allocate(byteLength: number): DmaBuffer
   /** The guest physical address of a window on the partition's memory; `undefined` for other bytes. */

@@ -74,6 +74,11 @@ export class VscDevice {
     return this.#gone.signal
   }
 
+  /** The channels that are open, the primary one first. */
+  get channels(): readonly ClientChannel[] {
+    return this.#opened.map(({ channel }) => channel)
+  }
+
   /** Sub-channels that the host offers and that are not open. */
   get subChannels(): readonly ClientOffer[] {
     return this.#subChannels
