@@ -1,0 +1,20 @@
+/**
+ * A virtual switch: a learning Ethernet switch whose ports are adapters of guests and of the host, with VLANs, protection of addresses, limits, counters and captures.
+ *
+ * @example
+ * ```ts
+ * import { VirtualSwitch } from '@partita/virtual-switch'
+ *
+ * const network = new VirtualSwitch({ clock, mtu: 9000 })
+ * const port = network.connect(adapter, { port: { vlan: 7, sendLimit: 100e6 } })
+ * ```
+ * @packageDocumentation
+ */
+export { Capture } from './capture.ts'
+export { AGEING_TIME, TABLE_SIZE } from './forwarding-table.ts'
+export { type CaptureSink, PcapngWriter } from './pcapng.ts'
+export type { PortCounters } from './port-counters.ts'
+export type { PortSettings, PortVlan } from './port-settings.ts'
+export { SwitchError } from './switch-error.ts'
+export { type PortObserver, STALL_TIME, type SwitchPort } from './switch-port.ts'
+export { type PortReport, VirtualSwitch, type VirtualSwitchOptions } from './virtual-switch.ts'
