@@ -151,6 +151,55 @@ describe('packets', () => {
     }
   })
 
+  it('come out of rings that are read in several copies, packets that are longer than one among them', () => {
+    const pages = 120
+    const order = Array.from({ length: pages }, (_, page) => (page * 7) % pages)
+    const { reader, writer } = scattered(order)
+    let seed = 0
+    for (let round = 0; round < 6; round++) {
+      const sent: Uint8Array[] = []
+      // 4 KiB packets around one of 100,000 bytes, up to the end of the ring.
+      for (let count = 0; ; count++) {
+        const payload = bytes(count === 9 ? 100_000 : 4096 + 8 * (seed % 40), ++seed)
+        if (writer.writeInBand(payload) !== WRITE.OK) break
+        sent.push(payload)
+      }
+      writer.commit()
+      expect(sent.length).toBeGreaterThan(30)
+      // The first again and again, as for a device that does not take it.
+      for (let again = 0; again < 3; again++) {
+        expect(reader.peek()).toBe(READ.PACKET)
+        expect(Buffer.compare(reader.packet.payload(), sent[0] as Uint8Array)).toBe(0)
+      }
+      for (const payload of sent) {
+        expect(reader.next()).toBe(READ.PACKET)
+        expect(Buffer.compare(reader.packet.payload(), payload)).toBe(0)
+      }
+      expect(reader.next()).toBe(READ.EMPTY)
+      reader.commit()
+    }
+  })
+
+  it('that come while others are read are seen behind them', () => {
+    const { reader, writer } = scattered([2, 0, 1, 3])
+    let written = 0
+    let read = 0
+    for (let step = 0; step < 500; step++) {
+      for (let count = step % 4; count > 0; count--) {
+        const payload = bytes(8 + 8 * (written % 60), written)
+        if (writer.writeInBand(payload) === WRITE.OK) written++
+        writer.commit()
+      }
+      for (let count = (step * 3) % 5; count > 0 && reader.next() === READ.PACKET; count--) {
+        expect(reader.packet.payload()).toEqual(bytes(8 + 8 * (read % 60), read))
+        read++
+      }
+      reader.commit()
+    }
+    expect(read).toBeGreaterThan(500)
+    expect(written - read).toBe(drain(reader).length)
+  })
+
   it('announce what they stored, without the free bytes', () => {
     const { memory, reader, writer } = ring()
     const stored: [number, number][] = []
@@ -390,6 +439,23 @@ describe('a malformed ring', () => {
     expect(drain(reader)).toHaveLength(1)
     reader.commit()
     expect(words[CONTROL.OUT]).toBe(32)
+  })
+
+  it('looks at each byte once, though it is copied in parts', () => {
+    const pages = 40
+    const buffer = new SharedArrayBuffer(pages * 4096)
+    const { memory, reader, writer } = ends(RingMemory.fromBuffer(buffer))
+    for (let count = 0; count < 30; count++) writer.writeInBand(bytes(4096, count))
+    writer.commit()
+    for (let count = 0; count < 15; count++) expect(reader.next()).toBe(READ.PACKET)
+    // The 16th began in the first copy and goes on in the second: its beginning is not read again.
+    const start = 15 * (4096 + 24)
+    expect(start + 4120).toBeGreaterThan(65536)
+    new Uint8Array(buffer, 4096 + start, 1024).fill(0xff)
+    expect(reader.next()).toBe(READ.PACKET)
+    expect(reader.packet.type).toBe(6)
+    expect(reader.packet.payload().subarray(0, 1008)).toEqual(bytes(4096, 15).subarray(0, 1008))
+    expect(memory.size).toBe((pages - 1) * 4096)
   })
 
   it('gives a packet that the other side cannot change any more', () => {

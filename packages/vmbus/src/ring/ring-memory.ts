@@ -97,37 +97,25 @@ export class RingMemory {
   }
 
   /**
-   * Copy `length` bytes at `offset` of the data (all multiples of 4; it wraps around) to `words`, from index `at`. `bytes` is the same memory as `words`.
+   * Copy `length` bytes at `offset` of the data to `at` of `bytes`, which is the same memory as `words`. All are multiples of 4, and it wraps around.
    */
   copyOut(offset: number, length: number, words: Int32Array, bytes: Uint8Array, at: number): void {
-    let done = 0
-    while (done < length) {
-      let position = offset + done
-      if (position >= this.size) position -= this.size
+    let left = length
+    let to = at
+    let position = offset
+    while (left > 0) {
+      if (position === this.size) position = 0
       const segment = this.#segmentOfPage[position >>> 12] as Segment
       const from = position - segment.start
-      const count = Math.min(length - done, segment.length - from)
-      // Much faster than `subarray`, which asks for the species.
-      if (count > WORD_LOOP_LIMIT) bytes.set(new Uint8Array(segment.buffer, segment.place + from, count), at * 4 + done)
-      else copyWords(segment.words, from >>> 2, words, at + (done >>> 2), count >>> 2)
-      done += count
+      const count = Math.min(left, segment.length - from)
+      // A window is much faster than `subarray`, which asks for the species.
+      if (count === segment.length) bytes.set(segment.bytes, to)
+      else if (count > WORD_LOOP_LIMIT) bytes.set(new Uint8Array(segment.buffer, segment.place + from, count), to)
+      else copyWords(segment.words, from >>> 2, words, to >>> 2, count >>> 2)
+      to += count
+      position += count
+      left -= count
     }
-  }
-
-  /** Copy the four words of a descriptor at `offset` of the data to the beginning of `words`. */
-  copyDescriptor(offset: number, words: Int32Array): void {
-    let segment = this.#segmentOfPage[offset >>> 12] as Segment
-    let from = (offset - segment.start) >>> 2
-    words[0] = segment.words[from] as number
-    words[1] = segment.words[from + 1] as number
-    const next = offset + 8
-    if ((next & (RING_PAGE - 1)) === 0) {
-      const position = next === this.size ? 0 : next
-      segment = this.#segmentOfPage[position >>> 12] as Segment
-      from = ((position - segment.start) >>> 2) - 2
-    }
-    words[2] = segment.words[from + 2] as number
-    words[3] = segment.words[from + 3] as number
   }
 
   /** Store two words at `offset` of the data, a multiple of 8 below the size. */
@@ -140,17 +128,28 @@ export class RingMemory {
 
   /** Copy `source` from `start` to `end` to `offset` of the data; it wraps around. */
   copyIn(offset: number, source: Uint8Array, start: number, end: number): void {
+    const length = end - start
+    const position = offset >= this.size ? offset - this.size : offset
+    const segment = this.#segmentOfPage[position >>> 12] as Segment
+    const to = position - segment.start
+    if (length > segment.length - to) this.#copyInPieces(position, source, start, end)
+    else if (length === source.length) segment.bytes.set(source, to)
+    else if (length <= BYTE_LOOP_LIMIT) {
+      const { bytes } = segment
+      for (let at = 0; at < length; at++) bytes[to + at] = source[start + at] as number
+    } else segment.bytes.set(new Uint8Array(source.buffer, source.byteOffset + start, length), to)
+  }
+
+  #copyInPieces(offset: number, source: Uint8Array, start: number, end: number): void {
+    const { buffer, byteOffset } = source
     let from = start
     let position = offset
     while (from < end) {
       if (position >= this.size) position -= this.size
       const segment = this.#segmentOfPage[position >>> 12] as Segment
-      const { bytes } = segment
       const to = position - segment.start
       const count = Math.min(end - from, segment.length - to)
-      if (count === source.length) bytes.set(source, to)
-      else if (count <= BYTE_LOOP_LIMIT) for (let at = 0; at < count; at++) bytes[to + at] = source[from + at] as number
-      else bytes.set(new Uint8Array(source.buffer, source.byteOffset + from, count), to)
+      segment.bytes.set(new Uint8Array(buffer, byteOffset + from, count), to)
       from += count
       position += count
     }

@@ -1,13 +1,7 @@
-// A packet that was copied out of a ring, and what its header means. Everything is checked on the copy, which the other side cannot change.
+// A packet in a copy of a ring's bytes, and what its header means. Everything is checked on the copy, which the other side cannot change.
 
 import { VMBUS_COMPLETION_REQUESTED, type VmbusPacket } from '@partita/interface'
-import {
-  DESCRIPTOR_SIZE,
-  GPA_DIRECT_HEADER_SIZE,
-  PACKET_TYPE,
-  RING_PAGE,
-  TRANSFER_PAGES_HEADER_SIZE,
-} from './layout.ts'
+import { GPA_DIRECT_HEADER_SIZE, PACKET_TYPE, RING_PAGE, TRANSFER_PAGES_HEADER_SIZE } from './layout.ts'
 import { PieceList, pagesSpanned } from './piece-list.ts'
 
 /** Implements VmbusPacket. One object serves all packets of a reader. */
@@ -24,6 +18,8 @@ export class RingPacket implements VmbusPacket {
   view: DataView
   words: Int32Array
   readonly buffer: PieceList = new PieceList(64)
+  /** Where it begins in the copy. */
+  #start = 0
 
   constructor(capacity = 1024) {
     const memory = new ArrayBuffer(capacity)
@@ -34,7 +30,7 @@ export class RingPacket implements VmbusPacket {
 
   /** The transaction id as one number (allocates). */
   get transactionId(): bigint {
-    return this.view.getBigUint64(8, true)
+    return this.view.getBigUint64(this.#start + 8, true)
   }
 
   /** Whether the sender wants a completion. */
@@ -56,24 +52,39 @@ export class RingPacket implements VmbusPacket {
 
   #transferRange(index: number): number {
     if (!(index >= 0 && index < this.transferRangeCount)) throw new RangeError(`there is no range ${index}`)
-    return TRANSFER_PAGES_HEADER_SIZE + index * 8
+    return this.#start + TRANSFER_PAGES_HEADER_SIZE + index * 8
   }
 
-  /** Have room for `length` bytes, and keep the descriptor that is there. */
-  reserve(length: number): void {
-    if (length <= this.bytes.length) return
-    let capacity = this.bytes.length
+  /** Move `count` bytes from `at` to the beginning of the copy, and have room for `length` in all. */
+  move(at: number, count: number, length: number): void {
+    const { bytes } = this
+    if (length <= bytes.length) {
+      if (count > 0) bytes.copyWithin(0, at, at + count)
+      return
+    }
+    let capacity = bytes.length
     while (capacity < length) capacity *= 2
     const memory = new ArrayBuffer(capacity)
-    const bytes = new Uint8Array(memory)
-    bytes.set(this.bytes.subarray(0, DESCRIPTOR_SIZE))
-    this.bytes = bytes
+    this.bytes = new Uint8Array(memory)
     this.view = new DataView(memory)
     this.words = new Int32Array(memory)
+    this.bytes.set(bytes.subarray(at, at + count))
   }
 
-  /** Look at the header in `[DESCRIPTOR_SIZE, dataOffset)` of the copy. Returns what is wrong with it, or `undefined`. */
-  parseHeader(dataOffset: number): string | undefined {
+  /**
+   * Be the packet at `start` of the copy, all of which is there. `first` and `second` are the words that it begins with. Returns what is wrong with its header, or
+   * `undefined`.
+   */
+  found(start: number, first: number, second: number): string | undefined {
+    const dataOffset = (first >>> 16) * 8
+    const word = start >>> 2
+    this.#start = start
+    this.type = first & 0xffff
+    this.flags = second >>> 16
+    this.transactionLow = (this.words[word + 2] as number) >>> 0
+    this.transactionHigh = (this.words[word + 3] as number) >>> 0
+    this.payloadOffset = start + dataOffset
+    this.payloadLength = (second & 0xffff) * 8 - dataOffset
     this.buffer.clear()
     this.transferRangeCount = 0
     switch (this.type) {
@@ -93,16 +104,17 @@ export class RingPacket implements VmbusPacket {
   #parseGpaDirect(dataOffset: number): string | undefined {
     if (dataOffset < GPA_DIRECT_HEADER_SIZE) return 'a GPA-direct packet without room for its header'
     const { view, buffer } = this
-    const count = view.getUint32(20, true)
-    let at = GPA_DIRECT_HEADER_SIZE
+    const end = this.#start + dataOffset
+    const count = view.getUint32(this.#start + 20, true)
+    let at = this.#start + GPA_DIRECT_HEADER_SIZE
     for (let range = 0; range < count; range++) {
-      if (dataOffset - at < 8) return `a GPA-direct packet that ends before range ${range} of ${count}`
+      if (end - at < 8) return `a GPA-direct packet that ends before range ${range} of ${count}`
       const byteCount = view.getUint32(at, true)
       const byteOffset = view.getUint32(at + 4, true)
       if (byteOffset >= RING_PAGE) return `a range that begins ${byteOffset} bytes into its first page`
       const pages = pagesSpanned(byteOffset, byteCount)
       at += 8
-      if (pages * 8 > dataOffset - at) return `a range of ${pages} pages that does not fit in its packet`
+      if (pages * 8 > end - at) return `a range of ${pages} pages that does not fit in its packet`
       buffer.addRange(view, at, byteOffset, byteCount)
       at += pages * 8
     }
@@ -111,10 +123,10 @@ export class RingPacket implements VmbusPacket {
 
   #parseTransferPages(dataOffset: number): string | undefined {
     if (dataOffset < TRANSFER_PAGES_HEADER_SIZE) return 'a transfer-pages packet without room for its header'
-    const count = this.view.getUint32(20, true)
+    const count = this.view.getUint32(this.#start + 20, true)
     if (count * 8 > dataOffset - TRANSFER_PAGES_HEADER_SIZE)
       return `${count} transfer pages that do not fit in their packet`
-    this.transferPageSet = this.view.getUint16(16, true)
+    this.transferPageSet = this.view.getUint16(this.#start + 16, true)
     this.transferRangeCount = count
     return undefined
   }

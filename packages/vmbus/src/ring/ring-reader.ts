@@ -1,5 +1,8 @@
 // The reading end of a ring. The pointer `out` is this side's own and kept privately; of the other side's words each is read once and
 // checked. A ring that makes no sense breaks for good: the channel is then to be closed.
+//
+// Packets are not copied one by one: what is in the ring is copied in one go, page after page, and packets are found in the copy. A ring of
+// pages that lie apart then costs hardly more than one in a piece, where each packet of a page or more lies on two pages.
 
 import { CONTROL, DESCRIPTOR_SIZE, FEATURE_PENDING_SEND_SIZE, FOOTER_SIZE } from './layout.ts'
 import type { RingMemory } from './ring-memory.ts'
@@ -8,6 +11,11 @@ import { RingPacket } from './ring-packet.ts'
 /** What {@link RingReader.next} found. */
 export const READ = { EMPTY: 0, PACKET: 1, BROKEN: 2 } as const
 export type ReadResult = (typeof READ)[keyof typeof READ]
+
+/** Bytes to copy at once, unless a packet is longer. */
+const COPY_LIMIT = 65536
+/** What every packet has. */
+const MINIMUM_PACKET_SIZE = DESCRIPTOR_SIZE + FOOTER_SIZE
 
 /**
  * Reads packets in batches: `mask`, `next` until it is empty, `commit`, `unmask`.
@@ -29,8 +37,12 @@ export class RingReader {
   readonly #size: number
   /** Where the packet begins that `next` looks at. */
   #out: number
-  /** Where the packet ends that `next` found. */
+  /** Where the packet ends that `next` found, and that place in the copy. */
   #end: number
+  #endInCopy = 0
+  /** `out` in the copy, and the bytes of the copy. */
+  #at = 0
+  #copied = 0
   /** The `out` that the other side knows. */
   #published: number
   /** The last `in` that was read. */
@@ -92,46 +104,51 @@ export class RingReader {
       this.#in = at
     }
     const available = this.#in > out ? this.#in - out : this.#size - out + this.#in
-    if (available < DESCRIPTOR_SIZE + FOOTER_SIZE) return this.#break(`${available} bytes are less than a packet`)
-    const { packet, memory } = this
-    memory.copyDescriptor(out, packet.words)
-    const first = packet.words[0] as number
-    const second = packet.words[1] as number
+    if (available < MINIMUM_PACKET_SIZE) return this.#break(`${available} bytes are less than a packet`)
+    const { packet } = this
+    if (this.#copied - this.#at < MINIMUM_PACKET_SIZE) this.#copy(available, MINIMUM_PACKET_SIZE)
+    const word = this.#at >>> 2
+    const first = packet.words[word] as number
+    const second = packet.words[word + 1] as number
     const dataOffset = (first >>> 16) * 8
     const length = (second & 0xffff) * 8
     if (dataOffset < DESCRIPTOR_SIZE || dataOffset > length || length + FOOTER_SIZE > available)
       return this.#break(`a packet of ${length} bytes with data at ${dataOffset}, in ${available} bytes`)
-    packet.reserve(length)
-    const start = out + DESCRIPTOR_SIZE
-    memory.copyOut(
-      start >= this.#size ? start - this.#size : start,
-      length - DESCRIPTOR_SIZE,
-      packet.words,
-      packet.bytes,
-      DESCRIPTOR_SIZE / 4,
-    )
-    packet.type = first & 0xffff
-    packet.flags = second >>> 16
-    packet.transactionLow = (packet.words[2] as number) >>> 0
-    packet.transactionHigh = (packet.words[3] as number) >>> 0
-    packet.payloadOffset = dataOffset
-    packet.payloadLength = length - dataOffset
-    const problem = packet.parseHeader(dataOffset)
+    if (length + FOOTER_SIZE > this.#copied - this.#at) this.#copy(available, length + FOOTER_SIZE)
+    const problem = packet.found(this.#at, first, second)
     if (problem !== undefined) return this.#break(problem)
     const end = out + length + FOOTER_SIZE
     this.#end = end >= this.#size ? end - this.#size : end
+    this.#endInCopy = this.#at + length + FOOTER_SIZE
     return READ.PACKET
+  }
+
+  /**
+   * Have `needed` bytes from `out` on in the copy, and of those behind them, up to `available` in all, as many as are good to copy at once. What is in the copy is not
+   * read again.
+   */
+  #copy(available: number, needed: number): void {
+    const length = Math.min(available, Math.max(needed, COPY_LIMIT))
+    const kept = this.#copied - this.#at
+    const { packet } = this
+    packet.move(this.#at, kept, length)
+    const from = this.#out + kept
+    const { memory } = this
+    memory.copyOut(from >= this.#size ? from - this.#size : from, length - kept, packet.words, packet.bytes, kept)
+    this.#at = 0
+    this.#copied = length
   }
 
   /** Go past the packet that {@link RingReader.peek} found. The other side hears of it with {@link RingReader.commit}. */
   consume(): void {
     this.#out = this.#end
+    this.#at = this.#endInCopy
   }
 
   /** {@link RingReader.peek}, and {@link RingReader.consume} what it found. */
   next(): ReadResult {
     const result = this.peek()
-    if (result === READ.PACKET) this.#out = this.#end
+    if (result === READ.PACKET) this.consume()
     return result
   }
 
