@@ -10,6 +10,7 @@ export const BUILT_IN_PACKAGES: readonly string[] = [
   '@partita/emulated-ps2',
   '@partita/vmbus',
   '@partita/synthetic-storage',
+  '@partita/synthetic-network',
 ]
 
 /** The processor of a VM whose configuration names none. */

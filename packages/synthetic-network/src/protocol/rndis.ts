@@ -1,0 +1,245 @@
+// RNDIS (MS-RNDIS, with what Hyper-V adds): control messages, data messages, per-packet information.
+
+import { type StructType, type StructView, struct, u32 } from '@partita/struct'
+
+/** Types of messages. */
+export const RNDIS_MESSAGE = {
+  PACKET: 0x0000_0001,
+  INITIALIZE: 0x0000_0002,
+  INITIALIZE_COMPLETE: 0x8000_0002,
+  HALT: 0x0000_0003,
+  QUERY: 0x0000_0004,
+  QUERY_COMPLETE: 0x8000_0004,
+  SET: 0x0000_0005,
+  SET_COMPLETE: 0x8000_0005,
+  RESET: 0x0000_0006,
+  RESET_COMPLETE: 0x8000_0006,
+  INDICATE_STATUS: 0x0000_0007,
+  KEEPALIVE: 0x0000_0008,
+  KEEPALIVE_COMPLETE: 0x8000_0008,
+  SET_EX: 0x0000_0009,
+  SET_EX_COMPLETE: 0x8000_0009,
+} as const
+
+/** Status of an answer, or what an indication is about: NDIS_STATUS. */
+export const RNDIS_STATUS = {
+  SUCCESS: 0,
+  MEDIA_CONNECT: 0x4001_000b,
+  MEDIA_DISCONNECT: 0x4001_000c,
+  LINK_SPEED_CHANGE: 0x4001_0013,
+  NETWORK_CHANGE: 0x4001_0018,
+  FAILURE: 0xc000_0001,
+  NOT_SUPPORTED: 0xc000_00bb,
+  BAD_VERSION: 0xc001_0004,
+  MULTICAST_FULL: 0xc001_0009,
+  ADAPTER_NOT_READY: 0xc001_0011,
+  INVALID_LENGTH: 0xc001_0014,
+  INVALID_DATA: 0xc001_0015,
+} as const
+export type RndisStatus = (typeof RNDIS_STATUS)[keyof typeof RNDIS_STATUS]
+
+/** The version of RNDIS. */
+export const RNDIS_MAJOR_VERSION = 1
+export const RNDIS_MINOR_VERSION = 0
+/** DeviceFlags of INITIALIZE_COMPLETE: connectionless. */
+export const RNDIS_CONNECTIONLESS = 1
+
+/** Bytes of type and length, from whose end on offsets in messages count. */
+export const RNDIS_HEADER_SIZE = 8
+/** Bytes of a data message's own fields behind the header. */
+export const RNDIS_PACKET_SIZE = 36
+/** Bytes of the header of per-packet information. */
+export const PER_PACKET_INFO_SIZE = 12
+/** Set in the type of per-packet information that VMBus adds. */
+export const INTERNAL_PER_PACKET_INFO = 0x8000_0000
+
+/** Kinds of per-packet information. */
+export const PER_PACKET_INFO = {
+  CHECKSUM: 0,
+  LARGE_SEND: 2,
+  IEEE_8021Q: 6,
+  HASH_VALUE: 8,
+  HASH_INFO: 9,
+  /** Of VMBus: which parts make up a packet. */
+  PACKET_ID: 0x8000_0001,
+} as const
+
+/** Bits of the checksum information of a frame to send; bits 16–25 are the offset of the TCP header. */
+export const TX_CHECKSUM = { IPV4: 0x01, IPV6: 0x02, TCP: 0x04, UDP: 0x08, IP_HEADER: 0x10 } as const
+/** Bits of the checksum information of a frame that is received. */
+export const RX_CHECKSUM = {
+  TCP_FAILED: 0x01,
+  UDP_FAILED: 0x02,
+  IP_FAILED: 0x04,
+  TCP_SUCCEEDED: 0x08,
+  UDP_SUCCEEDED: 0x10,
+  IP_SUCCEEDED: 0x20,
+  LOOPBACK: 0x40,
+  TCP_VALUE_INVALID: 0x80,
+  IP_VALUE_INVALID: 0x100,
+} as const
+/** Large send information: MSS in bits 0–19, offset of the TCP header in 20–29; bit 30: version 2, and then bit 31: IPv6. */
+export const LARGE_SEND_V2 = 0x4000_0000
+export const LARGE_SEND_IPV6 = 0x8000_0000
+export const LARGE_SEND_MSS_MASK = 0x000f_ffff
+
+/** Flags of a part of a packet, the second byte of its PACKET_ID information; the first is the version, 1. */
+export const PACKET_PART = { SUB_ALLOCATION: 0x01, FIRST: 0x02, LAST: 0x04 } as const
+export const PACKET_ID_VERSION = 1
+
+/** The beginning of every message. */
+export interface RndisHeader extends StructView {
+  messageType: number
+  /** Bytes of the whole message. */
+  messageLength: number
+}
+export const RndisHeader: StructType<RndisHeader> = struct<RndisHeader>({ messageType: u32, messageLength: u32 })
+
+/** A data message. Offsets count from the end of the header. */
+export interface RndisPacket extends StructView {
+  messageType: number
+  messageLength: number
+  dataOffset: number
+  dataLength: number
+  oobDataOffset: number
+  oobDataLength: number
+  oobDataElements: number
+  perPacketInfoOffset: number
+  perPacketInfoLength: number
+  vcHandle: number
+  reserved: number
+}
+export const RndisPacket: StructType<RndisPacket> = struct<RndisPacket>({
+  messageType: u32,
+  messageLength: u32,
+  dataOffset: u32,
+  dataLength: u32,
+  oobDataOffset: u32,
+  oobDataLength: u32,
+  oobDataElements: u32,
+  perPacketInfoOffset: u32,
+  perPacketInfoLength: u32,
+  vcHandle: u32,
+  reserved: u32,
+})
+
+/** INITIALIZE. */
+export interface RndisInitialize extends StructView {
+  messageType: number
+  messageLength: number
+  requestId: number
+  majorVersion: number
+  minorVersion: number
+  maximumTransferSize: number
+}
+export const RndisInitialize: StructType<RndisInitialize> = struct<RndisInitialize>({
+  messageType: u32,
+  messageLength: u32,
+  requestId: u32,
+  majorVersion: u32,
+  minorVersion: u32,
+  maximumTransferSize: u32,
+})
+
+/** INITIALIZE_COMPLETE. */
+export interface RndisInitializeComplete extends StructView {
+  messageType: number
+  messageLength: number
+  requestId: number
+  status: number
+  majorVersion: number
+  minorVersion: number
+  deviceFlags: number
+  medium: number
+  maximumPacketsPerMessage: number
+  maximumTransferSize: number
+  /** A power of two. */
+  packetAlignmentFactor: number
+  afListOffset: number
+  afListSize: number
+}
+export const RndisInitializeComplete: StructType<RndisInitializeComplete> = struct<RndisInitializeComplete>({
+  messageType: u32,
+  messageLength: u32,
+  requestId: u32,
+  status: u32,
+  majorVersion: u32,
+  minorVersion: u32,
+  deviceFlags: u32,
+  medium: u32,
+  maximumPacketsPerMessage: u32,
+  maximumTransferSize: u32,
+  packetAlignmentFactor: u32,
+  afListOffset: u32,
+  afListSize: u32,
+})
+
+/** QUERY, SET and SET_EX. The information's offset counts from the end of the header. */
+export interface RndisRequest extends StructView {
+  messageType: number
+  messageLength: number
+  requestId: number
+  oid: number
+  informationLength: number
+  informationOffset: number
+  deviceVcHandle: number
+}
+export const RndisRequest: StructType<RndisRequest> = struct<RndisRequest>({
+  messageType: u32,
+  messageLength: u32,
+  requestId: u32,
+  oid: u32,
+  informationLength: u32,
+  informationOffset: u32,
+  deviceVcHandle: u32,
+})
+
+/** QUERY_COMPLETE and SET_EX_COMPLETE; SET_COMPLETE and KEEPALIVE_COMPLETE end with the status. */
+export interface RndisComplete extends StructView {
+  messageType: number
+  messageLength: number
+  requestId: number
+  status: number
+  informationLength: number
+  informationOffset: number
+}
+export const RndisComplete: StructType<RndisComplete> = struct<RndisComplete>({
+  messageType: u32,
+  messageLength: u32,
+  requestId: u32,
+  status: u32,
+  informationLength: u32,
+  informationOffset: u32,
+})
+/** Bytes of an answer that is a status alone. */
+export const RNDIS_STATUS_COMPLETE_SIZE = 16
+
+/** RESET_COMPLETE. */
+export interface RndisResetComplete extends StructView {
+  messageType: number
+  messageLength: number
+  status: number
+  addressingReset: number
+}
+export const RndisResetComplete: StructType<RndisResetComplete> = struct<RndisResetComplete>({
+  messageType: u32,
+  messageLength: u32,
+  status: u32,
+  addressingReset: u32,
+})
+
+/** INDICATE_STATUS. */
+export interface RndisIndicateStatus extends StructView {
+  messageType: number
+  messageLength: number
+  status: number
+  statusBufferLength: number
+  statusBufferOffset: number
+}
+export const RndisIndicateStatus: StructType<RndisIndicateStatus> = struct<RndisIndicateStatus>({
+  messageType: u32,
+  messageLength: u32,
+  status: u32,
+  statusBufferLength: u32,
+  statusBufferOffset: u32,
+})

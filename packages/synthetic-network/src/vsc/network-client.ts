@@ -1,0 +1,695 @@
+// The child's side: sets the protocol up, asks and sets OIDs, sends and receives frames.
+
+import { Frame, formatMacAddress, readMacAddress } from '@partita/ethernet'
+import {
+  type GuestMemory,
+  MAXIMUM_FRAME_LENGTH,
+  type NetworkFrame,
+  VMBUS_COMPLETION_REQUESTED,
+  VMBUS_PACKET,
+  type VmbusPacket,
+} from '@partita/interface'
+import type { ClientChannel, ClientOffer, VmbusClient } from '@partita/vmbus/client'
+import { NetworkError } from '../network-error.ts'
+import {
+  NDIS_OBJECT,
+  NdisOffloadParameters,
+  NdisRssParameters,
+  OFFLOAD_PARAMETER,
+  OFFLOAD_SWITCH,
+  RSS_HASH,
+} from '../protocol/ndis.ts'
+import {
+  NDIS_CONFIG_CAPABILITY,
+  NO_SEND_SECTION,
+  NVSP_MESSAGE,
+  NVSP_STATUS,
+  NVSP_VERSION,
+  NvspInit,
+  NvspInitComplete,
+  NvspNdisConfig,
+  NvspNdisVersion,
+  NvspReceiveBufferComplete,
+  NvspRevokeBuffer,
+  NvspRndisPacket,
+  NvspSendBuffer,
+  NvspSendBufferComplete,
+  NvspSendTable,
+  NvspStatusMessage,
+  NvspSubChannel,
+  PACKET_SIZE_V61,
+  RNDIS_CHANNEL,
+  SEND_TABLE_SIZE,
+  SUB_CHANNEL_ALLOCATE,
+} from '../protocol/nvsp.ts'
+import { MEDIA_STATE, OID } from '../protocol/oid.ts'
+import {
+  RNDIS_HEADER_SIZE,
+  RNDIS_MAJOR_VERSION,
+  RNDIS_MESSAGE,
+  RNDIS_STATUS,
+  RndisComplete,
+  RndisIndicateStatus,
+  RndisInitialize,
+  RndisRequest,
+} from '../protocol/rndis.ts'
+import { ASSEMBLED, FrameAssembler, LONGEST_TX_HEADERS, MessageBuilder } from './data-messages.ts'
+import { PageBuffer } from './page-buffer.ts'
+
+/** What a driver needs. */
+export interface NetworkClientOptions {
+  readonly client: VmbusClient
+  readonly offer: ClientOffer
+  readonly memory: GuestMemory
+  /** Numbers of pages of this partition that nothing else uses. They are the driver's for good. */
+  readonly allocatePages: (count: number) => number[]
+  /** Pages of data of each ring. Default: 32. */
+  readonly ringPages?: number
+  /** Pages of the receive buffer. Default: 512. */
+  readonly receivePages?: number
+  /** Pages of the send buffer. Default: 64. */
+  readonly sendPages?: number
+  /** Frames that are larger than a section of the send buffer, under way at a time. Default: 4. */
+  readonly largeFrames?: number
+  /** Bytes of the largest packet. Default: 1500. */
+  readonly mtu?: number
+  /** Versions of NVSP to offer, best first. */
+  readonly versions?: readonly number[]
+}
+
+/** What the two sides agreed on. */
+export interface NetworkProperties {
+  readonly version: number
+  /** `02:15:5d:00:00:01`. */
+  readonly macAddress: string
+  readonly mtu: number
+  /** Sections of the receive buffer, and bytes of one. */
+  readonly receiveSections: number
+  readonly receiveSectionSize: number
+}
+
+/** Which packets are waited for: answers of set-up messages have transaction ids from here on. */
+const SETUP_TRANSACTION = 0x8000_0000
+/** Large frames have ids from here on, sections of the send buffer from 1. */
+const LARGE_TRANSACTION = 0x4000_0000
+const RECEIVE_BUFFER_ID = 0xcafe
+const LARGE_PAGES: number = Math.ceil((MAXIMUM_FRAME_LENGTH + LONGEST_TX_HEADERS) / 4096)
+const VERSIONS: readonly number[] = Object.values(NVSP_VERSION).reverse()
+
+interface Waiting {
+  readonly resolve: (answer: Uint8Array) => void
+  readonly reject: (error: NetworkError) => void
+}
+
+/**
+ * The driver of one adapter.
+ *
+ * @example
+ * ```ts
+ * const nic = await NetworkClient.open({ client, offer, memory, allocatePages })
+ * nic.onReceive = (frame) => handle(frame.bytes.subarray(frame.start, frame.end))
+ * await nic.setPacketFilter(PACKET_FILTER.DIRECTED | PACKET_FILTER.BROADCAST)
+ * if (!nic.send(bytes)) nic.onWritable = () => nic.send(bytes)
+ * ```
+ */
+export class NetworkClient {
+  /** Called for each frame, which is lent until it returns. `queue`: the channel that it came through. */
+  onReceive: ((frame: NetworkFrame, queue: number) => void) | undefined
+  /** Called when there is room again after {@link NetworkClient.send} returned false. */
+  onWritable: (() => void) | undefined
+  /** Called when the provider says that the cable was plugged in or out. */
+  onLink: ((up: boolean) => void) | undefined
+  /** Called with the new speed, in bits per second. */
+  onLinkSpeed: ((bitsPerSecond: number) => void) | undefined
+  /** Messages and frames of the provider that made no sense. */
+  ignored = 0
+  /** The channels to send on, by hash, as the provider told. */
+  readonly sendTable: Uint32Array = new Uint32Array(SEND_TABLE_SIZE)
+  readonly #options: NetworkClientOptions
+  readonly #channels: ClientChannel[] = []
+  readonly #assemblers: FrameAssembler[] = []
+  readonly #answers: Map<number, Waiting> = new Map()
+  readonly #requests: Map<number, Waiting> = new Map()
+  readonly #receive: PageBuffer
+  readonly #send: PageBuffer
+  readonly #large: PageBuffer[]
+  readonly #controlPage: PageBuffer
+  readonly #builder: MessageBuilder = new MessageBuilder()
+  readonly #frame: Frame = new Frame()
+  readonly #message: Uint8Array = new Uint8Array(PACKET_SIZE_V61)
+  readonly #rndisPacket: NvspRndisPacket = new NvspRndisPacket(new DataView(this.#message.buffer))
+  readonly #completion: Uint8Array = new Uint8Array(PACKET_SIZE_V61)
+  #copy: Uint8Array = new Uint8Array(0)
+  #copyView: DataView = new DataView(this.#copy.buffer)
+  #freeSections: number[] = []
+  #freeLarge: number[] = []
+  /** Completions of received packets that found no room: channel and transaction. */
+  #owed: { readonly channel: ClientChannel; readonly low: number; readonly high: number }[] = []
+  #properties: NetworkProperties | undefined
+  #receiveGpadl = 0
+  #sendGpadl = 0
+  #sectionSize = 0
+  #version = 0
+  #nextTransaction = 0
+  #nextRequest = 1
+  #control: Promise<unknown> = Promise.resolve()
+  #starved = false
+  #closed = false
+
+  private constructor(options: NetworkClientOptions) {
+    const { memory, allocatePages } = options
+    this.#options = options
+    this.#receive = new PageBuffer(memory, allocatePages(options.receivePages ?? 512))
+    this.#send = new PageBuffer(memory, allocatePages(options.sendPages ?? 64))
+    this.#large = Array.from(
+      { length: options.largeFrames ?? 4 },
+      () => new PageBuffer(memory, allocatePages(LARGE_PAGES)),
+    )
+    this.#controlPage = new PageBuffer(memory, allocatePages(1))
+  }
+
+  /**
+   * Open an adapter: channel, versions, buffers, RNDIS. It receives nothing before {@link NetworkClient.setPacketFilter}.
+   * @throws NetworkError `ERR_NETWORK_PROTOCOL` when the provider refuses; VmbusError when the channel cannot be opened
+   */
+  static async open(options: NetworkClientOptions): Promise<NetworkClient> {
+    const nic = new NetworkClient(options)
+    await nic.#connect()
+    return nic
+  }
+
+  /** What was agreed on. */
+  get properties(): NetworkProperties {
+    return this.#properties as NetworkProperties
+  }
+
+  /** Frames that the provider has not completed. */
+  get pending(): number {
+    const sections = this.#sectionSize === 0 ? 0 : Math.floor(this.#send.byteLength / this.#sectionSize)
+    return sections - this.#freeSections.length + this.#large.length - this.#freeLarge.length
+  }
+
+  // ── setting up ──
+
+  async #connect(): Promise<void> {
+    const { client, offer, allocatePages, ringPages = 32, mtu = 1500 } = this.#options
+    const rings = { pages: allocatePages(2 * ringPages + 2), downstreamPageOffset: ringPages + 1 }
+    this.#add(await client.open(offer, rings))
+    for (const version of this.#options.versions ?? VERSIONS) {
+      const answer = await this.#ask((view) => {
+        const init = new NvspInit(view)
+        init.messageType = NVSP_MESSAGE.INIT
+        init.minimumVersion = version
+        init.maximumVersion = version
+      }, NVSP_MESSAGE.INIT_COMPLETE)
+      if (new NvspInitComplete(answer).status !== NVSP_STATUS.SUCCESS) continue
+      this.#version = version
+      break
+    }
+    if (this.#version === 0) throw new NetworkError('ERR_NETWORK_PROTOCOL', 'no common version')
+    if (this.#version >= NVSP_VERSION.V2) this.#tell((view) => this.#configure(new NvspNdisConfig(view), mtu))
+    this.#tell((view) => {
+      const message = new NvspNdisVersion(view)
+      message.messageType = NVSP_MESSAGE.SEND_NDIS_VERSION
+      message.major = 6
+      message.minor = this.#version >= NVSP_VERSION.V5 ? 30 : 1
+    })
+    const { receiveSections, receiveSectionSize } = await this.#giveReceiveBuffer(client, offer.relid)
+    await this.#giveSendBuffer(client, offer.relid)
+    await this.#initialize()
+    const address = await this.query(OID.ETHERNET_PERMANENT_ADDRESS)
+    const frameSize = await this.query(OID.GEN_MAXIMUM_FRAME_SIZE)
+    if (address.length < 6 || frameSize.length < 4)
+      throw new NetworkError('ERR_NETWORK_PROTOCOL', 'the adapter has no address or no frame size')
+    this.#properties = {
+      version: this.#version,
+      macAddress: formatMacAddress(readMacAddress(address, 0)),
+      mtu: viewOf(frameSize).getUint32(0, true),
+      receiveSections,
+      receiveSectionSize,
+    }
+  }
+
+  #configure(message: NvspNdisConfig, mtu: number): void {
+    message.messageType = NVSP_MESSAGE.SEND_NDIS_CONFIG
+    message.mtu = mtu + 14
+    message.capabilities =
+      NDIS_CONFIG_CAPABILITY.IEEE_8021Q |
+      (this.#version >= NVSP_VERSION.V5 ? NDIS_CONFIG_CAPABILITY.TEAMING : 0) |
+      (this.#version >= NVSP_VERSION.V61 ? NDIS_CONFIG_CAPABILITY.RSC : 0)
+  }
+
+  async #giveReceiveBuffer(
+    client: VmbusClient,
+    relid: number,
+  ): Promise<{ receiveSections: number; receiveSectionSize: number }> {
+    this.#receiveGpadl = await client.createGpadl(relid, [this.#receive.range(0, this.#receive.byteLength)])
+    const answer = await this.#ask((view) => {
+      const message = new NvspSendBuffer(view)
+      message.messageType = NVSP_MESSAGE.SEND_RECEIVE_BUFFER
+      message.gpadlId = this.#receiveGpadl
+      message.id = RECEIVE_BUFFER_ID
+    }, NVSP_MESSAGE.SEND_RECEIVE_BUFFER_COMPLETE)
+    const { status, sectionCount, subAllocationSize, subAllocationCount } = new NvspReceiveBufferComplete(answer)
+    if (status !== NVSP_STATUS.SUCCESS || sectionCount !== 1 || subAllocationSize === 0)
+      throw new NetworkError('ERR_NETWORK_PROTOCOL', 'the receive buffer is refused', { data: { status } })
+    this.#copy = new Uint8Array(subAllocationSize)
+    this.#copyView = viewOf(this.#copy)
+    return { receiveSections: subAllocationCount, receiveSectionSize: subAllocationSize }
+  }
+
+  async #giveSendBuffer(client: VmbusClient, relid: number): Promise<void> {
+    this.#sendGpadl = await client.createGpadl(relid, [this.#send.range(0, this.#send.byteLength)])
+    const answer = await this.#ask((view) => {
+      const message = new NvspSendBuffer(view)
+      message.messageType = NVSP_MESSAGE.SEND_SEND_BUFFER
+      message.gpadlId = this.#sendGpadl
+    }, NVSP_MESSAGE.SEND_SEND_BUFFER_COMPLETE)
+    const { status, sectionSize } = new NvspSendBufferComplete(answer)
+    if (status !== NVSP_STATUS.SUCCESS || sectionSize <= LONGEST_TX_HEADERS)
+      throw new NetworkError('ERR_NETWORK_PROTOCOL', 'the send buffer is refused', { data: { status } })
+    this.#sectionSize = sectionSize
+    const sections = Math.floor(this.#send.byteLength / sectionSize)
+    this.#freeSections = Array.from({ length: sections }, (_, section) => section)
+    this.#freeLarge = this.#large.map((_, index) => index)
+  }
+
+  async #initialize(): Promise<void> {
+    const answer = await this.#request((requestId) => {
+      const message = RndisInitialize.allocate()
+      message.messageType = RNDIS_MESSAGE.INITIALIZE
+      message.messageLength = RndisInitialize.size
+      message.requestId = requestId
+      message.majorVersion = RNDIS_MAJOR_VERSION
+      message.maximumTransferSize = 0x4000
+      return new Uint8Array(message.view.buffer)
+    })
+    const { status } = new RndisComplete(viewOf(answer))
+    if (status !== RNDIS_STATUS.SUCCESS)
+      throw new NetworkError('ERR_NETWORK_PROTOCOL', 'RNDIS is refused', { data: { status } })
+  }
+
+  /**
+   * Ask for sub-channels. They are offered on the bus; open them, and give each to {@link NetworkClient.addChannel}. Returns how many there will be.
+   * @throws NetworkError `ERR_NETWORK_PROTOCOL`
+   */
+  async createSubChannels(count: number): Promise<number> {
+    const answer = await this.#ask((view) => {
+      const message = new NvspSubChannel(view)
+      message.messageType = NVSP_MESSAGE.SUB_CHANNEL
+      message.operationOrStatus = SUB_CHANNEL_ALLOCATE
+      message.count = count
+    }, NVSP_MESSAGE.SUB_CHANNEL)
+    const { operationOrStatus: status, count: given } = new NvspSubChannel(answer)
+    if (status === NVSP_STATUS.SUCCESS) return given
+    throw new NetworkError('ERR_NETWORK_PROTOCOL', `${count} sub-channels are refused`, { data: { status } })
+  }
+
+  /** Use an open sub-channel too. */
+  addChannel(channel: ClientChannel): void {
+    this.#add(channel)
+  }
+
+  /** Have frames of a flow come through one channel, by hash. `table`: numbers of channels, a power of two of them. @throws NetworkError `ERR_NETWORK_OID` */
+  async setReceiveScaling(key: Uint8Array, table: readonly number[]): Promise<void> {
+    const size = NdisRssParameters.size + table.length * 4 + key.length
+    const parameters = NdisRssParameters.allocate(size)
+    parameters.type = NDIS_OBJECT.RSS_PARAMETERS
+    parameters.revision = 2
+    parameters.size = NdisRssParameters.size
+    parameters.hashInformation =
+      RSS_HASH.TOEPLITZ | RSS_HASH.IPV4 | RSS_HASH.TCP_IPV4 | RSS_HASH.IPV6 | RSS_HASH.TCP_IPV6
+    parameters.tableSize = table.length * 4
+    parameters.tableOffset = NdisRssParameters.size
+    parameters.keySize = key.length
+    parameters.keyOffset = NdisRssParameters.size + table.length * 4
+    const bytes = new Uint8Array(parameters.view.buffer)
+    for (const [entry, queue] of table.entries())
+      parameters.view.setUint32(NdisRssParameters.size + entry * 4, queue, true)
+    bytes.set(key, parameters.keyOffset)
+    await this.set(OID.GEN_RECEIVE_SCALE_PARAMETERS, bytes)
+  }
+
+  /** Switch receive checksums and coalescing. @throws NetworkError `ERR_NETWORK_OID` */
+  async setOffloads({ checksums, coalescing }: { checksums: boolean; coalescing: boolean }): Promise<void> {
+    const parameters = NdisOffloadParameters.allocate()
+    const checksum = checksums ? OFFLOAD_PARAMETER.TX_RX : OFFLOAD_PARAMETER.TX
+    const rsc = coalescing ? OFFLOAD_SWITCH.ENABLED : OFFLOAD_SWITCH.DISABLED
+    parameters.type = NDIS_OBJECT.DEFAULT
+    parameters.revision = 3
+    parameters.size = NdisOffloadParameters.size
+    parameters.ip4Checksum = checksum
+    parameters.tcp4Checksum = checksum
+    parameters.udp4Checksum = checksum
+    parameters.tcp6Checksum = checksum
+    parameters.udp6Checksum = checksum
+    parameters.lso2Ip4 = OFFLOAD_SWITCH.ENABLED
+    parameters.lso2Ip6 = OFFLOAD_SWITCH.ENABLED
+    parameters.rscIp4 = rsc
+    parameters.rscIp6 = rsc
+    await this.set(OID.TCP_OFFLOAD_PARAMETERS, new Uint8Array(parameters.view.buffer))
+  }
+
+  /** Which frames to receive: bits of PACKET_FILTER. @throws NetworkError `ERR_NETWORK_OID` */
+  async setPacketFilter(filter: number): Promise<void> {
+    const value = new Uint8Array(4)
+    viewOf(value).setUint32(0, filter, true)
+    await this.set(OID.GEN_CURRENT_PACKET_FILTER, value)
+  }
+
+  /** Whether the cable is plugged in. @throws NetworkError `ERR_NETWORK_OID` */
+  async linkUp(): Promise<boolean> {
+    const value = await this.query(OID.GEN_MEDIA_CONNECT_STATUS)
+    return value.length >= 4 && viewOf(value).getUint32(0, true) === MEDIA_STATE.CONNECTED
+  }
+
+  /** Ask for an OID. @throws NetworkError `ERR_NETWORK_OID` with the status in `data` */
+  async query(oid: number, information: Uint8Array = new Uint8Array(0)): Promise<Uint8Array> {
+    const answer = await this.#request((requestId) => requestOf(RNDIS_MESSAGE.QUERY, requestId, oid, information))
+    const { status, informationLength, informationOffset } = new RndisComplete(viewOf(answer))
+    if (status !== RNDIS_STATUS.SUCCESS) throw oidError(oid, status)
+    const at = RNDIS_HEADER_SIZE + informationOffset
+    if (informationLength > 0 && at + informationLength > answer.length)
+      throw oidError(oid, RNDIS_STATUS.INVALID_LENGTH)
+    return answer.slice(at, at + informationLength)
+  }
+
+  /** Set an OID. @throws NetworkError `ERR_NETWORK_OID` with the status in `data` */
+  async set(oid: number, information: Uint8Array): Promise<void> {
+    const answer = await this.#request((requestId) => requestOf(RNDIS_MESSAGE.SET, requestId, oid, information))
+    const { status } = new RndisComplete(viewOf(answer))
+    if (status !== RNDIS_STATUS.SUCCESS) throw oidError(oid, status)
+  }
+
+  /** Take the buffers back and close the channels, sub-channels first. What waits fails. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    const error = new NetworkError('ERR_NETWORK_CLOSED', 'the adapter is closed')
+    for (const waiting of [...this.#answers.values(), ...this.#requests.values()]) waiting.reject(error)
+    this.#answers.clear()
+    this.#requests.clear()
+    this.#owed = []
+    for (const [type, id] of [
+      [NVSP_MESSAGE.REVOKE_RECEIVE_BUFFER, RECEIVE_BUFFER_ID],
+      [NVSP_MESSAGE.REVOKE_SEND_BUFFER, 0],
+    ] as const)
+      this.#tell((view) => {
+        const message = new NvspRevokeBuffer(view)
+        message.messageType = type
+        message.id = id
+      })
+    const { client, offer } = this.#options
+    for (const channel of this.#channels.splice(0).reverse()) await channel.close()
+    await client.teardownGpadl(offer.relid, this.#receiveGpadl)
+    await client.teardownGpadl(offer.relid, this.#sendGpadl)
+  }
+
+  // ── frames out ──
+
+  /**
+   * Send a frame: bytes, or a frame with what is left to the provider. False: no room now; {@link NetworkClient.onWritable} will tell.
+   * @throws NetworkError `ERR_NETWORK_FRAME` when it is shorter than its header, or longer than any frame may be
+   */
+  send(frame: Uint8Array | NetworkFrame, queue = 0): boolean {
+    const whole = frame instanceof Uint8Array ? this.#frame.plain(frame) : frame
+    const length = whole.end - whole.start
+    if (length < 14 || length > MAXIMUM_FRAME_LENGTH)
+      throw new NetworkError('ERR_NETWORK_FRAME', `${length} bytes are no frame`, { data: { length } })
+    if (this.#closed) return true
+    const channel = this.#channels[queue] ?? this.#channels[0]
+    if (channel === undefined) return true
+    const headers = this.#builder.build(whole)
+    const sent =
+      headers + length <= this.#sectionSize
+        ? this.#sendSection(channel, whole, headers)
+        : this.#sendLarge(channel, whole, headers)
+    if (!sent) this.#starved = true
+    return sent
+  }
+
+  #sendSection(channel: ClientChannel, frame: NetworkFrame, headers: number): boolean {
+    const section = this.#freeSections.pop()
+    if (section === undefined) return false
+    const place = section * this.#sectionSize
+    this.#send.write(place, this.#builder.bytes, 0, headers)
+    this.#send.write(place + headers, frame.bytes, frame.start, frame.end)
+    this.#fillRndis(RNDIS_CHANNEL.DATA, section, headers + frame.end - frame.start)
+    if (channel.send(this.#message, section + 1, 0, VMBUS_COMPLETION_REQUESTED)) return true
+    this.#freeSections.push(section)
+    return false
+  }
+
+  #sendLarge(channel: ClientChannel, frame: NetworkFrame, headers: number): boolean {
+    const index = this.#freeLarge.pop()
+    if (index === undefined) return false
+    const buffer = this.#large[index] as PageBuffer
+    const length = headers + frame.end - frame.start
+    buffer.write(0, this.#builder.bytes, 0, headers)
+    buffer.write(headers, frame.bytes, frame.start, frame.end)
+    this.#fillRndis(RNDIS_CHANNEL.DATA, NO_SEND_SECTION, 0)
+    if (channel.sendGpaDirect([buffer.range(0, length)], this.#message, LARGE_TRANSACTION + index)) return true
+    this.#freeLarge.push(index)
+    return false
+  }
+
+  #fillRndis(channelType: number, section: number, size: number): void {
+    const packet = this.#rndisPacket
+    packet.messageType = NVSP_MESSAGE.SEND_RNDIS_PACKET
+    packet.channelType = channelType
+    packet.sendSectionIndex = section
+    packet.sendSectionSize = size
+  }
+
+  // ── from the provider ──
+
+  #add(channel: ClientChannel): void {
+    const queue = this.#channels.length
+    this.#channels.push(channel)
+    this.#assemblers[queue] ??= new FrameAssembler()
+    channel.onPacket = (packet) => this.#packet(channel, queue, packet)
+    channel.onWritable = () => {
+      this.#flushOwed()
+      this.#writable()
+    }
+  }
+
+  #packet(channel: ClientChannel, queue: number, packet: VmbusPacket): void {
+    switch (packet.type) {
+      case VMBUS_PACKET.COMPLETION:
+        this.#completed(packet)
+        break
+      case VMBUS_PACKET.TRANSFER_PAGES:
+        this.#received(channel, queue, packet)
+        break
+      case VMBUS_PACKET.IN_BAND:
+        this.#told(packet)
+        break
+      default:
+        this.ignored++
+    }
+  }
+
+  #completed(packet: VmbusPacket): void {
+    const { transactionLow: id, transactionHigh } = packet
+    if (transactionHigh !== 0) {
+      this.ignored++
+      return
+    }
+    if (id >= SETUP_TRANSACTION) {
+      const waiting = this.#answers.get(id)
+      this.#answers.delete(id)
+      const copy = new Uint8Array(PACKET_SIZE_V61)
+      copy.set(packet.payload().subarray(0, copy.length))
+      if (waiting === undefined) this.ignored++
+      waiting?.resolve(copy)
+      return
+    }
+    if (id >= LARGE_TRANSACTION) {
+      const index = id - LARGE_TRANSACTION
+      if (index >= this.#large.length || this.#freeLarge.includes(index)) this.ignored++
+      else this.#freeLarge.push(index)
+    } else if (id > 0) {
+      const section = id - 1
+      if ((section + 1) * this.#sectionSize > this.#send.byteLength || this.#freeSections.includes(section))
+        this.ignored++
+      else this.#freeSections.push(section)
+    }
+    this.#writable()
+  }
+
+  #writable(): void {
+    if (!this.#starved) return
+    this.#starved = false
+    this.onWritable?.()
+  }
+
+  #told(packet: VmbusPacket): void {
+    const { view, payloadOffset: at, payloadLength: length } = packet
+    if (length < NvspSendTable.size || view.getUint32(at, true) !== NVSP_MESSAGE.SEND_INDIRECTION_TABLE) {
+      this.ignored++
+      return
+    }
+    const { count, tableOffset } = new NvspSendTable(view, at)
+    if (count !== SEND_TABLE_SIZE || tableOffset + count * 4 > length) {
+      this.ignored++
+      return
+    }
+    for (let entry = 0; entry < count; entry++)
+      this.sendTable[entry] = view.getUint32(at + tableOffset + entry * 4, true)
+  }
+
+  #received(channel: ClientChannel, queue: number, packet: VmbusPacket): void {
+    const { transactionLow, transactionHigh, transferRangeCount, view, payloadOffset } = packet
+    const good =
+      packet.transferPageSet === RECEIVE_BUFFER_ID &&
+      packet.payloadLength >= NvspRndisPacket.size &&
+      view.getUint32(payloadOffset, true) === NVSP_MESSAGE.SEND_RNDIS_PACKET
+    if (!good) this.ignored++
+    for (let range = 0; good && range < transferRangeCount; range++)
+      this.#rndisMessage(queue, packet.transferRangeOffset(range), packet.transferRangeLength(range))
+    if (this.#closed) return
+    if (this.#owed.length > 0 || !this.#complete(channel, transactionLow, transactionHigh))
+      this.#owed.push({ channel, low: transactionLow, high: transactionHigh })
+  }
+
+  #complete(channel: ClientChannel, low: number, high: number): boolean {
+    const status = new NvspStatusMessage(viewOf(this.#completion))
+    status.messageType = NVSP_MESSAGE.SEND_RNDIS_PACKET_COMPLETE
+    status.status = NVSP_STATUS.SUCCESS
+    return channel.complete(low, high, this.#completion)
+  }
+
+  #flushOwed(): void {
+    let done = 0
+    for (const { channel, low, high } of this.#owed) {
+      if (!this.#complete(channel, low, high)) break
+      done++
+    }
+    this.#owed.splice(0, done)
+  }
+
+  #rndisMessage(queue: number, offset: number, length: number): void {
+    if (
+      length < RNDIS_HEADER_SIZE ||
+      length > this.#copy.length ||
+      !this.#receive.read(offset, this.#copy, 0, length)
+    ) {
+      this.ignored++
+      return
+    }
+    const type = this.#copyView.getUint32(0, true)
+    if (type === RNDIS_MESSAGE.PACKET) {
+      const assembler = this.#assemblers[queue] as FrameAssembler
+      const result = assembler.add(this.#copy, this.#copyView, length)
+      if (result === ASSEMBLED.FRAME) this.onReceive?.(assembler.frame, queue)
+      else if (result === ASSEMBLED.BAD) this.ignored++
+      return
+    }
+    const size = this.#copyView.getUint32(4, true)
+    if (size > length || size < RNDIS_HEADER_SIZE + 4) this.ignored++
+    else if (type === RNDIS_MESSAGE.INDICATE_STATUS) this.#indicated(size)
+    else this.#answered(size)
+  }
+
+  #indicated(size: number): void {
+    if (size < RndisIndicateStatus.size) {
+      this.ignored++
+      return
+    }
+    const { status, statusBufferLength, statusBufferOffset } = new RndisIndicateStatus(this.#copyView)
+    const at = RNDIS_HEADER_SIZE + statusBufferOffset
+    if (status === RNDIS_STATUS.MEDIA_CONNECT || status === RNDIS_STATUS.MEDIA_DISCONNECT)
+      this.onLink?.(status === RNDIS_STATUS.MEDIA_CONNECT)
+    else if (status === RNDIS_STATUS.LINK_SPEED_CHANGE && statusBufferLength >= 4 && at + 4 <= size)
+      this.onLinkSpeed?.(this.#copyView.getUint32(at, true) * 100)
+    else this.ignored++
+  }
+
+  #answered(size: number): void {
+    const requestId = this.#copyView.getUint32(RNDIS_HEADER_SIZE, true)
+    const waiting = this.#requests.get(requestId)
+    if (waiting === undefined) {
+      this.ignored++
+      return
+    }
+    this.#requests.delete(requestId)
+    const answer = new Uint8Array(Math.max(size, RndisComplete.size))
+    answer.set(this.#copy.subarray(0, size))
+    waiting.resolve(answer)
+  }
+
+  // ── requests ──
+
+  /** Send a message without an answer. */
+  #tell(fill: (view: DataView) => void): void {
+    const message = new Uint8Array(PACKET_SIZE_V61)
+    fill(viewOf(message))
+    this.#channels[0]?.send(message)
+  }
+
+  /** Send a message of the set-up, and wait for its answer. */
+  async #ask(fill: (view: DataView) => void, type: number): Promise<DataView> {
+    const message = new Uint8Array(PACKET_SIZE_V61)
+    fill(viewOf(message))
+    const transaction = SETUP_TRANSACTION + (this.#nextTransaction++ % SETUP_TRANSACTION)
+    const answer = viewOf(
+      await this.#wait(this.#answers, transaction, () =>
+        this.#channels[0]?.send(message, transaction, 0, VMBUS_COMPLETION_REQUESTED),
+      ),
+    )
+    const got = answer.getUint32(0, true)
+    if (got === type) return answer
+    throw new NetworkError('ERR_NETWORK_PROTOCOL', `a message of type ${got} answers one for ${type}`)
+  }
+
+  /** Send an RNDIS request, one at a time, and wait for its answer. */
+  #request(build: (requestId: number) => Uint8Array): Promise<Uint8Array> {
+    const run = (): Promise<Uint8Array> => {
+      const requestId = this.#nextRequest++ % 0x1_0000_0000
+      const request = build(requestId)
+      return this.#wait(this.#requests, requestId, () => {
+        if (!this.#controlPage.write(0, request, 0, request.length)) return false
+        this.#fillRndis(RNDIS_CHANNEL.CONTROL, NO_SEND_SECTION, 0)
+        return this.#channels[0]?.sendGpaDirect([this.#controlPage.range(0, request.length)], this.#message, 0)
+      })
+    }
+    const result = this.#control.then(run)
+    this.#control = result.catch(() => undefined)
+    return result
+  }
+
+  #wait(list: Map<number, Waiting>, id: number, send: () => boolean | undefined): Promise<Uint8Array> {
+    if (this.#closed) return Promise.reject(new NetworkError('ERR_NETWORK_CLOSED', 'the adapter is closed'))
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    list.set(id, { resolve, reject })
+    if (send() !== true) {
+      list.delete(id)
+      reject(new NetworkError('ERR_NETWORK_PROTOCOL', 'a request does not fit in the ring'))
+    }
+    return promise
+  }
+}
+
+function requestOf(type: number, requestId: number, oid: number, information: Uint8Array): Uint8Array {
+  const message = RndisRequest.allocate(RndisRequest.size + information.length)
+  message.messageType = type
+  message.messageLength = RndisRequest.size + information.length
+  message.requestId = requestId
+  message.oid = oid
+  message.informationLength = information.length
+  message.informationOffset = RndisRequest.size - RNDIS_HEADER_SIZE
+  const bytes = new Uint8Array(message.view.buffer)
+  bytes.set(information, RndisRequest.size)
+  return bytes
+}
+
+function oidError(oid: number, status: number): NetworkError {
+  return new NetworkError('ERR_NETWORK_OID', `OID 0x${oid.toString(16)} fails with status 0x${status.toString(16)}`, {
+    data: { oid, status },
+  })
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
