@@ -31,7 +31,7 @@ const FLOORS = [
   ['guest'],
   // The compliance suites drive devices through the root partition's registry, so they stand above it.
   ['testkit'],
-  ['cli', 'management', 'console'],
+  ['cli', 'management', 'console', 'create-partita-plugin'],
 ]
 
 /** From this floor up, packages run in Node and may use its built-ins anywhere. */
@@ -162,7 +162,7 @@ export default {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '^(coverage|(packages|tools)/[^/]+/dist)/' },
+    exclude: { path: '^(coverage|(packages|tools)/[^/]+/(dist|templates))/' },
     combinedDependencies: false,
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.base.json' },
