@@ -376,8 +376,9 @@ export class TypeScriptVirtualProcessor implements VirtualProcessor, CpuHost {
     this.timeStampCounter = timeStampCounter
     this.waitingForStartup = waitingForStartup === true
     this.#shutDown = shutDown === true
-    // The program finds out by itself whether there is something to do.
+    // The program finds out by itself whether there is something to do, and has no handlers yet.
     this.#halted = false
+    this.interruptsEnabled = false
     this.#saved = program === undefined ? undefined : { value: program }
   }
 

@@ -31,6 +31,8 @@ import { type FindOptions, Kernel } from '../kernel/kernel.ts'
 import { VirtualTime } from './virtual-time.ts'
 
 const MEBIBYTE = 2 ** 20
+/** Lines of the guest's log that an error has. */
+const LAST_LINES = 20
 
 /** A plug-in and its options. */
 export interface ProviderConfiguration {
@@ -152,11 +154,15 @@ export async function bootGuest(options: BootGuestOptions = {}): Promise<Guest> 
     ...BUILT_IN_DRIVERS.filter(({ interfaceIds }) => !interfaceIds.some((id) => claimed.has(id))),
   ]
   let kernel: Kernel | undefined
+  const lines: string[] = []
   const switchedOn = Promise.withResolvers<Kernel>()
   const processor = typeScriptProcessor(() => {
     kernel = new Kernel({
       drivers,
-      log: (line) => logger.log('info', 'The guest says', { line }),
+      log: (line) => {
+        if (lines.push(line) > LAST_LINES) lines.shift()
+        logger.log('info', 'The guest says', { line })
+      },
     })
     switchedOn.resolve(kernel)
     return kernel
@@ -203,6 +209,7 @@ export async function bootGuest(options: BootGuestOptions = {}): Promise<Guest> 
     const guest = new Guest(vm, outcome, () => kernel as Kernel)
     const ended = outcome.then((end) => {
       throw new GuestError('ERR_GUEST_STATE', `The virtual machine ended while the guest booted: ${describe(end)}`, {
+        hint: `It said:\n${lines.join('\n')}`,
         data: { outcome: end },
       })
     })

@@ -48,13 +48,18 @@ export class ChildTransport implements VmbusTransport {
     const page = pages.allocate(count)
     const gpa = page * PAGE_SIZE
     this.memory.fill(gpa, count * PAGE_SIZE, 0)
+    return this.adopt(gpa, byteLength)
+  }
+
+  adopt(gpa: number, byteLength: number): DmaBuffer {
+    const { pages } = this.#options
     let owned = true
     return {
       gpa,
-      // All free pages are RAM, one after the other.
+      // What the allocator has is RAM, one page after the other.
       bytes: this.memory.view(gpa, byteLength, 'write') as Uint8Array,
       [Symbol.dispose]: () => {
-        if (owned) pages.free(page, count)
+        if (owned) pages.free(gpa / PAGE_SIZE, Math.max(1, Math.ceil(byteLength / PAGE_SIZE)))
         owned = false
       },
     }

@@ -10,6 +10,7 @@
 import type { SavedValue } from '@partita/interface'
 import type { Cpu, Program, Step } from '@partita/processor-typescript'
 import type { VscDriver } from '@partita/vmbus/client'
+import type { AcpiDevice } from './acpi/namespace.ts'
 import { type AcpiTables, readAcpiTables } from './acpi/tables.ts'
 import { type BootInformation, readBootInformation } from './boot/boot-information.ts'
 import { PAGE_SIZE, PageAllocator } from './boot/page-allocator.ts'
@@ -29,6 +30,9 @@ import { WorkQueue } from './work-queue.ts'
 
 /** The interrupts that the kernel takes: those that Linux uses for the same ends. */
 const VECTOR = { TIMER: 0xed, VMBUS: 0xf3, WORK: 0xf6 } as const
+
+/** Two for hypercalls, one for the clock. */
+const KERNEL_PAGES = 3
 
 /** ICR: INIT and startup messages (Intel SDM vol. 3, 11.6.1). Where a startup begins means nothing to this processor. */
 const ICR = { INIT: 0x4500n, STARTUP: 0x4600n } as const
@@ -51,6 +55,8 @@ interface Processor {
   readonly cpu: Cpu
   readonly work: WorkQueue
   readonly synic: Synic
+  /** The pages of its SynIC. */
+  readonly page: number
 }
 
 /** What there is once the boot processor has come so far. */
@@ -61,6 +67,24 @@ interface Machine {
   readonly time: ReferenceTime
   readonly timers: Timers
   readonly transport: ChildTransport
+  readonly boot: BootInformation
+  /** The pages of hypercalls and clock. */
+  readonly page: number
+}
+
+/** What the boot processor goes on from. */
+interface SavedKernel extends SavedProcessor {
+  readonly boot: BootInformation
+  readonly pages: SavedValue
+  readonly page: number
+  /** `null`: the bus is to be connected anew. */
+  readonly bus: SavedValue
+}
+
+/** What another processor goes on from. */
+interface SavedProcessor {
+  /** `null` with a bus that is to be connected anew: all pages are given out again. */
+  readonly synic: number | null
 }
 
 /**
@@ -103,17 +127,31 @@ export class Kernel implements Program {
 
   // --- the program
 
-  *run(cpu: Cpu): Generator<Step, void, void> {
-    let processor: Processor | undefined
+  *run(cpu: Cpu, saved?: SavedValue): Generator<Step, void, void> {
     try {
-      if (this.#machine === undefined) this.#boot(cpu)
-      processor = this.#addProcessor(cpu)
-      if (processor === this.#processors[0]) void this.#enumerate().then(this.#ready.resolve, this.#ready.reject)
+      const isFirst = this.#machine === undefined
+      const kernel = isFirst ? (saved as unknown as SavedKernel | undefined) : undefined
+      if (isFirst) this.#boot(cpu, kernel)
+      const { synic } = (saved ?? {}) as { readonly synic?: number | null }
+      const processor = this.#addProcessor(cpu, synic ?? undefined)
+      if (isFirst) void this.#enumerate(kernel).then(this.#ready.resolve, this.#ready.reject)
+      cpu.interruptsEnabled = true
       yield* processor.work.run()
     } catch (error) {
       this.#panic(cpu, error)
       for (;;) yield 'halt'
     }
+  }
+
+  /** Plain data for {@link Kernel.run}. What programs wait for is not part of it. */
+  save(index: number): SavedValue {
+    const bus = this.#bus?.save() ?? null
+    const synic = bus === null ? null : (this.#processors[index]?.page ?? null)
+    const machine = this.#machine
+    if (index !== 0 || machine === undefined) return { synic }
+    const { commandLine, free, rsdp } = machine.boot
+    const boot = { commandLine, free: free.map((range) => ({ ...range })), ...(rsdp && { rsdp }) }
+    return { synic, boot, pages: this.#pages.save(), page: machine.page, bus }
   }
 
   end(): void {
@@ -122,16 +160,20 @@ export class Kernel implements Program {
 
   // --- boot
 
-  #boot(cpu: Cpu): void {
+  #boot(cpu: Cpu, saved: SavedKernel | undefined): void {
     const { memory } = cpu
-    const boot = readBootInformation(memory, cpu.register('rax'), Number(cpu.register('rbx')))
-    for (const { page, count } of boot.free) this.#pages.free(page, count)
+    const boot = saved?.boot ?? readBootInformation(memory, cpu.register('rax'), Number(cpu.register('rbx')))
+    // With a bus that is connected anew, all memory that devices had is free: the host lets go of it then.
+    const warm = saved?.bus ? saved : undefined
+    if (warm !== undefined) this.#pages.restore(warm.pages)
+    else for (const { page, count } of boot.free) this.#pages.free(page, count)
     const features = detectHyperV(cpu)
     this.#log(`${features.vendor} ${features.version}, ${(this.#pages.available * PAGE_SIZE) / 2 ** 20} MiB are free`)
 
-    const hypercalls = new Hypercalls(this.#pages.allocate(2))
+    const page = warm?.page ?? this.#pages.allocate(KERNEL_PAGES)
+    const hypercalls = new Hypercalls(page)
     hypercalls.enable(cpu)
-    const time = new ReferenceTime(cpu, this.#pages.allocate(1))
+    const time = new ReferenceTime(cpu, page + 2)
     if (features.referenceTsc) time.enable()
     const timers = new Timers(
       cpu,
@@ -151,7 +193,7 @@ export class Kernel implements Program {
       sleep: (milliseconds) => this.sleep(milliseconds),
       processorCount: () => this.#processors.length,
     })
-    this.#machine = { features, acpi: this.#readAcpi(boot, cpu), hypercalls, time, timers, transport }
+    this.#machine = { features, acpi: this.#readAcpi(boot, cpu), hypercalls, time, timers, transport, boot, page }
   }
 
   #readAcpi(boot: BootInformation, cpu: Cpu): AcpiTables {
@@ -163,17 +205,16 @@ export class Kernel implements Program {
   }
 
   /** Each processor has a SynIC of its own, and interrupts. */
-  #addProcessor(cpu: Cpu): Processor {
+  #addProcessor(cpu: Cpu, saved: number | undefined): Processor {
     const { features } = this.#machine as Machine
     const work = new WorkQueue(cpu, VECTOR.WORK)
-    const synic = new Synic(cpu, this.#pages.allocate(2))
+    const page = saved ?? this.#pages.allocate(2)
+    const synic = new Synic(cpu, page)
+    const autoEoi = !features.noAutoEoi
     cpu.setInterruptHandler(VECTOR.WORK, () => this.#service(cpu, () => undefined))
-    cpu.setInterruptHandler(VECTOR.VMBUS, () =>
-      this.#service(cpu, () => this.#vmbusInterrupt(synic), !features.noAutoEoi),
-    )
-    synic.enable(VECTOR.VMBUS, !features.noAutoEoi)
-    cpu.interruptsEnabled = true
-    const processor = { cpu, work, synic }
+    cpu.setInterruptHandler(VECTOR.VMBUS, () => this.#service(cpu, () => this.#vmbusInterrupt(synic), autoEoi))
+    synic.enable(VECTOR.VMBUS, autoEoi)
+    const processor = { cpu, work, synic, page }
     this.#processors[Number(cpu.readMsr(HV_MSR.VP_INDEX))] = processor
     this.#changed()
     return processor
@@ -216,9 +257,9 @@ export class Kernel implements Program {
 
   // --- devices
 
-  async #enumerate(): Promise<void> {
+  async #enumerate(saved: SavedKernel | undefined): Promise<void> {
     const { acpi, transport } = this.#machine as Machine
-    if (acpi.processors.length > 1) await this.#startProcessors(acpi)
+    if (saved === undefined && acpi.processors.length > 1) await this.#startProcessors(acpi)
     const { pnp } = this
     pnp.drivers.add(
       vmbusDriver({
@@ -234,12 +275,9 @@ export class Kernel implements Program {
       const { path, hardwareId } = device
       // A device stands below the one whose path begins its own.
       const parent = [...pnp.root.walk()].findLast((node) => path.startsWith(`${node.id}.`)) ?? pnp.root
-      pnp.add(parent, {
-        id: path,
-        hardwareId: `acpi:${hardwareId.toUpperCase()}`,
-        text: `${path} ${hardwareId}`.trim(),
-        device,
-      })
+      const state = hardwareId.toUpperCase() === 'VMBUS' ? (saved?.bus ?? undefined) : undefined
+      const description = { id: path, hardwareId: `acpi:${hardwareId.toUpperCase()}`, text: text(device), device }
+      pnp.add(parent, description, state)
     }
     await pnp.settled()
     this.#log(`${[...pnp.root.walk()].filter(({ state }) => state === 'started').length} devices have drivers`)
@@ -364,15 +402,13 @@ export class Kernel implements Program {
     if (this.#ended !== undefined) return
     this.#ended = reason
     this.#ready.reject(reason)
+    this.pnp.end()
+    this.#machine?.timers.end(reason)
     this.#changed()
   }
 
   #log(line: string): void {
     this.#options.log?.(line)
-  }
-
-  save(): SavedValue {
-    return null
   }
 }
 
@@ -383,4 +419,9 @@ export interface FindOptions {
   /** Wait until there is one. */
   readonly wait?: boolean
   readonly signal?: AbortSignal
+}
+
+/** The last segment of the path, without its padding, and the hardware id. */
+function text({ path, hardwareId }: AcpiDevice): string {
+  return `${path.slice(-4).replace(/_+$/, '')} ${hardwareId}`.trim()
 }

@@ -25,6 +25,12 @@ export function vmbusDriver(options: VmbusBusOptions): Driver {
       await bus.connect()
       return bus
     },
+    async restore(_device, saved, node) {
+      const bus = new VmbusBus(options, node)
+      options.attach(bus)
+      bus.restore(saved)
+      return bus
+    },
   }
 }
 
@@ -85,6 +91,8 @@ export class VmbusBus implements VscInstance {
 
   stop(): void {
     this.#options.attach(undefined)
+    for (const { device } of this.#devices.values()) device.rescinded()
+    this.client.end()
   }
 
   // --- offers
@@ -137,7 +145,51 @@ export class VmbusBus implements VscInstance {
     this.client.release(relid)
   }
 
+  // --- saved state
+
+  /** Connection, and every device with its channels and what its driver saves; `null` while anything is going on: then the bus is to be connected anew. */
   save(): SavedValue {
-    return null
+    const { client } = this
+    if (!client.atRest || !this.#options.pnp.atRest) return null
+    const primaries = [...this.#devices].filter(([relid, { device }]) => device.offer.relid === relid)
+    return {
+      client: client.save(),
+      devices: primaries.map(([relid, { device, node }]) => {
+        const driver = node.instance?.save?.()
+        return { relid, device: device.save(), ...(driver !== undefined && { driver }) }
+      }),
+    }
   }
+
+  /** The devices go on where they were. One whose driver cannot is closed, and started anew. */
+  restore(saved: SavedValue): void {
+    const state = saved as unknown as SavedBus
+    const { client } = this
+    const { transport, pnp } = this.#options
+    client.restore(state.client)
+    for (const { relid, device: savedDevice, driver } of state.devices) {
+      const offer = client.offers.find((each) => each.relid === relid)
+      if (offer === undefined) continue
+      const device = VscDevice.restore({ client, transport, offer }, savedDevice)
+      const { interfaceId } = offer
+      const id = `${interfaceId}/${offer.instanceId}`
+      if (driver !== undefined && pnp.drivers.find(vmbusHardwareId(interfaceId))?.restore !== undefined) {
+        const node = pnp.add(this.#node, this.#describe(id, device), driver)
+        for (const channel of device.channels) this.#devices.set(channel.relid, { device, node })
+        this.#devices.set(relid, { device, node })
+      } else void this.#startAnew(device, offer)
+    }
+    // What came while nobody listened.
+    for (const { device } of new Set(this.#devices.values())) for (const channel of device.channels) channel.signalled()
+  }
+
+  async #startAnew(old: VscDevice, offer: ClientOffer): Promise<void> {
+    await old.close()
+    this.#offered(offer)
+  }
+}
+
+interface SavedBus {
+  readonly client: SavedValue
+  readonly devices: readonly { readonly relid: number; readonly device: SavedValue; readonly driver?: SavedValue }[]
 }

@@ -8,6 +8,8 @@ import { VmbusError } from '../vmbus-error.ts'
 /** What an open channel needs of its client. */
 export interface ClientChannelPort {
   readonly relid: number
+  /** The GPADL of the rings. */
+  readonly gpadl: number
   /** Ring the host's bell. */
   signal(): void
   close(): Promise<void>
@@ -39,6 +41,11 @@ export class ClientChannel {
 
   get relid(): number {
     return this.#port.relid
+  }
+
+  /** Number of the GPADL of its rings. */
+  get gpadl(): number {
+    return this.#port.gpadl
   }
 
   /** What is wrong with a ring, once something is. */

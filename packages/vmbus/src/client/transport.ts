@@ -29,6 +29,8 @@ export interface VmbusTransport extends VmbusClientPort {
    * @throws PartitaError when there are not so many
    */
   allocate(byteLength: number): DmaBuffer
+  /** Pages that {@link VmbusTransport.allocate} gave out before a saved state, with what they hold. */
+  adopt(gpa: number, byteLength: number): DmaBuffer
   /** The guest physical address of a window on the partition's memory; `undefined` for other bytes. */
   addressOf(bytes: Uint8Array): number | undefined
 }

@@ -1,6 +1,7 @@
 // The child's side of the VMBus: negotiates, enumerates, makes GPADLs, opens and closes channels. Requests are promises that the host's
 // answers resolve; nothing here has a clock.
 
+import type { SavedValue } from '@partita/interface'
 import {
   EVENT_CONNECTION_BASE,
   HV_STATUS,
@@ -63,6 +64,11 @@ export interface OpenOptions {
   readonly targetVp?: number
   /** At most 120 bytes for the device. */
   readonly userData?: Uint8Array
+}
+
+interface Rings {
+  readonly reader: RingReader
+  readonly writer: RingWriter
 }
 
 /**
@@ -186,24 +192,9 @@ export class VmbusClient {
     const { pages, downstreamPageOffset: split } = options
     if (this.#offers.get(relid)?.connectionId !== offer.connectionId)
       throw new VmbusError('ERR_VMBUS_CLIENT', 'The offer does not stand any more', { data: { relid } })
-    const views = pages.map((page) => this.#port.memory.view(page * PAGE_SIZE, PAGE_SIZE, 'write'))
-    const outgoing = RingMemory.fromPages(views.slice(0, split).filter((view) => view !== undefined))
-    const incoming = RingMemory.fromPages(views.slice(split).filter((view) => view !== undefined))
-    if (views.includes(undefined) || outgoing === undefined || incoming === undefined)
-      throw new VmbusError('ERR_VMBUS_CLIENT', 'The pages are no two rings', { data: { relid } })
-    outgoing.clear()
-    incoming.clear()
-    const writer = RingWriter.open(outgoing) as RingWriter
-    const reader = RingReader.open(incoming) as RingReader
+    const rings = this.#rings(relid, options, true)
     const gpadl = await this.createGpadl(relid, [{ byteOffset: 0, byteCount: pages.length * PAGE_SIZE, pages }])
-    const channel = new ClientChannel(
-      {
-        relid,
-        signal: () => this.#port.signalEvent(offer.connectionId),
-        close: () => this.#close(relid, gpadl),
-      },
-      { reader, writer },
-    )
+    const channel = this.#channel(offer, gpadl, rings)
     const message = OpenChannel.allocate()
     message.messageType = MESSAGE_TYPE.OPEN_CHANNEL
     message.relid = relid
@@ -213,7 +204,6 @@ export class VmbusClient {
     message.downstreamPageOffset = split
     if (options.userData !== undefined) message.userData = options.userData
     const answer = this.#waits.wait(`open ${relid} ${message.openId}`, relid)
-    this.#open.set(relid, channel)
     this.#post(message)
     const status = await answer.catch(() => STATUS.UNSUCCESSFUL)
     if (status !== STATUS.SUCCESS) {
@@ -221,6 +211,50 @@ export class VmbusClient {
       await this.teardownGpadl(relid, gpadl)
       throw new VmbusError('ERR_VMBUS_CLIENT', 'The host refuses to open the channel', { data: { relid, status } })
     }
+    return channel
+  }
+
+  /**
+   * Go on with a channel that was open when a state was saved: its rings hold what they held.
+   * @throws VmbusError `ERR_VMBUS_CLIENT` when the pages are no two rings, or the offer does not stand
+   */
+  adoptChannel(offer: ClientOffer, options: OpenOptions, gpadl: number): ClientChannel {
+    const { relid } = offer
+    if (!this.#offers.has(relid))
+      throw new VmbusError('ERR_VMBUS_CLIENT', 'There is no such offer', { data: { relid } })
+    return this.#channel(offer, gpadl, this.#rings(relid, options, false))
+  }
+
+  /** Both ends of the rings in `pages`, which are to be empty or as they are. */
+  #rings(relid: number, { pages, downstreamPageOffset: split }: OpenOptions, empty: boolean): Rings {
+    const views = pages.map((page) => this.#port.memory.view(page * PAGE_SIZE, PAGE_SIZE, 'write'))
+    const outgoing = RingMemory.fromPages(views.slice(0, split).filter((view) => view !== undefined))
+    const incoming = RingMemory.fromPages(views.slice(split).filter((view) => view !== undefined))
+    if (views.includes(undefined) || outgoing === undefined || incoming === undefined)
+      throw new VmbusError('ERR_VMBUS_CLIENT', 'The pages are no two rings', { data: { relid } })
+    if (empty) {
+      outgoing.clear()
+      incoming.clear()
+    }
+    const writer = RingWriter.open(outgoing)
+    const reader = RingReader.open(incoming)
+    if (writer === undefined || reader === undefined)
+      throw new VmbusError('ERR_VMBUS_CLIENT', 'The rings make no sense', { data: { relid } })
+    return { writer, reader }
+  }
+
+  #channel(offer: ClientOffer, gpadl: number, rings: Rings): ClientChannel {
+    const { relid } = offer
+    const channel = new ClientChannel(
+      {
+        relid,
+        gpadl,
+        signal: () => this.#port.signalEvent(offer.connectionId),
+        close: () => this.#close(relid, gpadl),
+      },
+      rings,
+    )
+    this.#open.set(relid, channel)
     return channel
   }
 
@@ -283,6 +317,45 @@ export class VmbusClient {
     this.#version = 0
     await answer
     this.#forget('The connection was given up')
+  }
+
+  /** The partition ends: everything that waits fails, channels are closed, and the host is not told. */
+  end(): void {
+    this.#version = 0
+    this.#queue.length = 0
+    this.#forget('The partition has ended')
+  }
+
+  /** Nothing waits for an answer or for the host's buffers, and no offer that was taken back for its release: the state can be saved. */
+  get atRest(): boolean {
+    return this.#waits.size === 0 && this.#queue.length === 0 && this.#rescindedOffers.size === 0
+  }
+
+  /** The connection and its offers. Channels are saved by whoever has them, who needs {@link VmbusClient.adoptChannel} then. */
+  save(): SavedValue {
+    return {
+      version: this.#version,
+      messageConnection: this.#messageConnection,
+      nextGpadl: this.#nextGpadl,
+      nextOpen: this.#nextOpen,
+      offers: this.offers.map((offer) => ({ ...offer })),
+    }
+  }
+
+  /** Go on with a connection that was saved. */
+  restore(saved: SavedValue): void {
+    const state = saved as unknown as {
+      readonly version: number
+      readonly messageConnection: number
+      readonly nextGpadl: number
+      readonly nextOpen: number
+      readonly offers: readonly ClientOffer[]
+    }
+    this.#version = state.version
+    this.#messageConnection = state.messageConnection
+    this.#nextGpadl = state.nextGpadl
+    this.#nextOpen = state.nextOpen
+    for (const offer of state.offers) this.#offers.set(offer.relid, offer)
   }
 
   /** Post again what the host had no buffers for. */

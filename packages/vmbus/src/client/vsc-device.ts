@@ -1,5 +1,6 @@
 // A device on the VMBus as its driver sees it: the offer, its channels, and memory for them. All that a driver takes here goes back when the device is closed.
 
+import type { SavedValue } from '@partita/interface'
 import { PAGE_SIZE } from '../protocol/constants.ts'
 import { contiguousRange, type GpaRange } from '../ring/ring-writer.ts'
 import { VmbusError } from '../vmbus-error.ts'
@@ -103,7 +104,10 @@ export class VscDevice {
 
   /** Pages for data. They go back when the device is closed, or before. */
   allocate(byteLength: number): DmaBuffer {
-    const buffer = this.#options.transport.allocate(byteLength)
+    return this.#own(this.#options.transport.allocate(byteLength))
+  }
+
+  #own(buffer: DmaBuffer): DmaBuffer {
     const owned: DmaBuffer = {
       gpa: buffer.gpa,
       bytes: buffer.bytes,
@@ -173,6 +177,40 @@ export class VscDevice {
     for (const buffer of this.#buffers) buffer[Symbol.dispose]()
   }
 
+  /** The open channels, and the memory that is in use: plain data for {@link VscDevice.restore}. */
+  save(): SavedValue {
+    return {
+      opened: this.#opened.map(({ offer, channel, rings }) => ({
+        relid: offer.relid,
+        gpadl: channel.gpadl,
+        rings: saveBuffer(rings),
+      })),
+      subChannels: this.#subChannels.map(({ relid }) => relid),
+      buffers: [...this.#buffers].map(saveBuffer),
+    }
+  }
+
+  /** The device of a saved state, whose client and memory are restored already. @throws VmbusError `ERR_VMBUS_CLIENT` */
+  static restore(options: VscDeviceOptions, saved: SavedValue): VscDevice {
+    const state = saved as unknown as SavedDevice
+    const { client, transport } = options
+    const device = new VscDevice(options)
+    const offerOf = (relid: number): ClientOffer => {
+      const offer = client.offers.find((each) => each.relid === relid)
+      if (offer === undefined) throw new VmbusError('ERR_VMBUS_CLIENT', 'There is no such offer', { data: { relid } })
+      return offer
+    }
+    for (const { relid, gpadl, rings: place } of state.opened) {
+      const rings = transport.adopt(place.gpa, place.byteLength)
+      const offer = offerOf(relid)
+      const channel = client.adoptChannel(offer, ringPages(rings), gpadl)
+      device.#opened.push({ offer, channel, rings })
+    }
+    for (const relid of state.subChannels) device.#subChannels.push(offerOf(relid))
+    for (const { gpa, byteLength } of state.buffers) device.#own(transport.adopt(gpa, byteLength))
+    return device
+  }
+
   #abort(reason: string): void {
     const { relid, interfaceId, instanceId } = this.offer
     if (!this.#gone.signal.aborted)
@@ -181,12 +219,11 @@ export class VscDevice {
 
   async #open(offer: ClientOffer, options: ChannelOptions & { readonly targetVp: number }): Promise<ClientChannel> {
     this.signal.throwIfAborted()
-    const ringPages = Math.max(1, Math.ceil((options.ringBytes ?? DEFAULT_RING_BYTES) / PAGE_SIZE)) + 1
-    const rings = this.#options.transport.allocate(2 * ringPages * PAGE_SIZE)
+    const pages = Math.max(1, Math.ceil((options.ringBytes ?? DEFAULT_RING_BYTES) / PAGE_SIZE)) + 1
+    const rings = this.#options.transport.allocate(2 * pages * PAGE_SIZE)
     try {
       const channel = await this.#options.client.open(offer, {
-        pages: Array.from({ length: 2 * ringPages }, (_, index) => rings.gpa / PAGE_SIZE + index),
-        downstreamPageOffset: ringPages,
+        ...ringPages(rings),
         targetVp: options.targetVp,
         ...(options.userData && { userData: options.userData }),
       })
@@ -197,5 +234,29 @@ export class VscDevice {
       this.signal.throwIfAborted()
       throw error
     }
+  }
+}
+
+interface SavedBuffer {
+  readonly gpa: number
+  readonly byteLength: number
+}
+
+interface SavedDevice {
+  readonly opened: readonly { readonly relid: number; readonly gpadl: number; readonly rings: SavedBuffer }[]
+  readonly subChannels: readonly number[]
+  readonly buffers: readonly SavedBuffer[]
+}
+
+function saveBuffer({ gpa, bytes }: DmaBuffer): { gpa: number; byteLength: number } {
+  return { gpa, byteLength: bytes.length }
+}
+
+/** Half of the pages are for each ring: a control page, and data. */
+function ringPages({ gpa, bytes }: DmaBuffer): { pages: number[]; downstreamPageOffset: number } {
+  const count = bytes.length / PAGE_SIZE
+  return {
+    pages: Array.from({ length: count }, (_, index) => gpa / PAGE_SIZE + index),
+    downstreamPageOffset: count / 2,
   }
 }

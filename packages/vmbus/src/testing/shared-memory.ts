@@ -37,10 +37,19 @@ export class SharedMemory implements GuestMemory {
   allocate(byteLength: number): DmaBuffer {
     const pages = this.allocatePages(Math.ceil(byteLength / PAGE_SIZE))
     const gpa = (pages[0] ?? 0) * PAGE_SIZE
-    const bytes = this.bytes.subarray(gpa, gpa + byteLength)
-    bytes.fill(0)
+    const buffer = this.adopt(gpa, byteLength)
+    buffer.bytes.fill(0)
+    return buffer
+  }
+
+  /** Pages that were allocated before a saved state. */
+  adopt(gpa: number, byteLength: number): DmaBuffer {
     this.allocations++
-    return { gpa, bytes, [Symbol.dispose]: () => void this.allocations-- }
+    return {
+      gpa,
+      bytes: this.bytes.subarray(gpa, gpa + byteLength),
+      [Symbol.dispose]: () => void this.allocations--,
+    }
   }
 
   /** The address of a window on this memory. */

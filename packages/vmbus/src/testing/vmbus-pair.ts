@@ -73,6 +73,7 @@ export class VmbusPair implements VmbusHost {
       memory: this.memory,
       processorCount: options.processorCount ?? 1,
       allocate: (byteLength) => this.memory.allocate(byteLength),
+      adopt: (gpa, byteLength) => this.memory.adopt(gpa, byteLength),
       addressOf: (bytes) => this.memory.addressOf(bytes),
       postMessage: (connectionId, payload) =>
         connectionId === MESSAGE_CONNECTION_ID || connectionId === MESSAGE_CONNECTION_ID_5

@@ -10,7 +10,7 @@ const UNITS_PER_MILLISECOND = 10_000
 interface Sleeper {
   /** Units of 100 ns. */
   readonly deadline: bigint
-  readonly wake: () => void
+  readonly settle: PromiseWithResolvers<void>
 }
 
 /** The timers of the kernel. */
@@ -38,20 +38,20 @@ export class Timers {
   /** Resolves after `milliseconds` of the partition's time. @throws the signal's reason */
   async sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const settle = Promise.withResolvers<void>()
     const deadline = this.#now() + BigInt(Math.ceil(milliseconds * UNITS_PER_MILLISECOND))
-    const sleeper: Sleeper = { deadline, wake: resolve }
+    const sleeper: Sleeper = { deadline, settle }
     const at = this.#sleepers.findIndex((other) => other.deadline > deadline)
     this.#sleepers.splice(at < 0 ? this.#sleepers.length : at, 0, sleeper)
     const abort = (): void => {
       const index = this.#sleepers.indexOf(sleeper)
       if (index >= 0) this.#sleepers.splice(index, 1)
-      reject(signal?.reason)
+      settle.reject(signal?.reason)
     }
     signal?.addEventListener('abort', abort, { once: true })
     if (this.#sleepers[0] === sleeper) this.#post(() => this.#arm())
     try {
-      await promise
+      await settle.promise
     } finally {
       signal?.removeEventListener('abort', abort)
     }
@@ -60,8 +60,13 @@ export class Timers {
   /** The timer's interrupt. */
   interrupt(): void {
     const now = this.#now()
-    while ((this.#sleepers[0]?.deadline ?? now + 1n) <= now) this.#sleepers.shift()?.wake()
+    while ((this.#sleepers[0]?.deadline ?? now + 1n) <= now) this.#sleepers.shift()?.settle.resolve()
     this.#arm()
+  }
+
+  /** Nobody will be woken any more. */
+  end(reason: Error): void {
+    for (const { settle } of this.#sleepers.splice(0)) settle.reject(reason)
   }
 
   /** A one-shot timer takes the time at which it is to expire; 0 stops it. */

@@ -1,5 +1,6 @@
 // Drivers, and the registry that finds one for a device by what the device calls itself.
 
+import type { SavedValue } from '@partita/interface'
 import type { VscDriver, VscInstance } from '@partita/vmbus/client'
 import { GuestError } from '../guest-error.ts'
 import type { DeviceNode } from './device-node.ts'
@@ -12,7 +13,8 @@ export interface Driver {
   /** `acpi:VMBUS`, `vmbus:ba6163d9-…` */
   readonly hardwareIds: readonly string[]
   start(device: unknown, node: DeviceNode): Promise<VscInstance>
-  restore?(device: unknown, saved: unknown, node: DeviceNode): Promise<VscInstance>
+  /** Go on with a device of a saved state. */
+  restore?(device: unknown, saved: SavedValue, node: DeviceNode): Promise<VscInstance>
 }
 
 /** Drivers by hardware id. */
@@ -39,7 +41,7 @@ export class DriverRegistry {
       name: vsc.name,
       hardwareIds: vsc.interfaceIds.map(vmbusHardwareId),
       start: (device) => vsc.start(device as never),
-      ...(restore && { restore: (device, saved) => restore.call(vsc, device as never, saved as never) }),
+      ...(restore && { restore: (device, saved) => restore.call(vsc, device as never, saved) }),
     }
     this.add(driver)
     this.#vsc.set(vsc, driver)

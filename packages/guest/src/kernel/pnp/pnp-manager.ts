@@ -1,5 +1,6 @@
 // The Plug and Play manager: keeps the device tree, binds drivers, and takes devices through their lives. Whatever happens to one device happens one thing after the other.
 
+import type { SavedValue } from '@partita/interface'
 import type { VscInstance } from '@partita/vmbus/client'
 import { GuestError } from '../guest-error.ts'
 import { type DeviceDescription, DeviceNode, formatDeviceTree } from './device-node.ts'
@@ -24,6 +25,8 @@ export class PnpManager {
   readonly #options: PnpOptions
   /** What is going on with a device, or did last. */
   readonly #work = new Map<DeviceNode, Promise<void>>()
+  /** Operations that have begun and are not over. */
+  #going = 0
   readonly #removals = new WeakMap<DeviceNode, AbortController>()
 
   constructor(options: PnpOptions) {
@@ -38,14 +41,19 @@ export class PnpManager {
     return formatDeviceTree(this.root)
   }
 
-  /** A bus found a device: put it into the tree, and start its driver. */
-  add(parent: DeviceNode, description: DeviceDescription): DeviceNode {
+  /** A bus found a device: put it into the tree, and start its driver, or have it go on with what it `saved`. */
+  add(parent: DeviceNode, description: DeviceDescription, saved?: SavedValue): DeviceNode {
     const node = new DeviceNode(description, parent)
     parent.children.push(node)
     this.#removals.set(node, new AbortController())
     this.#options.changed(node)
     const driver = this.drivers.find(node.hardwareId)
-    if (driver !== undefined) void this.#then(node, () => this.#start(node, driver))
+    const restore = saved === undefined ? undefined : driver?.restore
+    if (driver === undefined) return node
+    node.driver = driver
+    // At once, so that no interrupt comes before: what a driver does first in restoring is to listen.
+    const restored = restore?.call(driver, node.device, saved as SavedValue, node)
+    void this.#then(node, () => this.#bind(node, () => restored ?? driver.start(node.device, node)))
     return node
   }
 
@@ -73,6 +81,14 @@ export class PnpManager {
     })
   }
 
+  /** Power is gone: whatever waits for a device fails. */
+  end(): void {
+    for (const node of [...this.root.walk()].reverse()) {
+      this.#removals.get(node)?.abort(new GuestError('ERR_GUEST_STATE', 'The guest does not run any more'))
+      this.#stop(node)
+    }
+  }
+
   /** Put the devices below `node`, and it itself, to sleep: those behind a device before it. */
   async suspend(node: DeviceNode = this.root): Promise<void> {
     await Promise.all(node.children.map((child) => this.suspend(child)))
@@ -92,22 +108,19 @@ export class PnpManager {
       if (node.state !== 'suspended') return
       node.device = device
       const { instance, driver } = node
-      if (instance === undefined && driver !== undefined) return this.#start(node, driver)
       await this.#bind(node, async () => {
-        await instance?.resume?.(device as never)
-        return instance as VscInstance
+        if (instance === undefined) return (driver as Driver).start(node.device, node)
+        await instance.resume?.(device as never)
+        return instance
       })
     })
   }
 
-  /** A device that was under a driver in a saved state. */
-  restore(node: DeviceNode, saved: unknown): Promise<void> {
-    const driver = this.drivers.find(node.hardwareId)
-    return this.#then(node, async () => {
-      if (driver?.restore === undefined) return
-      node.driver = driver
-      await this.#bind(node, () => (driver.restore as NonNullable<Driver['restore']>)(node.device, saved, node))
-    })
+  /** Whether nothing is going on with any device. */
+  get atRest(): boolean {
+    return (
+      [...this.root.walk()].every(({ state }) => state !== 'starting' && state !== 'suspended') && this.#going === 0
+    )
   }
 
   /** Resolves when nothing is going on with any device. */
@@ -122,11 +135,6 @@ export class PnpManager {
       )
         return
     }
-  }
-
-  async #start(node: DeviceNode, driver: Driver): Promise<void> {
-    node.driver = driver
-    await this.#bind(node, () => driver.start(node.device, node))
   }
 
   /** Have a driver bind to a device, and take it as failed when that fails, takes too long, or the device goes meanwhile. */
@@ -182,10 +190,14 @@ export class PnpManager {
 
   /** Do something with a device when what was begun before is done. */
   #then(node: DeviceNode, work: () => Promise<void>): Promise<void> {
-    const next = (this.#work.get(node) ?? Promise.resolve()).then(work).catch((error: unknown) => {
-      node.error = error instanceof Error ? error : new Error(String(error))
-      this.#to(node, 'failed')
-    })
+    this.#going++
+    const next = (this.#work.get(node) ?? Promise.resolve())
+      .then(work)
+      .catch((error: unknown) => {
+        node.error = error instanceof Error ? error : new Error(String(error))
+        this.#to(node, 'failed')
+      })
+      .finally(() => this.#going--)
     this.#work.set(node, next)
     return next
   }
