@@ -5,7 +5,7 @@ import type { Decoder } from './decoder/decoder.ts'
 import { DECODED } from './decoder/decoder.ts'
 import type { Mode } from './decoder/mode.ts'
 import { HANDLER } from './interpreter/interpreter-module.ts'
-import { GPA_CODE, type SoftwareMemory } from './memory.ts'
+import type { SoftwareMemory } from './memory.ts'
 import { RECORD } from './state-layout.ts'
 
 const MAXIMUM_BLOCK = 48
@@ -43,7 +43,6 @@ export class CodeCache {
   readonly #arenaEnd: number
   /** Called when all records are dropped: jump caches hold none of them any more. */
   readonly #onReset: () => void
-  readonly #onCodePage: (page: number) => void
   #free: number
   readonly #blocks = new Map<number, Block>()
   readonly #pages = new Map<number, Set<Block>>()
@@ -60,7 +59,6 @@ export class CodeCache {
     arena: number
     arenaEnd: number
     onReset: () => void
-    onCodePage: (page: number) => void
   }) {
     this.#memory = options.memory
     this.#view = options.memory.view
@@ -68,7 +66,6 @@ export class CodeCache {
     this.#arena = options.arena
     this.#arenaEnd = options.arenaEnd
     this.#onReset = options.onReset
-    this.#onCodePage = options.onCodePage
     this.#free = options.arena
   }
 
@@ -100,13 +97,9 @@ export class CodeCache {
     this.#blocks.clear()
     this.#links.clear()
     this.#recent.fill(0)
-    for (const page of this.#pages.keys()) this.#clearCodePage(page)
+    for (const page of this.#pages.keys()) this.#memory.dropCodePage(page)
     this.#pages.clear()
     this.#onReset()
-  }
-
-  #clearCodePage(page: number): void {
-    this.#memory.gpaMap[page] = (this.#memory.gpaMap[page] as number) & ~GPA_CODE
   }
 
   /**
@@ -201,12 +194,9 @@ export class CodeCache {
     if (!blocks) {
       blocks = new Set()
       this.#pages.set(page, blocks)
+      this.#memory.addCodePage(page)
     }
     blocks.add(block)
-    if (!((this.#memory.gpaMap[page] as number) & GPA_CODE)) {
-      this.#memory.gpaMap[page] = (this.#memory.gpaMap[page] as number) | GPA_CODE
-      this.#onCodePage(page)
-    }
   }
 
   /** Bytes `[start, end)` of a page have changed: blocks with decoded bytes there are stale. */
@@ -218,10 +208,8 @@ export class CodeCache {
         block.page === page ? block.start < end && Math.min(block.end, PAGE) > start : start < block.end - PAGE
       if (overlaps) this.#drop(block)
     }
-    if (blocks.size === 0) {
-      this.#pages.delete(page)
-      this.#clearCodePage(page)
-    }
+    // Dropping an instruction that crosses into the page may have seen to it.
+    if (blocks.size === 0 && this.#pages.delete(page)) this.#memory.dropCodePage(page)
   }
 
   #drop(block: Block): void {
@@ -238,10 +226,7 @@ export class CodeCache {
     if (block.nextPage >= 0) {
       const other = this.#pages.get(block.nextPage)
       other?.delete(block)
-      if (other?.size === 0) {
-        this.#pages.delete(block.nextPage)
-        this.#clearCodePage(block.nextPage)
-      }
+      if (other?.size === 0 && this.#pages.delete(block.nextPage)) this.#memory.dropCodePage(block.nextPage)
     }
   }
 }

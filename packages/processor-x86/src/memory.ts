@@ -33,6 +33,8 @@ function roundUp(value: number, unit: number): number {
 
 /** Told when code may have changed. */
 export interface CodeObserver {
+  /** A page holds decoded code from now on: writes to it have to take the slow path. */
+  codePage(page: number): void
   /** Bytes of a page that holds decoded code are about to be seen changed. `page` is the GPA page; offsets are in the page. */
   codeWritten(page: number, start: number, end: number): void
   /** The GPA map changed. */
@@ -60,6 +62,8 @@ export class SoftwareMemory implements PartitionMemory {
   #overlays = 0
   #vps = 0
   readonly #observers: CodeObserver[] = []
+  /** How many virtual processors have decoded code of a page; the bit in the GPA map is set while that is not 0. */
+  readonly #codeHolders: Uint8Array = new Uint8Array(MAP_PAGES)
 
   constructor(ramSize: number) {
     const vpStart = WASM_PAGE
@@ -186,6 +190,20 @@ export class SoftwareMemory implements PartitionMemory {
       const end = page === last ? Math.min(PAGE, gpa + length - page * PAGE) : PAGE
       this.codeWritten(mapped, start, end)
     }
+  }
+  /** A virtual processor that had no decoded code of a page has some now. */
+  addCodePage(page: number): void {
+    this.#codeHolders[page] = (this.#codeHolders[page] as number) + 1
+    if (((this.gpaMap[page] as number) & GPA_CODE) !== 0) return
+    this.gpaMap[page] = (this.gpaMap[page] as number) | GPA_CODE
+    // Each processor has its own translations that allow writes.
+    for (const observer of this.#observers) observer.codePage(page)
+  }
+  /** A virtual processor has no decoded code of a page any more; others may. */
+  dropCodePage(page: number): void {
+    const holders = (this.#codeHolders[page] as number) - 1
+    this.#codeHolders[page] = holders
+    if (holders === 0) this.gpaMap[page] = (this.gpaMap[page] as number) & ~GPA_CODE
   }
   /** Bytes `[start, end)` of a code page have changed. */
   codeWritten(page: number, start: number, end: number): void {

@@ -148,10 +148,10 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         this.#generation++
         cpu.mmu.flushJumps()
       },
-      onCodePage: (page) => cpu.mmu.protectPage(page),
     })
     cpu.code = this.#code
     memory.observe({
+      codePage: (page) => cpu.mmu.protectPage(page),
       codeWritten: (page, start, end) => this.#code.invalidate(page, start, end),
       mapChanged: () => cpu.mmu.flush(true),
     })
