@@ -1,7 +1,7 @@
 // The programs of the guides: each does what its guide says.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PluginRegistry } from '@partita/root-partition'
@@ -72,6 +72,16 @@ describe('saving and restoring', () => {
     // Without a kernel at hand: the state has all of it.
     const withoutKernel = { ...services, readFile: () => Promise.reject(new Error('no kernel')) }
     expect(await resume(configuration, withoutKernel, saved)).toEqual({ type: 'debug-exit', code: 41 })
+  })
+})
+
+describe('the TypeScript guest', () => {
+  it('does what its page shows', () => {
+    const program = join(import.meta.dirname, 'guest.ts')
+    const output = execFileSync(process.execPath, ['--conditions=@partita/source', program], { encoding: 'utf8' })
+    const page = readFileSync(join(import.meta.dirname, '../typescript-guest.md'), 'utf8')
+    expect(output).toContain('HELLO, ROOT PARTITION')
+    expect(page).toContain(`\`\`\`\n${output}\`\`\``)
   })
 })
 

@@ -19,6 +19,10 @@ declare global {
   const PCI_CONFIG: typeof import('../../packages/emulated-chipset/src/pci-functions.ts').PCI_CONFIG
   const createProgressReporter: typeof import('../../packages/cli/src/default-guest/index.ts').createProgressReporter
   const ensureDefaultGuest: typeof import('../../packages/cli/src/default-guest/index.ts').ensureDefaultGuest
+  const bootGuest: typeof import('@partita/guest').bootGuest
+  const storageDriver: typeof import('@partita/synthetic-storage/vsc').storageDriver
+  const typeScriptProcessor: typeof import('@partita/processor-typescript').typeScriptProcessor
+  const Kernel: typeof import('@partita/guest/kernel').Kernel
   type VmbusDevice = import('@partita/interface').VmbusDevice
 
   const backend: import('@partita/interface').CharacterBackend

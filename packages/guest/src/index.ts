@@ -6,9 +6,9 @@
  * ```ts
  * import { bootGuest } from '@partita/guest'
  *
- * await using guest = await bootGuest({ providers: [echoProvider], drivers: [echoDriver] })
- * const echo = await guest.device(echoDriver)
- * console.log(await echo.echo(Uint8Array.of(1, 2, 3)))
+ * await using guest = await bootGuest({ disks: { disk0: new MemoryDisk(8192) } })
+ * const controller = await guest.device(storageDriver)
+ * await controller.disk(0).write(0, new Uint8Array(512))
  * ```
  * @packageDocumentation
  */

@@ -5,8 +5,10 @@ import ioApic from '@partita/emulated-chipset/io-apic'
 import power from '@partita/emulated-chipset/power-management'
 import {
   type Disk,
+  definePlugin,
   disksToken,
   type Logger,
+  PLUGIN_CONTRACT,
   type Plugin,
   silentLogger,
   type VmbusDevice,
@@ -44,9 +46,9 @@ export interface ProviderConfiguration {
 
 /** Options of {@link bootGuest}. */
 export interface BootGuestOptions {
-  /** The devices that the root partition is to have: plug-ins, as a VSP's package exports them. */
+  /** The devices that the root partition is to have: plug-ins, as a VSP's package exports them, or a device on the VMBus as it is. */
   // biome-ignore lint/suspicious/noExplicitAny: the type of a plug-in's options is its own affair
-  readonly providers?: readonly (Plugin<any> | ProviderConfiguration)[]
+  readonly providers?: readonly (Plugin<any> | ProviderConfiguration | VmbusDevice)[]
   /** Drivers for them, besides {@link BUILT_IN_DRIVERS}. One for an interface that a built-in driver is for goes before it. */
   readonly drivers?: readonly VscDriver[]
   /** Disks by name, for storage providers. Without such a provider there is a SCSI controller with all of them, the first at LUN 0. */
@@ -139,9 +141,9 @@ export class Guest implements AsyncDisposable {
  *
  * @example
  * ```ts
- * await using guest = await bootGuest({ providers: [echoProvider], drivers: [echoDriver] })
- * const echo = await guest.device(echoDriver)
- * console.log(guest.deviceTree(), await echo.echo(Uint8Array.of(1, 2, 3)))
+ * await using guest = await bootGuest({ disks: { disk0: new MemoryDisk(8192) } })
+ * const controller = await guest.device(storageDriver)
+ * console.log(guest.deviceTree(), controller.disk(0).byteLength)
  * ```
  * @throws GuestError `ERR_GUEST_STATE` when it crashes on the way; what {@link VirtualMachine.create} throws
  */
@@ -167,9 +169,10 @@ export async function bootGuest(options: BootGuestOptions = {}): Promise<Guest> 
     switchedOn.resolve(kernel)
     return kernel
   })
-  const providers: ProviderConfiguration[] = (options.providers ?? []).map((entry) =>
-    'plugin' in entry ? entry : { plugin: entry },
-  )
+  const providers: ProviderConfiguration[] = (options.providers ?? []).map((entry, index) => {
+    if ('plugin' in entry) return entry
+    return { plugin: 'open' in entry ? pluginOf(entry, index) : entry }
+  })
   const disks = Object.entries(options.disks ?? {})
   if (disks.length > 0 && !providers.some(({ plugin }) => plugin.name === storage.name))
     providers.push({ plugin: storage, options: { controllers: [{ luns: disks.map(([disk]) => ({ disk })) }] } })
@@ -220,6 +223,23 @@ export async function bootGuest(options: BootGuestOptions = {}): Promise<Guest> 
     await vm[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** A device that is no plug-in. */
+function pluginOf(device: VmbusDevice, index: number): Plugin {
+  return definePlugin<unknown>({
+    name: `@partita/guest/device-${index}`,
+    kind: 'vsp',
+    contract: PLUGIN_CONTRACT,
+    description: 'A device that was given to bootGuest',
+    options: { '~standard': { version: 1, vendor: 'partita', validate: (value) => ({ value }) } },
+    needs: [vmbusServerToken],
+    provides: [],
+    create(context) {
+      const offered = context.get(vmbusServerToken).offer(device)
+      return { [Symbol.asyncDispose]: () => offered[Symbol.asyncDispose]() }
+    },
+  })
 }
 
 function describe(outcome: VmOutcome): string {

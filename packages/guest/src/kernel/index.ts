@@ -5,6 +5,7 @@
  * ```ts
  * import { Kernel } from '@partita/guest/kernel'
  * import { typeScriptProcessor } from '@partita/processor-typescript'
+ * import { storageDriver } from '@partita/synthetic-storage/vsc'
  *
  * const processor = typeScriptProcessor(() => new Kernel({ drivers: [storageDriver] }))
  * ```
