@@ -616,6 +616,11 @@ export class AtaDrive {
     this.#resetPending = false
     this.#signature()
     this.#multiple = 0
+    this.#lba = 0
+    this.#remaining = 0
+    this.#blockSectors = 1
+    this.#position = 0
+    this.#blockEnd = 0
   }
 
   /** Power-on. */

@@ -417,6 +417,7 @@ export class Uart16550 implements PortHandler {
     this.#errors = 0
     this.#scr = 0
     this.#polls = 0
+    this.#nextInput = 0
     this.#thrEmptyPending = false
     this.#updateModemStatus()
     this.#msr &= ~MSR.DELTAS

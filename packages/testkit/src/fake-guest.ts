@@ -13,12 +13,12 @@ import {
 } from '@partita/interface'
 import { type ClientChannel, type ClientOffer, contiguousRange, type GpaRange } from '@partita/vmbus/client'
 import { VmbusPair } from '@partita/vmbus/testing'
+import { BusPump } from './bus-pump.ts'
 import { fail, messageOf } from './compliance/check.ts'
 import { measure, saveOf } from './compliance/plain-data.ts'
 import type { SeededRandom } from './compliance/seeded-random.ts'
 import type { GuestAnswer, GuestExchange, GuestPacket, GuestStep } from './fake-guest-exchange.ts'
 import { FakeMachine } from './fake-machine.ts'
-import { turn } from './turns.ts'
 import { type GuestBlock, WatchedMemory } from './watched-memory.ts'
 
 /** Options of {@link FakeGuest.boot}. */
@@ -58,10 +58,6 @@ type Rings = ReturnType<VmbusPair['rings']>
 
 /** The high halves of transaction ids: a provider that drops them is noticed. */
 const TRANSACTION_HIGH = 0x8765_4321
-/** Turns of the event loop that an answer may take, with virtual time passing. */
-const PATIENCE = 400
-/** Virtual time that passes while an answer is waited for. */
-const VIRTUAL_PATIENCE = 120e9
 /** Packets of the provider's own accord that are kept. */
 const KEPT_PACKETS = 4096
 
@@ -88,6 +84,7 @@ export class FakeGuest implements AsyncDisposable {
   readonly deviceErrors: unknown[] = []
   /** Offers that were taken back. */
   rescinded = 0
+  readonly #pump: BusPump
   readonly #plugin: Plugin<unknown>
   readonly #options: FakeGuestOptions
   #machine!: FakeMachine
@@ -123,6 +120,7 @@ export class FakeGuest implements AsyncDisposable {
       ...(random === undefined ? {} : { pick: (count) => random.below(count) }),
       onDeviceError: (_device, error) => void this.deviceErrors.push(error),
     })
+    this.#pump = new BusPump(this.pair, () => this.#machine.clock)
     this.pair.client.onRescind = (offer) => {
       this.rescinded++
       if (offer.relid === this.#offer?.relid) this.#forget()
@@ -464,47 +462,28 @@ export class FakeGuest implements AsyncDisposable {
   }
 
   /** Let at most `count` messages, signals and pieces of the host's work pass. */
-  async steps(count: number): Promise<void> {
-    for (let step = 0; step < count && this.pair.step(); step++) await Promise.resolve()
+  steps(count: number): Promise<void> {
+    return this.#pump.steps(count)
   }
 
   /** Let everything pass until there is silence; no time passes. */
-  async settle(): Promise<void> {
-    for (let quiet = 0, round = 0; quiet < 2; round++) {
-      if (round > 10_000) fail('bus and provider do not come to rest')
-      await this.pair.settle()
-      await turn()
-      quiet = this.pair.idle ? quiet + 1 : 0
-    }
+  settle(): Promise<void> {
+    return this.#pump.settle()
   }
 
   /** Let everything pass, and time with it, until `condition` holds; false when it never does. */
-  async until(condition: () => boolean): Promise<boolean> {
-    const end = this.#machine.clock.now() + VIRTUAL_PATIENCE
-    for (let round = 0; round < PATIENCE; round++) {
-      await this.settle()
-      if (condition()) return true
-      const { clock } = this.#machine
-      if (clock.nextDeadline <= end) clock.advance(Math.max(0, clock.nextDeadline - clock.now()))
-    }
-    return condition()
+  until(condition: () => boolean): Promise<boolean> {
+    return this.#pump.until(condition)
   }
 
   /** Wait for `promise` while everything goes on. @throws ComplianceError when it does not end */
-  async run<T>(promise: PromiseLike<T>, what: string): Promise<T> {
-    let done = false
-    const finish = (): void => {
-      done = true
-    }
-    promise.then(finish, finish)
-    if (!(await this.until(() => done))) fail(`${what} does not end`)
-    return await promise
+  run<T>(promise: PromiseLike<T>, what: string): Promise<T> {
+    return this.#pump.run(promise, what)
   }
 
   /** Nanoseconds pass. */
-  async advance(nanoseconds: number): Promise<void> {
-    this.#machine.clock.advance(nanoseconds)
-    await this.settle()
+  advance(nanoseconds: number): Promise<void> {
+    return this.#pump.advance(nanoseconds)
   }
 
   // The machine around it.

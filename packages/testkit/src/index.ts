@@ -22,6 +22,8 @@ export { emulatedDeviceChecks } from './compliance/emulated-device-compliance.ts
 export type { EmulatedDeviceSubject, InterruptScenario } from './compliance/emulated-device-subject.ts'
 export type { ComplianceManifest, PluginSubject } from './compliance/plugin-checks.ts'
 export { SeededRandom } from './compliance/seeded-random.ts'
+export { vscChecks } from './compliance/vsc-compliance.ts'
+export type { VscSubject } from './compliance/vsc-subject.ts'
 export { vspChecks } from './compliance/vsp-compliance.ts'
 export type { VspSubject } from './compliance/vsp-subject.ts'
 export { type Claim, FakeMmio, FakePortIo } from './fake-bus.ts'
@@ -29,6 +31,7 @@ export { FakeClock } from './fake-clock.ts'
 export { FakeGuest, type FakeGuestOpenOptions, type FakeGuestOptions, type Sent } from './fake-guest.ts'
 export type { GuestAnswer, GuestExchange, GuestPacket, GuestStep } from './fake-guest-exchange.ts'
 export { FakeGuestMemory } from './fake-guest-memory.ts'
+export { FakeHost, type FakeHostOptions, scriptedHost } from './fake-host.ts'
 export { FakeInterruptLines, FakeInterruptMessages } from './fake-interrupts.ts'
 export {
   FakeCharacterBackend,
@@ -37,4 +40,5 @@ export {
   FakePciBus,
   FakePowerControl,
 } from './fake-machine.ts'
+export type { HeldReply } from './relay-channel.ts'
 export { type GuestBlock, WatchedMemory } from './watched-memory.ts'

@@ -14,6 +14,8 @@ import { describe, it } from 'vitest'
 import type { ComplianceCheck } from './compliance/check.ts'
 import { emulatedDeviceChecks } from './compliance/emulated-device-compliance.ts'
 import type { EmulatedDeviceSubject } from './compliance/emulated-device-subject.ts'
+import { vscChecks } from './compliance/vsc-compliance.ts'
+import type { VscSubject } from './compliance/vsc-subject.ts'
 import { vspChecks } from './compliance/vsp-compliance.ts'
 import type { VspSubject } from './compliance/vsp-subject.ts'
 
@@ -34,4 +36,9 @@ export function vspCompliance(subject: VspSubject): void {
 /** Test an emulated device. */
 export function emulatedDeviceCompliance(subject: EmulatedDeviceSubject): void {
   suite(subject.plugin.name, emulatedDeviceChecks(subject))
+}
+
+/** Test a driver on the VMBus. */
+export function vscCompliance<Instance extends object>(subject: VscSubject<Instance>): void {
+  suite(`the driver ${subject.driver.name}`, vscChecks(subject))
 }

@@ -26,7 +26,7 @@ import {
 import type { GuestAnswer, VspSubject } from '@partita/testkit'
 
 /** What can be wrong with it. */
-export const VSP_BUGS = [
+const VSP_BUGS = [
   'another contract',
   'not in the manifest',
   'takes any options',

@@ -1,22 +1,6 @@
-// The fakes keep the rules of the contracts that they stand in for.
-import {
-  interruptLinesToken,
-  PartitaError,
-  PLUGIN_CONTRACT,
-  type Plugin,
-  portIoToken,
-  serviceToken,
-} from '@partita/interface'
 import { describe, expect, it } from 'vitest'
-import {
-  emulatedDeviceChecks,
-  FakeClock,
-  FakeGuestMemory,
-  FakeInterruptLines,
-  FakeMachine,
-  FakeMmio,
-  FakePortIo,
-} from '../src/index.ts'
+import { FakeClock, FakeGuestMemory, FakeInterruptLines, FakeMachine, FakeMmio, FakePortIo } from '../src/index.ts'
+import { exampleDevice } from './example-device.ts'
 
 describe('fake clock', () => {
   it('fires timers in order, each at its deadline, and re-armed ones again', () => {
@@ -127,113 +111,12 @@ describe('fake lines and memory', () => {
   })
 })
 
-// A device with a register, and knobs to break each promise of the contract.
-interface Fault {
-  readonly wide?: boolean
-  readonly leak?: boolean
-  readonly forget?: boolean
-  readonly believe?: boolean
-  readonly ask?: boolean
-  readonly hold?: boolean
-}
-
-function device(fault: Fault): Plugin<object> {
-  return {
-    name: 'test/register',
-    kind: 'emulated-device',
-    contract: PLUGIN_CONTRACT,
-    description: 'A register with an interrupt',
-    options: {
-      '~standard': {
-        version: 1,
-        vendor: 'test',
-        validate: (value) =>
-          typeof value === 'object' && value !== null && Object.keys(value).length === 0
-            ? { value }
-            : { issues: [{ message: 'no options' }] },
-      },
-    },
-    needs: [portIoToken, interruptLinesToken],
-    provides: [],
-    create: (context) => {
-      if (fault.ask) context.get(serviceToken('test/undeclared'))
-      let value = 0
-      const line = context.get(interruptLinesToken).line(3)
-      const drive = (): void => line.set(value >= 0x80)
-      const claim = context.get(portIoToken).claim(0x300, 1, {
-        read: () => (fault.wide && (value & 0x10) !== 0 ? 0x100 : value),
-        write: (_offset, _size, written) => {
-          value = written
-          drive()
-        },
-      })
-      return {
-        save: () => ({ version: 1, data: { value: fault.forget ? value & 0xfe : value } }),
-        restore: (state) => {
-          const { value: saved } = state.data
-          const wrong =
-            state.version !== 1 || typeof saved !== 'number' || !(saved >= 0 && saved <= 255 && Number.isInteger(saved))
-          if (wrong && !fault.believe) throw new PartitaError('ERR_STATE_INVALID', 'wrong')
-          value = saved as number
-          drive()
-        },
-        reset: () => {
-          value = 0
-          if (!fault.hold) drive()
-        },
-        async [Symbol.asyncDispose]() {
-          if (!fault.leak) claim[Symbol.dispose]()
-          line.set(false)
-        },
-      }
-    },
-  }
-}
-
-async function failures(fault: Fault): Promise<string[]> {
-  const plugin = device(fault)
-  const { name, kind, contract, description } = plugin
-  const failed: string[] = []
-  for (const check of emulatedDeviceChecks({
-    plugin,
-    manifest: { plugins: [{ name, kind, contract, description, export: '.' }] },
-    runs: 200,
-  })) {
-    await check.run().catch(() => failed.push(check.name))
-  }
-  return failed
-}
-
-describe('compliance suite', () => {
-  it('passes a device that keeps every promise', async () => expect(await failures({})).toEqual([]))
-  it('finds an answer that is too wide', async () =>
-    expect(await failures({ wide: true })).toContain(
-      'answers every access within its width, whatever a guest does, and never throws',
-    ))
-  it('finds a claim that is not given back', async () =>
-    expect(await failures({ leak: true })).toContain(
-      'gives everything back when it is disposed of, and can be started again',
-    ))
-  it('finds state that is not saved', async () =>
-    expect(await failures({ forget: true })).toContain('goes on after restore as the original does'))
-  it('finds a device that believes any state', async () =>
-    expect(await failures({ believe: true })).toContain(
-      'refuses a state that is not its own with ERR_STATE_INVALID, unchanged, and survives any other',
-    ))
-  it('finds a line that a reset leaves asserted', async () =>
-    expect(await failures({ hold: true })).toContain(
-      'lets go of its interrupt lines at a reset, which leads to one state',
-    ))
-  it('finds a service that was not declared', async () =>
-    expect(await failures({ ask: true })).toContain(
-      'asks only for services that it has declared, and starts with every set of options',
-    ))
-})
-
 describe('fake machine', () => {
   it('refuses undeclared services and wrong options, by code', async () => {
     const machine = new FakeMachine()
-    await expect(machine.start(device({ ask: true }))).rejects.toMatchObject({ code: 'ERR_PLUGIN_UNDECLARED' })
-    await expect(machine.start(device({}), { a: 1 })).rejects.toMatchObject({ code: 'ERR_PLUGIN_OPTIONS' })
+    await expect(machine.start(exampleDevice('asks for an undeclared service'))).rejects.toMatchObject({
+      code: 'ERR_PLUGIN_UNDECLARED',
+    })
+    await expect(machine.start(exampleDevice(), { a: 1 })).rejects.toMatchObject({ code: 'ERR_PLUGIN_OPTIONS' })
   })
 })

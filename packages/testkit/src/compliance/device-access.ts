@@ -43,7 +43,8 @@ export function deviceAccesses(maxLength = 60): fc.Arbitrary<DeviceAccess[]> {
       { weight: 1, arbitrary: input },
       { weight: 2, arbitrary: pause },
     ),
-    { maxLength },
+    // Without this, lists are much shorter than they may be.
+    { maxLength, size: 'max' },
   )
 }
 
@@ -52,29 +53,30 @@ interface Place {
   write(size: AccessSize, value: number): void
 }
 
-/** The places that a device answers at, flattened: every port, every double word of the MMIO that devices use, every register of PCI functions. */
+/**
+ * A place that a device answers at. Each claim is as likely as any other: a few ports are not lost beside a page. Of MMIO these are double words, most of them at
+ * the start of a claim, where most registers are; of PCI functions, registers.
+ */
 function place(machine: FakeMachine, index: number): Place | undefined {
   const { ports, mmio, pci } = machine
-  const portCount = ports.claims.reduce((sum, claim) => sum + claim.length, 0)
+  const portClaims = ports.claims
+  const mmioClaims = mmio.claims
   const slots = pci.slots
-  // A page of MMIO has most of its registers at its start.
-  const mmioCount = mmio.claims.length * 64
-  const total = portCount + mmioCount + slots.length * 64
+  const total = portClaims.length + mmioClaims.length + slots.length
   if (total === 0) return undefined
-  let rest = index % total
-  for (const claim of ports.claims) {
-    if (rest < claim.length) {
-      const port = claim.base + rest
-      return { read: (size) => ports.read(port, size), write: (size, value) => ports.write(port, value, size) }
-    }
-    rest -= claim.length
+  const claim = index % total
+  const rest = Math.floor(index / total)
+  const range = portClaims[claim]
+  if (range !== undefined) {
+    const port = range.base + (rest % range.length)
+    return { read: (size) => ports.read(port, size), write: (size, value) => ports.write(port, value, size) }
   }
-  if (rest < mmioCount) {
-    const gpa = (mmio.claims[Math.floor(rest / 64)]?.base ?? 0) + (rest % 64) * 4
+  const page = mmioClaims[claim - portClaims.length]
+  if (page !== undefined) {
+    const gpa = page.base + (rest % 64) * 4
     return { read: (size) => mmio.read(gpa, size), write: (size, value) => mmio.write(gpa, value, size) }
   }
-  rest -= mmioCount
-  const slot = slots[Math.floor(rest / 64)]
+  const slot = slots[claim - portClaims.length - mmioClaims.length]
   if (slot === undefined) return undefined
   const offset = (rest % 64) * 4
   return {

@@ -23,6 +23,8 @@ export interface InterruptScenario {
   readonly gsi: number
   /** What a guest, or the time, does so that the device asserts its line. */
   readonly raise: (machine: FakeMachine) => void | Promise<void>
+  /** The same without the guest having asked for interrupts: the line stays as it is. Default: not tested. */
+  readonly cause?: (machine: FakeMachine) => void | Promise<void>
   /** What a guest does so that the device lets go of it. */
   readonly acknowledge: (machine: FakeMachine) => void | Promise<void>
 }
