@@ -27,6 +27,7 @@ export {
   USER_DEFINED_SIZE,
   VMBUS_SINT,
 } from './protocol/constants.ts'
+export { FEATURE, SUPPORTED_FEATURES } from './protocol/features.ts'
 export { formatMessage } from './protocol/format-message.ts'
 export {
   checkMessage,
@@ -44,12 +45,16 @@ export {
   GpadlTeardown,
   GpadlTorndown,
   InitiateContact,
+  InitiateContact2,
   InitiateContactTarget,
   MessageHeader,
   ModifyChannel,
   ModifyChannelResponse,
+  ModifyConnection,
+  ModifyConnectionResponse,
   OfferChannel,
   OpenChannel,
+  OpenChannel2,
   OpenChannelResult,
   RelIdReleased,
   RescindChannelOffer,

@@ -5,6 +5,7 @@ import { VmbusPair } from '../src/testing.ts'
 import { EchoDevice, INSTANCES } from './devices.ts'
 
 const PAYLOAD = new Uint8Array(16).fill(9)
+const PARENT_TO_CHILD = 24
 const CHILD_TO_PARENT = 32
 
 /** An echo device that may be signalled by the monitor page, and a guest with such a page, where `page` is not 0. */
@@ -18,7 +19,9 @@ async function monitored(page?: number, devices = [new EchoDevice()]) {
     postMessage: (_connectionId, payload) => {
       const message = payload.slice()
       const view = new DataView(message.buffer)
-      if (message[0] === MESSAGE_TYPE.INITIATE_CONTACT) view.setBigUint64(CHILD_TO_PARENT, BigInt(monitorPage), true)
+      // The other page of the pair is not looked at.
+      for (const offset of [PARENT_TO_CHILD, CHILD_TO_PARENT])
+        if (message[0] === MESSAGE_TYPE.INITIATE_CONTACT) view.setBigUint64(offset, BigInt(monitorPage), true)
       return pair.server.receiveMessage(message)
     },
     // A process in the guest: it cannot make hypercalls.

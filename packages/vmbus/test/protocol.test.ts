@@ -64,15 +64,19 @@ describe('messages', () => {
   })
 
   it('are of use from their shortest length on, from their side, since their version', () => {
-    for (const [type, { sender, minimum, since, name }] of MESSAGE_RULES) {
+    for (const [type, { sender, minimum, since, name, feature = 0, longer }] of MESSAGE_RULES) {
       const other = sender === 'client' ? 'server' : 'client'
-      const check = (length: number, side: 'client' | 'server', version: number) =>
-        checkMessage(new DataView(message(type, length).buffer), side, version)
+      const check = (length: number, side: 'client' | 'server', version: number, features = feature) =>
+        checkMessage(new DataView(message(type, length).buffer), side, version, features)
       expect(check(minimum, sender, VMBUS_VERSION.V6_0)).toMatchObject({ name })
       expect(check(240, sender, VMBUS_VERSION.V6_0)).toMatchObject({ name })
       expect(check(minimum - 1, sender, VMBUS_VERSION.V6_0)).toBe('short')
       expect(check(minimum, other, VMBUS_VERSION.V6_0)).toBe('unexpected')
       if (since > 0) expect(check(minimum, sender, since - 1)).toBe('unexpected')
+      if (feature !== 0) expect(check(minimum, sender, VMBUS_VERSION.V6_0, 0xffff & ~feature)).toBe('unexpected')
+      if (longer === undefined) continue
+      expect(check(longer.minimum - 1, sender, VMBUS_VERSION.V6_0, longer.features)).toBe('short')
+      expect(check(longer.minimum, sender, VMBUS_VERSION.V6_0, longer.features)).toMatchObject({ name })
     }
     expect(checkMessage(new DataView(message(30, 240).buffer), 'client', VMBUS_VERSION.V6_0)).toBe('unknown')
     expect(checkMessage(new DataView(message(0, 240).buffer), 'client', VMBUS_VERSION.V6_0)).toBe('unknown')
@@ -84,6 +88,7 @@ describe('messages', () => {
     expect(since(MESSAGE_TYPE.MODIFY_CHANNEL)).toBe(VMBUS_VERSION.V4_1)
     expect(since(MESSAGE_TYPE.MODIFY_CHANNEL_RESPONSE)).toBe(VMBUS_VERSION.V5_3)
     expect(since(MESSAGE_TYPE.TL_CONNECT_REQUEST)).toBe(VMBUS_VERSION.V4_0)
+    for (const type of [25, 26, 27, 28, 29]) expect(since(type)).toBe(VMBUS_VERSION.V6_0)
   })
 })
 

@@ -87,10 +87,43 @@ describe('negotiation', () => {
     expect(pair.takeMessage()).toEqual(new Uint8Array(Uint32Array.of(15, 0, 0, 0).buffer))
   })
 
-  it('refuses a SINT that is not the bus’s', () => {
+  it('refuses a SINT that is not the bus’s, and a trust level, at the place that they name, and keeps the connection', async () => {
+    const { pair, open } = await connected()
+    const contact = (version: number, place: number): void => {
+      pair.server.receiveMessage(message(MESSAGE_TYPE.INITIATE_CONTACT, version, 0, place, 0, 0, 0, 0, 0))
+    }
+    const refusal = new Uint8Array(Uint32Array.of(15, 0, 0, 0).buffer)
+    contact(VMBUS_VERSION.V5_3, 3)
+    expect(pair.elsewhere).toEqual([{ sint: 3, payload: refusal }])
+    // The trust level is in the second byte, from 5.1 on.
+    contact(VMBUS_VERSION.V5_1, 0x0202)
+    expect(pair.takeMessage()).toEqual(refusal)
+    // No such SINT.
+    contact(VMBUS_VERSION.V6_0, 77)
+    expect(pair.takeMessage()).toEqual(refusal)
+    expect(pair.server.version).toBe(VMBUS_VERSION.V5_3)
+    expect(await roundTrip(pair, await open(), new Uint8Array(8))).toHaveLength(1)
+    contact(VMBUS_VERSION.V5_0, 0x0202)
+    expect(pair.takeMessage()?.[8]).toBe(1)
+    // Below 5.0 the field is an address.
+    contact(VMBUS_VERSION.V4_1, 3)
+    expect(pair.takeMessage()?.[8]).toBe(1)
+  })
+
+  it('answers half of a pair of monitor pages with a connection that failed', () => {
     const pair = new VmbusPair()
-    pair.server.receiveMessage(message(MESSAGE_TYPE.INITIATE_CONTACT, VMBUS_VERSION.V5_3, 0, 3, 0, 0, 0, 0, 0))
-    expect(pair.takeMessage()?.[8]).toBe(0)
+    for (const pages of [
+      [0x1000, 0, 0, 0],
+      [0, 0, 0x1000, 0],
+    ]) {
+      pair.server.receiveMessage(message(MESSAGE_TYPE.INITIATE_CONTACT, VMBUS_VERSION.V5_3, 0, 2, 0, ...pages))
+      expect(pair.takeMessage()).toEqual(new Uint8Array(Uint32Array.of(15, 0, 0x0201, 4).buffer))
+      expect(pair.server.version).toBe(0)
+    }
+    pair.server.receiveMessage(
+      message(MESSAGE_TYPE.INITIATE_CONTACT, VMBUS_VERSION.V5_3, 0, 2, 0, 0x1000, 0, 0x2000, 0),
+    )
+    expect(pair.takeMessage()?.[8]).toBe(1)
   })
 
   it('ignores everything before contact, and what the version does not have', async () => {
@@ -599,6 +632,30 @@ describe('disconnection', () => {
     expect(trace.some((line) => line.startsWith('in INITIATE_CONTACT version=6.0'))).toBe(true)
   })
 
+  it.each([
+    ['6.0', '4.0', VMBUS_VERSION.V6_0, VMBUS_VERSION.V4_0],
+    ['5.3', '6.0', VMBUS_VERSION.V5_3, VMBUS_VERSION.V6_0],
+    ['2.4', '5.2', VMBUS_VERSION.V2_4, VMBUS_VERSION.V5_2],
+    ['5.0', '2.4', VMBUS_VERSION.V5_0, VMBUS_VERSION.V2_4],
+  ])('by unload at %s may be followed by a kernel that speaks %s', async (_first, _second, first, second) => {
+    for (const unloads of [true, false]) {
+      const { pair, client, device, open } = await connected(new EchoDevice(), first)
+      await roundTrip(pair, await open(), hello)
+      // A kernel that was started by kexec, or after a crash without an unload.
+      if (unloads) await pair.run(client.unload())
+      const next = pair.createClient()
+      expect(await pair.run(next.connect([second]), next)).toBe(second)
+      const [offer] = await pair.run(next.requestOffers(), next)
+      const channel = await pair.run(next.open(offer as never, pair.rings(2, 2)), next)
+      const answers: Uint8Array[] = []
+      channel.onPacket = (packet) => answers.push(packet.payload().slice())
+      channel.send(hello)
+      await pair.settle(next)
+      expect(answers).toHaveLength(1)
+      expect(device.log).toEqual(['open 0', 'close 0', 'open 0'])
+    }
+  })
+
   it('answers only the last of several', async () => {
     const { pair, device, open, client } = await connected()
     await open()
@@ -691,7 +748,7 @@ describe('trace', () => {
     const { trace, open } = await connected()
     await open()
     expect(trace).toEqual([
-      'in INITIATE_CONTACT version=5.3 targetVp=0 sint=2 vtl=0 features=0 parentToChildMonitorPage=0x0 childToParentMonitorPage=0x0',
+      'in INITIATE_CONTACT version=5.3 targetVp=0 sint=2 vtl=0 features=0x0 parentToChildMonitorPage=0x0 childToParentMonitorPage=0x0',
       '0: version 5.3 accepted',
       'out VERSION_RESPONSE versionSupported=1 connectionState=0 connectionId=0x4',
       'in REQUEST_OFFERS',

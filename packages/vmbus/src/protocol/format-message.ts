@@ -35,6 +35,8 @@ const LAYOUTS: ReadonlyMap<number, Layout> = new Map([
   layout(T.TL_CONNECT_RESULT, messages.TlConnectResult),
   layout(T.MODIFY_CHANNEL, messages.ModifyChannel),
   layout(T.MODIFY_CHANNEL_RESPONSE, messages.ModifyChannelResponse),
+  layout(T.MODIFY_CONNECTION, messages.ModifyConnection),
+  layout(T.MODIFY_CONNECTION_RESPONSE, messages.ModifyConnectionResponse),
 ])
 
 /** INITIATE_CONTACT from 5.0 on. */
@@ -50,7 +52,14 @@ function isTargeted(type: number, view: DataView): boolean {
 
 /** Fields that say little and fill the line. */
 const SILENT: ReadonlySet<string> = new Set(['messageType', 'userDefined', 'userData', 'monitorId', 'monitorAllocated'])
-const HEXADECIMAL: ReadonlySet<string> = new Set(['status', 'flags', 'gpadlId', 'ringGpadlId', 'connectionId'])
+const HEXADECIMAL: ReadonlySet<string> = new Set([
+  'status',
+  'flags',
+  'features',
+  'gpadlId',
+  'ringGpadlId',
+  'connectionId',
+])
 
 /** `OPEN_CHANNEL relid=1 openId=1 ringGpadlId=0xe1e10 …`, whatever the bytes are. */
 export function formatMessage(payload: Uint8Array): string {

@@ -1,5 +1,6 @@
 // The messages of the channel protocol: number, sender, shortest length, and the version from which on each exists.
 
+import { FEATURE } from './features.ts'
 import {
   CloseChannel,
   GpadlBody,
@@ -11,8 +12,11 @@ import {
   MessageHeader,
   ModifyChannel,
   ModifyChannelResponse,
+  ModifyConnection,
+  ModifyConnectionResponse,
   OfferChannel,
   OpenChannel,
+  OpenChannel2,
   OpenChannelResult,
   RelIdReleased,
   RescindChannelOffer,
@@ -64,6 +68,10 @@ export interface MessageRule {
   readonly minimum: number
   /** The first version that has it; 0 for what may come before a version is agreed on. */
   readonly since: number
+  /** The feature of 6.0 that it belongs to. */
+  readonly feature?: number
+  /** What is longer with one of these features: the shortest length then. */
+  readonly longer?: { readonly features: number; readonly minimum: number }
 }
 
 const T = MESSAGE_TYPE
@@ -75,18 +83,22 @@ const rule = (
   sender: 'client' | 'server',
   minimum: number,
   since: number,
-): [number, MessageRule] => [T[name], { name, sender, minimum, since }]
+  more: Pick<MessageRule, 'feature' | 'longer'> = {},
+): [number, MessageRule] => [T[name], { name, sender, minimum, since, ...more }]
 
-/**
- * The messages by number. 18–20 (reserved channels), 25–29 (features of 6.0 that a server has to announce) are absent: Partita's server announces none
- * of them, so no client may send them.
- */
+/** OPEN_CHANNEL says more with either. */
+const OPEN_CHANNEL_2 = {
+  features: FEATURE.GUEST_SPECIFIED_SIGNAL_PARAMETERS | FEATURE.CHANNEL_INTERRUPT_REDIRECTION,
+  minimum: OpenChannel2.size,
+} as const
+
+/** The messages by number. 18–20 (reserved channels) are absent: Partita's server offers none. */
 export const MESSAGE_RULES: ReadonlyMap<number, MessageRule> = new Map([
   rule('OFFER_CHANNEL', 'server', OfferChannel.size, V.V0_13),
   rule('RESCIND_CHANNEL_OFFER', 'server', RescindChannelOffer.size, V.V0_13),
   rule('REQUEST_OFFERS', 'client', HEADER, V.V0_13),
   rule('ALL_OFFERS_DELIVERED', 'server', HEADER, V.V0_13),
-  rule('OPEN_CHANNEL', 'client', OpenChannel.size, V.V0_13),
+  rule('OPEN_CHANNEL', 'client', OpenChannel.size, V.V0_13, { longer: OPEN_CHANNEL_2 }),
   rule('OPEN_CHANNEL_RESULT', 'server', OpenChannelResult.size, V.V0_13),
   rule('CLOSE_CHANNEL', 'client', CloseChannel.size, V.V0_13),
   rule('GPADL_HEADER', 'client', GpadlHeader.size, V.V0_13),
@@ -103,23 +115,34 @@ export const MESSAGE_RULES: ReadonlyMap<number, MessageRule> = new Map([
   rule('MODIFY_CHANNEL', 'client', ModifyChannel.size, V.V4_1),
   rule('TL_CONNECT_RESULT', 'server', TlConnectResult.size, V.V4_1),
   rule('MODIFY_CHANNEL_RESPONSE', 'server', ModifyChannelResponse.size, V.V5_3),
+  rule('MODIFY_CONNECTION', 'client', ModifyConnection.size, V.V6_0, { feature: FEATURE.MODIFY_CONNECTION }),
+  rule('MODIFY_CONNECTION_RESPONSE', 'server', ModifyConnectionResponse.size, V.V6_0, {
+    feature: FEATURE.MODIFY_CONNECTION,
+  }),
+  rule('PAUSE', 'client', HEADER, V.V6_0, { feature: FEATURE.PAUSE_RESUME }),
+  rule('PAUSE_RESPONSE', 'server', HEADER, V.V6_0, { feature: FEATURE.PAUSE_RESUME }),
+  rule('RESUME', 'client', HEADER, V.V6_0, { feature: FEATURE.PAUSE_RESUME }),
 ])
 
 /** Why a message is not to be used. */
 export type MessageFault = 'short' | 'unknown' | 'unexpected'
 
 /**
- * Whether `payload` is a message that `sender` may send under `version` (0: none is agreed on yet) and long enough. `short`: below the length of its kind;
- * `unknown`: no such message; `unexpected`: from the wrong side, or not in this version.
+ * Whether `payload` is a message that `sender` may send under `version` (0: none is agreed on yet) with the `features` that are on, and long enough. `short`: below the
+ * length of its kind; `unknown`: no such message; `unexpected`: from the wrong side, or not in this version or with these features.
  */
 export function checkMessage(
   payload: DataView,
   sender: 'client' | 'server',
   version: number,
+  features = 0,
 ): MessageRule | MessageFault {
   if (payload.byteLength < HEADER) return 'short'
   const found = MESSAGE_RULES.get(payload.getUint32(0, true))
   if (found === undefined) return 'unknown'
   if (found.sender !== sender || version < found.since) return 'unexpected'
-  return payload.byteLength < found.minimum ? 'short' : found
+  if (found.feature !== undefined && (features & found.feature) === 0) return 'unexpected'
+  const { longer } = found
+  const minimum = longer !== undefined && (features & longer.features) !== 0 ? longer.minimum : found.minimum
+  return payload.byteLength < minimum ? 'short' : found
 }

@@ -95,6 +95,36 @@ export const OpenChannel: StructType<OpenChannel> = struct<OpenChannel>({
   userData: bytes(USER_DEFINED_SIZE),
 })
 
+/** OPEN_CHANNEL (5) with {@link FEATURE.GUEST_SPECIFIED_SIGNAL_PARAMETERS} or {@link FEATURE.CHANNEL_INTERRUPT_REDIRECTION}. */
+export interface OpenChannel2 extends StructView {
+  messageType: number
+  relid: number
+  openId: number
+  ringGpadlId: number
+  targetVp: number
+  downstreamPageOffset: number
+  userData: Uint8Array
+  /** What the client signals. */
+  connectionId: number
+  /** What the server sets. */
+  eventFlag: number
+  /** 1: redirect the interrupt. */
+  flags: number
+}
+export const OpenChannel2: StructType<OpenChannel2> = struct<OpenChannel2>({
+  messageType: u32,
+  _padding: pad(4),
+  relid: u32,
+  openId: u32,
+  ringGpadlId: u32,
+  targetVp: u32,
+  downstreamPageOffset: u32,
+  userData: bytes(USER_DEFINED_SIZE),
+  connectionId: u32,
+  eventFlag: u16,
+  flags: u16,
+})
+
 /** OPEN_CHANNEL_RESULT (6). */
 export interface OpenChannelResult extends StructView {
   messageType: number
@@ -255,6 +285,33 @@ export const InitiateContactTarget: StructType<InitiateContactTarget> = struct<I
   childToParentMonitorPage: u64,
 })
 
+/** INITIATE_CONTACT (14) with {@link FEATURE.CLIENT_ID}. */
+export interface InitiateContact2 extends StructView {
+  messageType: number
+  version: number
+  targetVp: number
+  sint: number
+  vtl: number
+  features: number
+  parentToChildMonitorPage: bigint
+  childToParentMonitorPage: bigint
+  /** Who the client is. */
+  clientId: string
+}
+export const InitiateContact2: StructType<InitiateContact2> = struct<InitiateContact2>({
+  messageType: u32,
+  _padding: pad(4),
+  version: u32,
+  targetVp: u32,
+  sint: u8,
+  vtl: u8,
+  _reserved: pad(2),
+  features: u32,
+  parentToChildMonitorPage: u64,
+  childToParentMonitorPage: u64,
+  clientId: guid,
+})
+
 /** VERSION_RESPONSE (15). */
 export interface VersionResponse extends StructView {
   messageType: number
@@ -349,4 +406,29 @@ export const ModifyChannelResponse: StructType<ModifyChannelResponse> = struct<M
   _padding: pad(4),
   relid: u32,
   status: u32,
+})
+
+/** MODIFY_CONNECTION (25): other monitor pages, or none. */
+export interface ModifyConnection extends StructView {
+  messageType: number
+  parentToChildMonitorPage: bigint
+  childToParentMonitorPage: bigint
+}
+export const ModifyConnection: StructType<ModifyConnection> = struct<ModifyConnection>({
+  messageType: u32,
+  _padding: pad(4),
+  parentToChildMonitorPage: u64,
+  childToParentMonitorPage: u64,
+})
+
+/** MODIFY_CONNECTION_RESPONSE (26). */
+export interface ModifyConnectionResponse extends StructView {
+  messageType: number
+  /** {@link CONNECTION_STATE}. */
+  connectionState: number
+}
+export const ModifyConnectionResponse: StructType<ModifyConnectionResponse> = struct<ModifyConnectionResponse>({
+  messageType: u32,
+  _padding: pad(4),
+  connectionState: u8,
 })

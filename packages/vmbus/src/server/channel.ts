@@ -19,6 +19,10 @@ export interface OpenRequest {
   readonly gpadlId: number
   readonly downstreamPageOffset: number
   readonly userData: Uint8Array
+  /** What the guest signals. */
+  readonly connectionId: number
+  /** What the server sets in the guest. */
+  readonly eventFlag: number
   targetVp: number
 }
 

@@ -17,6 +17,8 @@ const OUTBOX_LIMIT = 64
 export class Outbox {
   readonly #post: (message: OutgoingMessage) => boolean
   #messages: OutgoingMessage[] = []
+  /** What came since {@link Outbox.hold}. */
+  #held: OutgoingMessage[] | undefined
   #pumping = false
 
   constructor(post: (message: OutgoingMessage) => boolean) {
@@ -24,33 +26,64 @@ export class Outbox {
   }
 
   get length(): number {
-    return this.#messages.length
+    return this.#messages.length + this.heldCount
+  }
+
+  /** Whether messages are held back. */
+  get holding(): boolean {
+    return this.#held !== undefined
+  }
+
+  /** How many messages are held back: the last ones. */
+  get heldCount(): number {
+    return this.#held?.length ?? 0
   }
 
   /** Whether the guest's requests are to be turned away. */
   get full(): boolean {
-    return this.#messages.length >= OUTBOX_LIMIT
+    return this.length >= OUTBOX_LIMIT
   }
 
   /** The messages that wait, first one first. */
   get messages(): readonly OutgoingMessage[] {
-    return this.#messages
+    return this.#held === undefined ? this.#messages : [...this.#messages, ...this.#held]
   }
 
   add(message: OutgoingMessage): void {
+    if (this.#held !== undefined) {
+      this.#held.push(message)
+      return
+    }
     this.#messages.push(message)
+    this.pump()
+  }
+
+  /** From now on what is added stays here; what waits already goes. */
+  hold(): void {
+    this.#held ??= []
+  }
+
+  /** Let go of what was held back. */
+  release(): void {
+    const held = this.#held
+    if (held === undefined) return
+    this.#held = undefined
+    this.#messages.push(...held)
     this.pump()
   }
 
   /** Take back the messages that `unwanted` is true of; returns how many. */
   remove(unwanted: (message: OutgoingMessage) => boolean): number {
-    const before = this.#messages.length
+    const before = this.length
     this.#messages = this.#messages.filter((message) => !unwanted(message))
-    return before - this.#messages.length
+    this.#held = this.#held?.filter((message) => !unwanted(message))
+    return before - this.length
   }
 
+  /** Forget all; nothing is held back any longer. */
   clear(): void {
     this.#messages = []
+    this.#held = undefined
   }
 
   /** Post what can be posted. */

@@ -7,6 +7,7 @@ import {
   GpadlTorndown,
   MessageHeader,
   ModifyChannelResponse,
+  ModifyConnectionResponse,
   OfferChannel,
   OpenChannelResult,
   RescindChannelOffer,
@@ -57,6 +58,13 @@ export function modifyResponseMessage(relid: number, status: number): Uint8Array
   message.messageType = MESSAGE_TYPE.MODIFY_CHANNEL_RESPONSE
   message.relid = relid
   message.status = status
+  return bytesOf(message)
+}
+
+export function modifyConnectionResponseMessage(connectionState: number): Uint8Array {
+  const message = ModifyConnectionResponse.allocate()
+  message.messageType = MESSAGE_TYPE.MODIFY_CONNECTION_RESPONSE
+  message.connectionState = connectionState
   return bytesOf(message)
 }
 

@@ -4,25 +4,17 @@ import type { SavedState, VmbusDevice, VmbusOffer } from '@partita/interface'
 import { MAX_RELID } from '../protocol/constants.ts'
 import { PieceList } from '../ring/piece-list.ts'
 import { VmbusError } from '../vmbus-error.ts'
+import type { Bus } from './bus.ts'
 import { type Channel, createChannel, type OpenRequest } from './channel.ts'
 import type { Contact } from './contact.ts'
 import { type GpadlTable, MAX_GPADLS } from './gpadl.ts'
 import { MONITOR_IDS } from './monitor.ts'
 import { channelKey } from './offer.ts'
 import type { RingPositions } from './open-rings.ts'
-import type { Outbox } from './outbox.ts'
 import { parseSavedState, type SavedChannel, type SavedServer, savedState } from './saved-server.ts'
 
 /** The run-time state that is saved. */
-export interface ServerParts {
-  /** The agreed version and where messages go. */
-  connection: (Contact & { offersRequested: boolean }) | undefined
-  /** What the guest asked for and gets when all channels are closed. */
-  after: { readonly type: 'contact' | 'unload'; readonly contact: Contact } | undefined
-  readonly channels: Set<Channel>
-  readonly gpadls: GpadlTable
-  readonly outbox: Outbox
-}
+export type ServerParts = Pick<Bus, 'connection' | 'after' | 'channels' | 'gpadls' | 'outbox'>
 
 /** What is left to do after {@link restoreServer}. */
 export interface Restored {
@@ -36,7 +28,9 @@ export function saveServer(parts: ServerParts): SavedState {
   const { connection, after, gpadls, outbox } = parts
   return savedState({
     connection:
-      connection === undefined ? null : { ...contactOf(connection), offersRequested: connection.offersRequested },
+      connection === undefined
+        ? null
+        : { ...contactOf(connection), offersRequested: connection.offersRequested, granted: connection.granted },
     after: after === undefined ? null : { type: after.type, contact: contactOf(after.contact) },
     channels: [...parts.channels].filter((channel) => channel.relid !== 0 || channel.declined).map(saveChannel),
     gpadls: [...gpadls.gpadls.values()].map(({ id, relid, pieces, tearingDown }) => ({
@@ -53,11 +47,12 @@ export function saveServer(parts: ServerParts): SavedState {
       payload: payload.slice(),
       openResultOf: openResultOf ?? null,
     })),
+    held: outbox.holding ? outbox.heldCount : null,
   })
 }
 
-function contactOf({ version, targetVp, sint, monitorPage }: Contact): Contact {
-  return { version, targetVp, sint, monitorPage }
+function contactOf({ version, targetVp, sint, monitorPage, features }: Contact): Contact {
+  return { version, targetVp, sint, monitorPage, features }
 }
 
 function saveChannel(channel: Channel): SavedChannel {
@@ -107,8 +102,13 @@ export function restoreServer(parts: ServerParts, state: SavedState): Restored {
     restoreChannel(parts, channel, primaries, restored)
   parts.connection = saved.connection ?? undefined
   parts.after = saved.after ?? undefined
-  for (const { openResultOf, ...message } of saved.outbox)
-    parts.outbox.add(openResultOf === null ? message : { ...message, openResultOf })
+  const { outbox } = parts
+  const going = saved.outbox.length - (saved.held ?? 0)
+  for (const [index, { openResultOf, ...message }] of saved.outbox.entries()) {
+    if (saved.held !== null && index === going) outbox.hold()
+    outbox.add(openResultOf === null ? message : { ...message, openResultOf })
+  }
+  if (saved.held !== null) outbox.hold()
   return restored
 }
 

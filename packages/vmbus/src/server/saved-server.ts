@@ -14,6 +14,7 @@ interface SavedContact {
   sint: number
   /** 0: none. */
   monitorPage: number
+  features: number
 }
 
 /** A request to open a channel. */
@@ -22,6 +23,8 @@ interface SavedOpenRequest {
   gpadlId: number
   downstreamPageOffset: number
   userData: Uint8Array
+  connectionId: number
+  eventFlag: number
   targetVp: number
 }
 
@@ -42,29 +45,35 @@ export interface SavedChannel {
 
 /** The state of a server, as plain data. */
 export interface SavedServer {
-  connection: (SavedContact & { offersRequested: boolean }) | null
+  connection: (SavedContact & { offersRequested: boolean; granted: number }) | null
   /** A disconnection that was under way. */
   after: { type: 'contact' | 'unload'; contact: SavedContact } | null
   channels: SavedChannel[]
   gpadls: { id: number; relid: number; gpas: number[]; lengths: number[]; tearingDown: boolean }[]
   partialGpadls: { id: number; relid: number; rangeCount: number; bytes: Uint8Array; filled: number }[]
   outbox: { vpIndex: number; sint: number; payload: Uint8Array; openResultOf: number | null }[]
+  /** How many messages of the outbox, the last ones, are held back; null: the guest has not asked for that. */
+  held: number | null
 }
 
 type Schema<T> = v.GenericSchema<unknown, T>
 
 const u32: Schema<number> = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff))
 const address: Schema<number> = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
+/** -1: half of a pair. */
+const monitorPage: Schema<number> = v.pipe(v.number(), v.safeInteger(), v.minValue(-1))
 const bytes: Schema<Uint8Array> = v.custom<Uint8Array>((value) => value instanceof Uint8Array)
 const guid: Schema<string> = v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i))
 
-const contactEntries = { version: u32, targetVp: u32, sint: u32, monitorPage: v.optional(address, 0) }
+const contactEntries = { version: u32, targetVp: u32, sint: u32, monitorPage, features: u32 }
 
 const openRequest: Schema<SavedOpenRequest> = v.object({
   openId: u32,
   gpadlId: u32,
   downstreamPageOffset: u32,
   userData: bytes,
+  connectionId: u32,
+  eventFlag: u32,
   targetVp: u32,
 })
 
@@ -82,7 +91,7 @@ const channel: Schema<SavedChannel> = v.object({
 })
 
 const server: Schema<SavedServer> = v.object({
-  connection: v.nullable(v.object({ ...contactEntries, offersRequested: v.boolean() })),
+  connection: v.nullable(v.object({ ...contactEntries, offersRequested: v.boolean(), granted: u32 })),
   after: v.nullable(v.object({ type: v.picklist(['contact', 'unload']), contact: v.object(contactEntries) })),
   channels: v.array(channel),
   gpadls: v.array(
@@ -90,6 +99,7 @@ const server: Schema<SavedServer> = v.object({
   ),
   partialGpadls: v.array(v.object({ id: u32, relid: u32, rangeCount: u32, bytes, filled: u32 })),
   outbox: v.array(v.object({ vpIndex: u32, sint: u32, payload: bytes, openResultOf: v.nullable(u32) })),
+  held: v.nullable(u32),
 })
 
 /** Wrap a state up. */

@@ -56,6 +56,8 @@ export class VmbusPair implements VmbusHost {
   signals = 0
   /** The virtual processors that were interrupted last, by event flag. */
   readonly interruptedVp: Map<number, number> = new Map()
+  /** Messages for other SINTs than the bus's. */
+  readonly elsewhere: { readonly sint: number; readonly payload: Uint8Array }[] = []
   /** Whether the server wants to look at the monitor page. */
   polling = false
   /** While true, the client does not look at messages. */
@@ -138,7 +140,10 @@ export class VmbusPair implements VmbusHost {
   // The host's side.
 
   postMessage(_vpIndex: number, sint: number, payload: Uint8Array): boolean {
-    if (sint !== VMBUS_SINT) throw new RangeError(`message for SINT ${sint}`)
+    if (sint !== VMBUS_SINT) {
+      this.elsewhere.push({ sint, payload: payload.slice() })
+      return true
+    }
     if (this.#slot !== undefined) return false
     this.#slot = payload.slice()
     return true

@@ -191,7 +191,12 @@ export class HostileGuest implements VmbusHost {
   // The host.
 
   postMessage(_vpIndex: number, sint: number, payload: Uint8Array): boolean {
-    check(sint === 2 && payload.length <= 240, 'message')
+    check(sint >= 0 && sint < 16 && payload.length <= 240, 'message')
+    // Refusals go to the SINT that was asked for.
+    if (sint !== 2) {
+      check(payload[0] === MESSAGE_TYPE.VERSION_RESPONSE && payload[8] === 0, 'a message for another SINT')
+      return true
+    }
     if (this.#slot !== undefined) return false
     this.#slot = payload
     this.reach(`out ${payload[0]}`)
@@ -199,7 +204,7 @@ export class HostileGuest implements VmbusHost {
   }
 
   signalEvent(_vpIndex: number, sint: number, flag: number): void {
-    check(sint === 2 && flag > 0 && flag < 2048, 'event flag')
+    check(sint === 2 && flag >= 0 && flag < 2048, 'event flag')
   }
 
   createEventPort(connectionId: number, signal: () => void): Disposable {
@@ -338,7 +343,8 @@ export class HostileGuest implements VmbusHost {
         this.#device(input.below(DEVICES)).mode = input.u8() & input.u8() & input.u8()
         break
       case 28:
-        this.#watch()
+        if (this.#server.features !== 0 && input.below(2) === 0) this.#feature60()
+        else this.#watch()
         break
       default:
         this.#usual(relid)
@@ -359,7 +365,7 @@ export class HostileGuest implements VmbusHost {
     this.#ringGpadl(relid, id)
     this.#takeMessage()
     this.#noteOpen(id)
-    this.#post(MESSAGE_TYPE.OPEN_CHANNEL, relid, 1, id, 0, 3, ...new Array(30).fill(0))
+    this.#post(MESSAGE_TYPE.OPEN_CHANNEL, relid, 1, id, 0, 3, ...new Array(30).fill(0), ...this.#signalWords(relid))
     this.#takeMessage()
     this.#takeMessage()
   }
@@ -367,7 +373,40 @@ export class HostileGuest implements VmbusHost {
   #contact(): void {
     const { pick, u32 } = { pick: this.#input.pick.bind(this.#input), u32: () => this.#input.u32() }
     const version = pick([...SUPPORTED_VERSIONS, 0x0001_0001, 13, u32()])
-    this.#post(MESSAGE_TYPE.INITIATE_CONTACT, version, pick([0, 1, 0xffff_ffff]), pick([2, 2, 2, 0, 77]), 0, 0, 0, 0, 0)
+    const place = pick([2, 2, 2, 0, 77, 0x102])
+    const features = pick([0, 0, 0x25, 0x25, 0x2f, u32()])
+    const pages = pick([
+      [0, 0, 0, 0],
+      [0, 0, 0, 0],
+      [PAGE * 60, 0, PAGE * 61, 0],
+      [0, 0, PAGE, 0],
+    ])
+    const message = [
+      version,
+      pick([0, 1, 0xffff_ffff]),
+      place,
+      features,
+      ...pages,
+      ...(features & 8 ? [1, 2, 3, 4] : []),
+    ]
+    this.#post(MESSAGE_TYPE.INITIATE_CONTACT, ...message)
+  }
+
+  /** What only a connection of 6.0 with these features takes. */
+  #feature60(): void {
+    const { pick } = { pick: this.#input.pick.bind(this.#input) }
+    switch (this.#input.below(4)) {
+      case 0:
+        this.#post(MESSAGE_TYPE.PAUSE)
+        break
+      case 1:
+      case 2:
+        this.#post(MESSAGE_TYPE.RESUME)
+        break
+      default:
+        this.#post(MESSAGE_TYPE.MODIFY_CONNECTION, PAGE * pick([0, 60]), 0, PAGE * pick([0, 61, 63]), 0)
+        this.#server.pollMonitors()
+    }
   }
 
   #ringGpadl(relid: number, id: number): void {
@@ -405,11 +444,22 @@ export class HostileGuest implements VmbusHost {
         0,
         split,
         ...new Array(30).fill(1),
+        ...this.#signalWords(relid),
       ).buffer,
     )
     if (input.below(16) === 0) this.#mutate(message)
     this.#noteOpen(message[16] as number)
     this.#postRaw(message)
+  }
+
+  /** Connection id and event flag, where the guest chooses them. */
+  #signalWords(relid: number): number[] {
+    if ((this.#server.features & 3) === 0) return []
+    const input = this.#input
+    return [
+      input.pick([EVENT_CONNECTION_BASE + relid, EVENT_CONNECTION_BASE + 1, 0, 0x7777, 0xffff_ffff]),
+      input.pick([relid, 1, 2047, 2048, 0xffff]),
+    ]
   }
 
   #noteOpen(id: number): void {
@@ -434,7 +484,8 @@ export class HostileGuest implements VmbusHost {
   }
 
   #signal(relid: number): void {
-    this.#ports.get(EVENT_CONNECTION_BASE + relid)?.()
+    const signal = this.#ports.get(EVENT_CONNECTION_BASE + relid) ?? this.#ports.get(0x7777)
+    signal?.()
   }
 
   /** One half of a pair of rings whose control page is the page `base`. */
