@@ -27,7 +27,13 @@ export function transferLength(disk: DiskShape, sector: number, segments: readon
 
 /** @throws DiskError `ERR_DISK_RANGE` */
 export function checkRange(disk: DiskShape, sector: number, count: number): void {
-  if (Number.isSafeInteger(sector) && sector >= 0 && Number.isSafeInteger(count) && sector + count <= disk.sectorCount)
+  if (
+    Number.isSafeInteger(sector) &&
+    sector >= 0 &&
+    Number.isSafeInteger(count) &&
+    count >= 0 &&
+    sector + count <= disk.sectorCount
+  )
     return
   throw new DiskError(DISK_ERROR.RANGE, `sectors ${sector} + ${count} of ${disk.sectorCount}`, {
     data: { sector, count, sectorCount: disk.sectorCount },

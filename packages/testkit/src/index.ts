@@ -18,6 +18,7 @@ export {
   complianceSeed,
 } from './compliance/check.ts'
 export { type DeviceAccess, deviceAccesses, performAccess } from './compliance/device-access.ts'
+export { type DiskSubject, diskChecks } from './compliance/disk-compliance.ts'
 export { emulatedDeviceChecks } from './compliance/emulated-device-compliance.ts'
 export type { EmulatedDeviceSubject, InterruptScenario } from './compliance/emulated-device-subject.ts'
 export type { ComplianceManifest, PluginSubject } from './compliance/plugin-checks.ts'

@@ -12,6 +12,7 @@
  */
 import { describe, it } from 'vitest'
 import type { ComplianceCheck } from './compliance/check.ts'
+import { type DiskSubject, diskChecks } from './compliance/disk-compliance.ts'
 import { emulatedDeviceChecks } from './compliance/emulated-device-compliance.ts'
 import type { EmulatedDeviceSubject } from './compliance/emulated-device-subject.ts'
 import { vscChecks } from './compliance/vsc-compliance.ts'
@@ -41,4 +42,9 @@ export function emulatedDeviceCompliance(subject: EmulatedDeviceSubject): void {
 /** Test a driver on the VMBus. */
 export function vscCompliance<Instance extends object>(subject: VscSubject<Instance>): void {
   suite(`the driver ${subject.driver.name}`, vscChecks(subject))
+}
+
+/** Test a disk. */
+export function diskCompliance(subject: DiskSubject): void {
+  suite(`the disk '${subject.name}'`, diskChecks(subject))
 }
