@@ -4,7 +4,7 @@
 import type { Decoder } from './decoder/decoder.ts'
 import { DECODED } from './decoder/decoder.ts'
 import type { Mode } from './decoder/mode.ts'
-import { HANDLER } from './interpreter/interpreter-module.ts'
+import { HANDLER } from './interpreter/handler.ts'
 import type { SoftwareMemory } from './memory.ts'
 import { RECORD } from './state-layout.ts'
 
@@ -22,6 +22,7 @@ function slotOf(place: number): number {
 
 interface Block {
   readonly key: number
+  readonly mode: Mode
   readonly record: number
   /** Records, the closing one included. */
   readonly count: number
@@ -30,6 +31,11 @@ interface Block {
   readonly start: number
   readonly end: number
   readonly nextPage: number
+}
+
+function overlaps(block: Block, page: number, start: number, end: number): boolean {
+  if (block.page === page) return block.start < end && Math.min(block.end, PAGE) > start
+  return start < block.end - PAGE
 }
 
 /** What decoding a block came to. */
@@ -43,8 +49,10 @@ export class CodeCache {
   readonly #arenaEnd: number
   /** Called when all records are dropped: jump caches hold none of them any more. */
   readonly #onReset: () => void
+  readonly #onDrop: (record: number) => void
   #free: number
   readonly #blocks = new Map<number, Block>()
+  readonly #byRecord = new Map<number, Block>()
   readonly #pages = new Map<number, Set<Block>>()
   /** Blocks found lately, in front of the map: direct-mapped pairs of a place and a record, the mode in its low bits. A new process asks for all that it executes. */
   readonly #recent = new Int32Array(2 << RECENT_LOG2)
@@ -59,6 +67,8 @@ export class CodeCache {
     arena: number
     arenaEnd: number
     onReset: () => void
+    /** A block is no more: nothing leads to its record. */
+    onDrop: (record: number) => void
   }) {
     this.#memory = options.memory
     this.#view = options.memory.view
@@ -66,6 +76,7 @@ export class CodeCache {
     this.#arena = options.arena
     this.#arenaEnd = options.arenaEnd
     this.#onReset = options.onReset
+    this.#onDrop = options.onDrop
     this.#free = options.arena
   }
 
@@ -83,6 +94,24 @@ export class CodeCache {
     return record
   }
 
+  /** Where the block with a record is. */
+  placeOf(record: number): { readonly page: number; readonly start: number; readonly mode: Mode } | undefined {
+    return this.#byRecord.get(record)
+  }
+  /** Offsets in a page of the blocks of a mode. */
+  starts(page: number, mode: Mode): Uint16Array {
+    const found: number[] = []
+    for (const block of this.#pages.get(page) ?? []) {
+      if (block.page === page && block.mode === mode) found.push(block.start)
+    }
+    return Uint16Array.from(found)
+  }
+  /** Whether decoded instructions have bytes of `[start, end)` of a page. */
+  covers(page: number, start: number, end: number): boolean {
+    for (const block of this.#pages.get(page) ?? []) if (overlaps(block, page, start, end)) return true
+    return false
+  }
+
   /** Let the direct jump of a record go to a block from now on. */
   link(record: number, target: number): void {
     this.#view.setUint32(record + RECORD.CHAIN, target, true)
@@ -95,6 +124,7 @@ export class CodeCache {
   reset(): void {
     this.#free = this.#arena
     this.#blocks.clear()
+    this.#byRecord.clear()
     this.#links.clear()
     this.#recent.fill(0)
     for (const page of this.#pages.keys()) this.#memory.dropCodePage(page)
@@ -176,6 +206,7 @@ export class CodeCache {
     this.blocksDecoded++
     const block: Block = {
       key: (page * PAGE + offset) * 4 + mode,
+      mode,
       record: first,
       count: (record - first) / RECORD.SIZE,
       page,
@@ -184,6 +215,7 @@ export class CodeCache {
       nextPage: start > PAGE ? following : -1,
     }
     this.#blocks.set(block.key, block)
+    this.#byRecord.set(first, block)
     this.#cover(page, block)
     if (block.nextPage >= 0) this.#cover(block.nextPage, block)
     return first
@@ -204,9 +236,7 @@ export class CodeCache {
     const blocks = this.#pages.get(page)
     if (!blocks) return
     for (const block of blocks) {
-      const overlaps =
-        block.page === page ? block.start < end && Math.min(block.end, PAGE) > start : start < block.end - PAGE
-      if (overlaps) this.#drop(block)
+      if (overlaps(block, page, start, end)) this.#drop(block)
     }
     // Dropping an instruction that crosses into the page may have seen to it.
     if (blocks.size === 0 && this.#pages.delete(page)) this.#memory.dropCodePage(page)
@@ -220,6 +250,8 @@ export class CodeCache {
       this.#links.delete(block.record)
     }
     this.#blocks.delete(block.key)
+    this.#byRecord.delete(block.record)
+    this.#onDrop(block.record)
     const slot = slotOf((block.page << 12) | block.start)
     if (((this.#recent[slot + 1] as number) & ~MODE_BITS) === block.record) this.#recent[slot + 1] = 0
     this.#pages.get(block.page)?.delete(block)

@@ -9,7 +9,7 @@ import type { LocalApic } from './local-apic.ts'
 import { GPA_CODE, type SoftwareMemory } from './memory.ts'
 import { ACCESS, CR0, CR4, EFER, Mmu } from './mmu.ts'
 import type { ModelSpecificRegisters } from './msr.ts'
-import { FILE, RECORD, SEGMENT, STATE, STATUS, TLB, TLB_ENTRIES } from './state-layout.ts'
+import { FILE, RECORD, REFUSED, SEGMENT, STATE, STATUS, TLB, TLB_ENTRIES } from './state-layout.ts'
 
 /** EFLAGS bits (SDM vol. 1, 3.4.3). */
 export const FLAG = {
@@ -486,6 +486,69 @@ export class Cpu {
     if (!this.#translate(lo, hi, ACCESS.WRITE, false)) return 1
     if ((lo & 0xfff) + bytes <= PAGE) return 0
     return this.#translate(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), ACCESS.WRITE, false) ? 0 : 1
+  }
+
+  // --- the same for translated code: what a device would see and what changes decoded code is left to the interpreter, which is exact about both
+
+  /** Offset in memory of one access, or {@link REFUSED}. Code that the access would change counts as refused. */
+  #regionHost(lo: number, hi: number, bytes: number, access: number): number {
+    if (!this.#translate(lo, hi, access, false)) return REFUSED.FAULT
+    const { page } = this.mmu
+    const entry = this.memory.gpaMap[page] ?? 0
+    if (access === ACCESS.WRITE) {
+      if (!(entry & GPA_ACCESS.WRITE)) return REFUSED.LEAVE
+      const offset = lo & 0xfff
+      if (entry & GPA_CODE && this.hasCode(page, offset, offset + bytes)) return REFUSED.LEAVE
+    } else if (!(entry & GPA_ACCESS.READ)) return REFUSED.LEAVE
+    return (entry & ~0xfff) | (lo & 0xfff) | 0
+  }
+  /** Whether bytes `[start, end)` of a page are decoded or translated. Set by the virtual processor when it is put together. */
+  hasCode: (page: number, start: number, end: number) => boolean = () => false
+
+  /** Offset in memory, perhaps of STATE.SCRATCH with a copy, or {@link REFUSED}. */
+  regionRead(lo: number, hi: number, bytes: number): number {
+    return this.#regionAccess(lo, hi, bytes, ACCESS.READ)
+  }
+  /** As {@link Cpu.modifyBegin}, or {@link REFUSED}. */
+  regionModify(lo: number, hi: number, bytes: number): number {
+    return this.#regionAccess(lo, hi, bytes, ACCESS.WRITE)
+  }
+  #regionAccess(lo: number, hi: number, bytes: number, access: number): number {
+    if (this.#badAddress(hi, lo, bytes)) return REFUSED.FAULT
+    const within = PAGE - (lo & 0xfff)
+    if (within >= bytes) {
+      const host = this.#regionHost(lo, hi, bytes, access)
+      if (host === REFUSED.FAULT || host === REFUSED.LEAVE) return host
+      this.mmu.fill(lo, hi, access, false)
+      if (access === ACCESS.WRITE && (this.memory.gpaMap[this.mmu.page] as number) & GPA_CODE) {
+        // others may have decoded what lies there: the copy goes back by way of modifyCommit
+        for (let i = 0; i < bytes; i++) this.u8[this.#scratch + i] = this.u8[(host >>> 0) + i] as number
+        return this.#scratch
+      }
+      return host
+    }
+    const first = this.#regionHost(lo, hi, within, access)
+    if (first === REFUSED.FAULT) return first
+    const second = this.#regionHost(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), bytes - within, access)
+    if (second === REFUSED.FAULT) return second
+    if (first === REFUSED.LEAVE || second === REFUSED.LEAVE) return REFUSED.LEAVE
+    for (let i = 0; i < bytes; i++) {
+      this.u8[this.#scratch + i] = this.u8[i < within ? (first >>> 0) + i : (second >>> 0) + i - within] as number
+    }
+    return this.#scratch
+  }
+  /** As {@link Cpu.writeSlow}: 0, or 1 more than {@link REFUSED}. */
+  regionWrite(lo: number, hi: number, bytes: number): number {
+    if (this.#badAddress(hi, lo, bytes)) return REFUSED.FAULT + 1
+    const within = Math.min(bytes, PAGE - (lo & 0xfff))
+    const first = this.#regionHost(lo, hi, within, ACCESS.WRITE)
+    if (first === REFUSED.FAULT) return REFUSED.FAULT + 1
+    if (within < bytes) {
+      const second = this.#regionHost(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), bytes - within, ACCESS.WRITE)
+      if (second === REFUSED.FAULT) return REFUSED.FAULT + 1
+      if (second === REFUSED.LEAVE) return REFUSED.LEAVE + 1
+    }
+    return first === REFUSED.LEAVE ? REFUSED.LEAVE + 1 : this.writeSlow(lo, hi, bytes)
   }
 
   // --- MMIO: split into aligned accesses of at most four bytes

@@ -5,7 +5,13 @@ import { APIC_TIMER_FREQUENCY } from './local-apic.ts'
 import { MAXIMUM_RAM, SoftwareMemory } from './memory.ts'
 import { TSC_FREQUENCY } from './msr.ts'
 import { ProcessorError } from './processor-error.ts'
+import type { TranslationOptions } from './translator/translator.ts'
 import { SoftwareVirtualProcessor } from './virtual-processor.ts'
+
+/** What {@link createProcessor} takes. */
+export interface ProcessorOptions {
+  readonly translation?: TranslationOptions
+}
 
 /**
  * Make a software processor: x86-64, interpreted by generated WebAssembly. It needs nothing of the host but WebAssembly with SIMD and shared memory.
@@ -16,7 +22,8 @@ import { SoftwareVirtualProcessor } from './virtual-processor.ts'
  * const memory = processor.createMemory(64 * 1024 * 1024)
  * ```
  */
-export function createProcessor(): Processor {
+export function createProcessor(options: ProcessorOptions = {}): Processor {
+  const translation: TranslationOptions = options.translation ?? { mode: 'off' }
   return {
     name: 'software-x86-64',
     maximumRam: MAXIMUM_RAM,
@@ -34,12 +41,12 @@ export function createProcessor(): Processor {
       }
       return new SoftwareMemory(ramSize)
     },
-    createVirtualProcessor(options: VirtualProcessorOptions): VirtualProcessor {
-      const { memory } = options
+    createVirtualProcessor(vp: VirtualProcessorOptions): VirtualProcessor {
+      const { memory } = vp
       if (!(memory instanceof SoftwareMemory)) {
         throw new ProcessorError('ERR_PROCESSOR_MEMORY', 'The memory was made by another processor')
       }
-      return new SoftwareVirtualProcessor({ ...options, memory })
+      return new SoftwareVirtualProcessor({ ...vp, memory, translation })
     },
   }
 }

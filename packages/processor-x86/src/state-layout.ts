@@ -145,6 +145,8 @@ export const STATE = {
   TSC_OFFSET: 1256,
   /** i32: vector of the exception that SSE instructions raise by CR0.EM, CR0.TS and CR4.OSFXSR (#UD or #NM), 0 none. */
   SSE_FAULT: 1264,
+  /** i32: instructions left in this slice for translated code, beside BUDGET. */
+  RESERVE: 1268,
   END: 1280,
 } as const
 
@@ -231,4 +233,14 @@ export const STATUS = {
   JUMP: 2,
   /** return from `run`; STATE.RIP is where to resume */
   EXIT: 3,
+  /** from translated code: the interpreter shall execute the instruction at STATE.RIP alone; nothing of it has been done */
+  LEAVE: 4,
+} as const
+
+/** What the slow paths of translated code answer when they do not do an access; anything else is an offset in memory. */
+export const REFUSED = {
+  /** An exception is pending. */
+  FAULT: 0,
+  /** Nothing has changed: the interpreter shall execute the instruction (a device's memory, or code that changes itself). */
+  LEAVE: 1,
 } as const

@@ -35,12 +35,21 @@ import type { SoftwareMemory } from './memory.ts'
 import { ACCESS } from './mmu.ts'
 import { ModelSpecificRegisters, TSC_FREQUENCY } from './msr.ts'
 import { ProcessorError } from './processor-error.ts'
-import { GPR, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
+import { GPR, JUMP_ENTRIES, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
+import { RegionCompilation } from './translator/compilation.ts'
+import {
+  MAXIMUM_REGIONS,
+  type TranslationOptions,
+  type TranslationStatistics,
+  Translator,
+} from './translator/translator.ts'
 
 const PAGE = 4096
 /** Instructions for each block of a budget, on average. */
 const INSTRUCTIONS_PER_BLOCK = 5
-const TABLE_SIZE = 16384
+/** Places in the function table for forms; those of regions follow. */
+const FORMS = 16384
+const TABLE_SIZE: number = FORMS + MAXIMUM_REGIONS
 /** High half of what no RIP is: not canonical, and beyond 32 bits. */
 const NO_ADDRESS = 0x70000000
 
@@ -114,9 +123,16 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   #idle = false
 
   readonly #profile: ExecutionProfile | undefined
+  #translator: Translator | undefined
 
   /** `profile`: count executions, for {@link SoftwareVirtualProcessor.executionProfile}; slower. */
-  constructor(options: VirtualProcessorOptions & { readonly memory: SoftwareMemory; readonly profile?: boolean }) {
+  constructor(
+    options: VirtualProcessorOptions & {
+      readonly memory: SoftwareMemory
+      readonly profile?: boolean
+      readonly translation?: TranslationOptions
+    },
+  ) {
     const { memory, index, apicId, intercepts, clock } = options
     this.index = index
     this.apicId = apicId
@@ -146,13 +162,18 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       arenaEnd,
       onReset: () => {
         this.#generation++
+        this.#translator?.reset()
         cpu.mmu.flushJumps()
       },
+      onDrop: (record) => this.#translator?.blockDropped(record),
     })
     cpu.code = this.#code
     memory.observe({
       codePage: (page) => cpu.mmu.protectPage(page),
-      codeWritten: (page, start, end) => this.#code.invalidate(page, start, end),
+      codeWritten: (page, start, end) => {
+        this.#code.invalidate(page, start, end)
+        this.#translator?.invalidate(page, start, end)
+      },
       mapChanged: () => cpu.mmu.flush(true),
     })
     cpu.set64(STATE.FILE + 144, 4096n)
@@ -165,6 +186,9 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       modifyBegin: (lo, hi, bytes) => cpu.modifyBegin(lo, hi, bytes),
       modifyCommit: (lo, hi, bytes) => cpu.modifyCommit(lo, hi, bytes),
       probe: (lo, hi, bytes) => cpu.probe(lo, hi, bytes),
+      regionRead: (lo, hi, bytes) => cpu.regionRead(lo, hi, bytes),
+      regionWrite: (lo, hi, bytes) => cpu.regionWrite(lo, hi, bytes),
+      regionModify: (lo, hi, bytes) => cpu.regionModify(lo, hi, bytes),
       findBlock: () => this.#findBlock(),
       link: (record) => this.#link(record),
       now: () => clock.now(),
@@ -186,6 +210,21 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     this.#run = main.run
     // forms that are met later import what the first module defines
     Object.assign(this.#imports.env, main)
+    const { translation } = options
+    if (translation?.mode === 'on') {
+      const translator = new Translator({
+        memory,
+        base: cpu.base,
+        compilation: new RegionCompilation(this.#decoder),
+        code: this.#code,
+        table: this.#table,
+        tableBase: FORMS,
+        imports: this.#imports as WebAssembly.Imports,
+        translation,
+      })
+      this.#translator = translator
+      cpu.hasCode = (page, start, end) => this.#code.covers(page, start, end) || translator.covers(page, start, end)
+    }
     this.reset('power-on')
   }
 
@@ -200,7 +239,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       counters: this.#profile?.counters,
     })
     this.#tableUsed += forms.length
-    if (this.#tableUsed > TABLE_SIZE)
+    if (this.#tableUsed > FORMS)
       throw new ProcessorError('ERR_PROCESSOR_STATE', 'More instruction forms than the table holds')
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports as WebAssembly.Imports)
     return instance.exports as unknown as InterpreterExports
@@ -251,6 +290,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     if (record === 0) {
       record = this.#decode(page, offset, lo, hi, user, undefined)
       if (record === 0) return 0
+      if (this.#translator?.threshold === 1) this.#translator.translate(record, page, offset, mode)
     }
     mmu.global = global
     mmu.pageSize = pageSize
@@ -381,12 +421,16 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const { cpu } = this
     const record = cpu.get32(STATE.RECORD)
     let vector = cpu.get32(STATE.FAULT_VECTOR)
-    if (record !== 0) {
-      cpu.setRip(record, 0)
-      if (cpu.nonCanonical && vector === VECTOR.GP && cpu.segmentOf(record) === SEGMENT.SS) vector = VECTOR.SS
+    const error = cpu.get32(STATE.FAULT_ERROR)
+    const address = cpu.get64(STATE.FAULT_ADDRESS)
+    if (record !== 0) cpu.setRip(record, 0)
+    if (cpu.nonCanonical && vector === VECTOR.GP) {
+      // translated code has no record at hand
+      const instruction = record !== 0 ? record : this.#singleRecord()
+      if (instruction !== 0 && cpu.segmentOf(instruction) === SEGMENT.SS) vector = VECTOR.SS
     }
     cpu.nonCanonical = false
-    this.#deliver(vector, 'exception', cpu.get32(STATE.FAULT_ERROR), cpu.get64(STATE.FAULT_ADDRESS))
+    this.#deliver(vector, 'exception', error, address)
   }
 
   /** Take what is pending before the next instruction. True when something was delivered. */
@@ -446,9 +490,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       if (activity === ACTIVITY.HALTED) return 'halt'
       if (activity === ACTIVITY.WAIT_FOR_SIPI) return 'wait-for-sipi'
       if (left <= 0 || this.#exitRequested) return 'budget'
-      const stepping =
-        cpu.interruptShadow || (cpu.get32(STATE.FLAGS_REST) & FLAG.TF) !== 0 || (cpu.get32(STATE.DR7) & 0xff) !== 0
-      if (stepping) {
+      if (this.#stepping) {
         this.#step()
         left--
         continue
@@ -459,12 +501,22 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     }
   }
 
+  /** Whether the next instruction is to be executed alone. */
+  get #stepping(): boolean {
+    const { cpu } = this
+    return cpu.interruptShadow || (cpu.get32(STATE.FLAGS_REST) & FLAG.TF) !== 0 || (cpu.get32(STATE.DR7) & 0xff) !== 0
+  }
+
   #executed = 0
   /** Execute generated code for about `budget` instructions. */
   #slice(budget: number, start: number): boolean {
     const { cpu } = this
+    const translator = this.#translator
+    // the interpreter comes back for samples, translated code has the rest
+    const interpreted = translator ? Math.min(budget, translator.nextSample()) : budget
     cpu.stolenBudget = 0
-    cpu.set32(STATE.BUDGET, budget)
+    cpu.set32(STATE.BUDGET, interpreted)
+    cpu.set32(STATE.RESERVE, budget - interpreted)
     cpu.set32(STATE.INTERRUPT_WAITING, this.#interruptWaiting() || cpu.apic.nmiPending || cpu.apic.initPending ? 1 : 0)
     this.#sliceBudget = budget
     this.#running = true
@@ -473,19 +525,45 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       status = this.#run(start)
     } finally {
       this.#running = false
-      this.#executed = budget - cpu.get32(STATE.BUDGET) - cpu.stolenBudget
-      this.#instructions += this.#executed
+      if (translator && cpu.get32(STATE.BUDGET) < 0 && cpu.stolenBudget === 0) this.#sample(translator)
+      this.#executed = budget - cpu.get32(STATE.BUDGET) - cpu.get32(STATE.RESERVE) - cpu.stolenBudget
+      if (translator) translator.executed += budget - interpreted - cpu.get32(STATE.RESERVE)
       this.#sliceBudget = 0
       cpu.set32(STATE.BUDGET, 0)
+      cpu.set32(STATE.RESERVE, 0)
       cpu.stolenBudget = 0
     }
     const shadowed = this.#inShadow()
     if (status === STATUS.FAULT) {
+      // those of the block before the one that faulted
+      const record = cpu.get32(STATE.RECORD)
+      if (record !== 0) this.#executed += cpu.view.getUint16(record + RECORD.COUNT, true) - 1
+      this.#instructions += this.#executed
       this.#deliverPending()
       return false
     }
+    this.#instructions += this.#executed
     if (shadowed) cpu.interruptShadow = true
+    if (status === STATUS.LEAVE) this.#interpret()
     return true
+  }
+  /** Execute the instruction at STATE.RIP alone, which translated code has left. */
+  #interpret(): void {
+    const executed = this.#executed
+    const record = this.#singleRecord()
+    if (record === 0) {
+      this.cpu.set32(STATE.RECORD, 0)
+      this.#deliverPending()
+    } else this.#slice(0, record)
+    this.#executed += executed
+  }
+  /** The slice's interpreted part is over: where control stands is likely to be hot. */
+  #sample(translator: Translator): void {
+    const { i32, base } = this.cpu
+    const rip = (base + STATE.RIP) >> 2
+    const lo = i32[rip] as number
+    const entry = (this.cpu.get32(STATE.JUMPS) >> 2) + (((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1)) << 2)
+    if (i32[entry] === lo && i32[entry + 1] === i32[rip + 1]) translator.sample(i32[entry + 2] as number)
   }
   /** Whether the next instruction is the one after an STI; asked once. */
   #inShadow(): boolean {
@@ -561,9 +639,13 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     return this.#decode(cpu.mmu.page, lo & 0xfff, lo, hi, user, 1)
   }
 
-  /** Execute exactly one instruction (or deliver the exception that it raises), for debuggers and tests. */
-  step(): void {
-    this.#step()
+  /**
+   * Execute exactly one instruction (or deliver the exception that it raises), for debuggers and tests. `translated`: as translated code where it can be; that needs a
+   * translator whose regions have one instruction.
+   */
+  step(translated: boolean = false): void {
+    if (translated && !this.#stepping) this.#slice(0, 0)
+    else this.#step()
   }
 
   requestExit(): void {
@@ -571,7 +653,10 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     this.#breakOut()
   }
   get instructionCount(): number {
-    const now = this.#running ? this.#sliceBudget - this.cpu.get32(STATE.BUDGET) - this.cpu.stolenBudget : 0
+    const { cpu } = this
+    const now = this.#running
+      ? this.#sliceBudget - cpu.get32(STATE.BUDGET) - cpu.get32(STATE.RESERVE) - cpu.stolenBudget
+      : 0
     return this.#instructions + now
   }
   /** What was executed so far, of a processor that was made with `profile`. */
@@ -590,6 +675,10 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         blocksDecoded: this.#code.blocksDecoded,
       }
     )
+  }
+  /** What was translated; undefined without a translator. */
+  translationStatistics(): TranslationStatistics | undefined {
+    return this.#translator?.statistics
   }
   get nextDeadline(): number {
     return this.cpu.apic.nextDeadline

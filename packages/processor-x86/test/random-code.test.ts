@@ -4,6 +4,7 @@
 import { type Intercepts, silentLogger } from '@partita/interface'
 import { describe, expect, test } from 'vitest'
 import { SoftwareMemory } from '../src/memory.ts'
+import { translationMode } from '../src/testing/translation-mode.ts'
 import { SoftwareVirtualProcessor } from '../src/virtual-processor.ts'
 
 const PAGE = 4096
@@ -52,6 +53,7 @@ function machine(): { vp: SoftwareVirtualProcessor; ram: Uint8Array; memory: Sof
       createTimer: () => ({ arm() {}, cancel() {}, deadline: Number.POSITIVE_INFINITY }),
     },
     logger: silentLogger,
+    translation: translationMode(),
   })
   return { vp, memory, ram: new Uint8Array(memory.buffer, memory.ramOffset, RAM) }
 }

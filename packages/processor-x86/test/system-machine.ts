@@ -6,6 +6,7 @@ import { Assembler, type CodeBits } from '@partita/testkit/assembler'
 import { gateDescriptor, segmentDescriptor, systemDescriptor } from '@partita/testkit/descriptors'
 import { ACTIVITY } from '../src/cpu.ts'
 import { SoftwareMemory } from '../src/memory.ts'
+import { translationMode } from '../src/testing/translation-mode.ts'
 import { SoftwareVirtualProcessor } from '../src/virtual-processor.ts'
 
 const PAGE = 4096
@@ -144,7 +145,15 @@ export class SystemMachine {
       endOfInterrupt() {},
       sendInterrupt: (_, message) => void this.vp.receiveInterrupt(message),
     }
-    this.vp = new SoftwareVirtualProcessor({ index: 0, apicId: 0, memory, intercepts, clock, logger: silentLogger })
+    this.vp = new SoftwareVirtualProcessor({
+      index: 0,
+      apicId: 0,
+      memory,
+      intercepts,
+      clock,
+      logger: silentLogger,
+      translation: translationMode(),
+    })
     this.#tables()
     this.#handlers()
     this.#registers()

@@ -35,7 +35,7 @@ const adc: Semantics = (e) => {
     r = e.let(signExtend(i64.add(i64.add(old, b), carry), e.size(0)))
     return r
   })
-  e.flagsSum(a, b, r)
+  e.flagsSum(a, b, r, carry)
 }
 const sub: Semantics = (e) => {
   const b = e.readSigned(1)
@@ -58,7 +58,7 @@ const sbb: Semantics = (e) => {
     r = e.let(signExtend(i64.sub(i64.sub(old, b), borrow), e.size(0)))
     return r
   })
-  e.flagsDifference(a, b, r)
+  e.flagsDifference(a, b, r, borrow)
 }
 const cmp: Semantics = (e) => {
   const a = e.readSigned(0)

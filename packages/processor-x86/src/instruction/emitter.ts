@@ -162,8 +162,14 @@ export abstract class InstructionEmitter extends FunctionEmitter {
     if (kind === 'constant') return i64.const(value ?? 0)
     if (kind === 'gpr-fixed') return this.gpr(value ?? 0, size, signed)
     if (this.isMemory(n)) return this.loadInteger(this.address(n, size, 'read'), size, signed)
-    const offset = this.stateOffset(STATE.FILE)
-    return this.let(loadBytes(this.fileOffset(n), size, signed, offset))
+    return this.readRegister(n, size, signed)
+  }
+  /** The general register that operand `n` names, extended. */
+  protected readRegister(n: number, size: number, signed: boolean): Expr {
+    return this.let(loadBytes(this.fileOffset(n), size, signed, this.stateOffset(STATE.FILE)))
+  }
+  protected writeRegister(n: number, size: number, value: Expr): void {
+    storeRegister(this, this.fileOffset(n), this.stateOffset(STATE.FILE), size, value)
   }
   /** Immediates are stored sign- or zero-extended as their code says, and are given in the size of operand 0. */
   #immediate(n: number, size: number, signed: boolean): Expr {
@@ -183,13 +189,13 @@ export abstract class InstructionEmitter extends FunctionEmitter {
     const { kind, size } = this.operand(n)
     if (kind === 'gpr-fixed') this.setGpr(this.operand(n).value ?? 0, value, size)
     else if (this.isMemory(n)) this.storeInteger(this.address(n, size, 'write'), size, value)
-    else storeRegister(this, this.fileOffset(n), this.stateOffset(STATE.FILE), size, value)
+    else this.writeRegister(n, size, value)
   }
   /** Replace operand `n` by `update(old)`; `old` is zero-extended. For memory, permission to write is checked before anything else. */
   modify(n: number, update: (old: Expr) => Expr): void {
     const { size } = this.operand(n)
     if (!this.isMemory(n)) {
-      this.#modifyRegister(n, false, update)
+      this.modifyRegister(n, false, update)
       return
     }
     this.hostModify(this.address(n, size, 'write'), size, (host) => {
@@ -199,7 +205,7 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   }
 
   /** Reads and writes a register whose place is computed once. */
-  #modifyRegister(n: number, signed: boolean, update: (old: Expr) => Expr): void {
+  protected modifyRegister(n: number, signed: boolean, update: (old: Expr) => Expr): void {
     const { kind, size, value = 0 } = this.operand(n)
     const fixed = kind === 'gpr-fixed'
     const at = fixed ? i32.const(0) : this.let(this.fileOffset(n))
@@ -210,7 +216,7 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   modifySigned(n: number, update: (old: Expr) => Expr): void {
     const { size } = this.operand(n)
     if (!this.isMemory(n)) {
-      this.#modifyRegister(n, true, update)
+      this.modifyRegister(n, true, update)
       return
     }
     this.hostModify(this.address(n, size, 'write'), size, (host) => {
@@ -413,12 +419,12 @@ export abstract class InstructionEmitter extends FunctionEmitter {
     const v = this.let(signExtend(r, size))
     this.setLazyFlags({ zero: v, sign: v })
   }
-  /** Flags of `r = a + b` (+ carry), all three sign-extended. */
-  flagsSum(a: Expr, b: Expr, r: Expr): void {
+  /** Flags of `r = a + b` (+ `carry`), all three sign-extended. */
+  flagsSum(a: Expr, b: Expr, r: Expr, _carry?: Expr): void {
     this.setLazyFlags({ x: a, y: b, s: r, zero: r, sign: r })
   }
-  /** Flags of `r = a - b` (- borrow), all three sign-extended. */
-  flagsDifference(a: Expr, b: Expr, r: Expr): void {
+  /** Flags of `r = a - b` (- `borrow`), all three sign-extended. */
+  flagsDifference(a: Expr, b: Expr, r: Expr, _borrow?: Expr): void {
     this.setLazyFlags({ x: r, y: b, s: a, zero: r, sign: r })
   }
   /** CF = OF = AF = 0, ZF SF PF by the result, which is sign-extended. */
@@ -429,14 +435,14 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   }
   /** Flags of `r = a + 1`, both sign-extended: CF stays. */
   flagsIncrement(a: Expr, r: Expr): void {
-    this.#flagsStep(a, r, r)
+    this.flagsStep(a, r, r)
   }
   /** Flags of `r = a - 1`, both sign-extended: CF stays. */
   flagsDecrement(a: Expr, r: Expr): void {
-    this.#flagsStep(a, r, a)
+    this.flagsStep(a, r, a)
   }
   /** OF: the sign changed, to or from that of `overflow`. AF: bit 4 changed. With x = y, CF is x's sign, OF that of x ^ s, AF bit 4 of s ^ x ^ y. */
-  #flagsStep(a: Expr, r: Expr, overflow: Expr): void {
+  protected flagsStep(a: Expr, r: Expr, overflow: Expr): void {
     const carry = this.let(i64.and(this.carryWord(), i64.const(-1n << 63n)))
     const changed = i64.and(i64.xor(a, r), i64.or(overflow, i64.const(16)))
     this.setLazyFlags({ x: carry, y: carry, s: this.let(i64.xor(carry, changed)), zero: r, sign: r })
@@ -575,7 +581,7 @@ export abstract class InstructionEmitter extends FunctionEmitter {
     this.leaveWithFault()
   }
   raiseIf(condition: Expr, vector: number, errorCode: Expr | number = 0): void {
-    this.if(condition, () => this.raise(vector, errorCode))
+    this.if(condition, () => this.raise(vector, errorCode), undefined, false)
   }
 }
 

@@ -3,27 +3,18 @@
 
 import type { DecodedForm } from '../decoder/opcode-map.ts'
 import type { Semantics } from '../instruction/definition.ts'
-import { type LazyFlags, VECTOR } from '../instruction/emitter.ts'
+import type { LazyFlags } from '../instruction/emitter.ts'
 import type { HelperContext, HelperFunction } from '../instruction/helper.ts'
-import { checkPending } from '../instruction-set/x87-common.ts'
-import { FILE, JUMP_ENTRIES, RECORD, STATE, STATUS } from '../state-layout.ts'
+import { emitUnitCheck } from '../instruction/unit-check.ts'
+import { FILE, RECORD, STATE, STATUS } from '../state-layout.ts'
 import { type Expr, i32, i64 } from '../wasm/expression.ts'
 import type { FunctionReference, Label, Local } from '../wasm/function-emitter.ts'
 import { ModuleBuilder } from '../wasm/module-builder.ts'
 import { addressFunctions } from './address-functions.ts'
 import { emitCount } from './execution-profile.ts'
+import { HANDLER } from './handler.ts'
 import { InterpreterEmitter, type RuntimeFunctions } from './interpreter-emitter.ts'
-
-/** Handler numbers that are not instructions. */
-export const HANDLER = {
-  /** The record is stale: find the block at its RIP anew. */
-  LOOKUP: 0,
-  /** The block goes on at the next address, in a block of its own. */
-  CONTINUE: 1,
-  /** A function that neither reads nor writes lazy flags is called like one that does. */
-  CALL: 2,
-  FIRST_INLINE: 3,
-} as const
+import { jumpEntry } from './jump-entry.ts'
 
 /** What the module calls. `lo` and `hi` are the halves of a linear address. */
 export interface RuntimeImports {
@@ -32,6 +23,10 @@ export interface RuntimeImports {
   modifyBegin(lo: number, hi: number, bytes: number): number
   modifyCommit(lo: number, hi: number, bytes: number): void
   probe(lo: number, hi: number, bytes: number): number
+  /** The same for translated code, which may be told to leave the access to the interpreter: see REFUSED. */
+  regionRead(lo: number, hi: number, bytes: number): number
+  regionWrite(lo: number, hi: number, bytes: number): number
+  regionModify(lo: number, hi: number, bytes: number): number
   /** The record of the block at STATE.RIP, or 0 with a fault pending or an exit asked for. */
   findBlock(): number
   /** Like findBlock, and remembers the answer in the CHAIN field of the record. */
@@ -43,7 +38,7 @@ export interface RuntimeImports {
 }
 
 export interface InterpreterExports {
-  /** Execute from the record `start`, or from the block at STATE.RIP for 0; returns STATUS.FAULT or STATUS.EXIT. */
+  /** Execute from the record `start`, or from the block at STATE.RIP for 0; returns STATUS.FAULT, STATUS.EXIT or STATUS.LEAVE. */
   run(start: number): number
 }
 
@@ -60,6 +55,7 @@ function defineShared(module: ModuleBuilder, base: number): SharedFunctions {
     probe: slow('probe', 'i32'),
     modifyCommit: slow('modifyCommit', 'void'),
   }
+  const forRegions = [slow('regionRead', 'i32'), slow('regionWrite', 'i32'), slow('regionModify', 'i32')]
   const wrap = (target: FunctionReference): FunctionReference =>
     module.function(`${target.name}64`, ['i64', 'i32'], target.result, (e) => {
       const address = e.get(e.parameter(0))
@@ -76,7 +72,7 @@ function defineShared(module: ModuleBuilder, base: number): SharedFunctions {
     probe: wrap(imports.probe),
     ...addressFunctions(module, base),
   }
-  for (const reference of Object.values(shared)) module.export(reference)
+  for (const reference of [...Object.values(shared), ...forRegions.map(wrap)]) module.export(reference)
   return shared
 }
 /** The same in the module of a form: it has few functions, and so is quickly made. */
@@ -136,12 +132,13 @@ function handlerFunction(
   functions: ReturnType<typeof runtime>,
   decoded: DecodedForm,
 ): number {
-  const { semantics } = decoded.form.definition
+  const { semantics, options } = decoded.form.definition
+  const { unit } = options
   const reference = module.declare(decoded.form.key, ['i32'], 'i32')
   const emitter = new InterpreterEmitter(base, functions)
   emitter.form = decoded.form
   if (typeof semantics === 'function') {
-    unitCheck(emitter)
+    if (unit) emitUnitCheck(emitter, unit)
     ;(semantics as Semantics)(emitter)
     emitter.return(i32.const(STATUS.NEXT))
   } else {
@@ -153,28 +150,6 @@ function handlerFunction(
   emitter.unreachable()
   module.defineFrom(reference, emitter)
   return module.element(reference)
-}
-
-const CR0_EM = 4
-const CR0_TS = 8
-
-/** #UD and #NM by CR0 and CR4 (SDM vol. 3, 2.5 and table 13-1). */
-function unitCheck(e: InterpreterEmitter): void {
-  const { unit } = e.form.definition.options
-  if (!unit) return
-  if (unit === 'sse') {
-    const vector = e.stateI32(STATE.SSE_FAULT)
-    e.if(vector, () => e.raise(vector))
-    return
-  }
-  const cr0 = e.stateI32(STATE.CR0)
-  if (unit === 'mmx') {
-    e.raiseIf(i32.and(cr0, i32.const(CR0_EM)), VECTOR.UD)
-    e.raiseIf(i32.and(cr0, i32.const(CR0_TS)), VECTOR.NM)
-    checkPending(e)
-  } else {
-    e.raiseIf(i32.and(cr0, i32.const(CR0_EM | CR0_TS)), VECTOR.NM)
-  }
 }
 
 /** One inline handler: a form and the kind of address it is for. */
@@ -252,13 +227,7 @@ function runFunction(
             e.br(enter)
           })
           e.brIf(exit, i32.lt_s(field32(STATE.BUDGET), i32.const(0)))
-          const low = e.let(i32.wrap_i64(e.get(target)))
-          const entry = e.let(
-            i32.add(
-              field32(STATE.JUMPS),
-              i32.shl(i32.and(i32.xor(low, i32.shr_u(low, i32.const(12))), i32.const(JUMP_ENTRIES - 1)), i32.const(4)),
-            ),
-          )
+          const entry = e.let(jumpEntry(e, base, e.get(target)))
           e.if(i64.eq(i64.load(entry), e.get(target)), () => {
             e.set(record, i32.load(entry, 8))
             e.do(i64.store(i32.const(0), e.get(target), base + STATE.FILE + FILE.BLOCK_RIP))
@@ -312,6 +281,19 @@ function runFunction(
               e.brIf(outer, i32.eq(status, i32.const(STATUS.JUMP)))
               e.br(exit)
             })
+            bodies.push(() => {
+              // REGION
+              storeFlags()
+              const status = e.let(
+                e.callIndirect(handlerType, i32.load16_u(e.get(record), RECORD.FUNCTION), e.get(record)),
+              )
+              loadFlags()
+              e.set(context, field32(STATE.CONTEXT))
+              e.set(target, field64(STATE.RIP))
+              e.brIf(outer, i32.eq(status, i32.const(STATUS.JUMP)))
+              e.do(i32.store(i32.const(0), i32.const(0), base + STATE.RECORD))
+              e.return(status)
+            })
             handlers.forEach(({ decoded, addressKind }, i) => {
               const number = HANDLER.FIRST_INLINE + i
               if (addressKind === 2) decoded.inlineFull = number
@@ -320,7 +302,8 @@ function runFunction(
               bodies.push(() => {
                 e.form = decoded.form
                 e.addressKind = addressKind
-                unitCheck(e)
+                const { unit } = decoded.form.definition.options
+                if (unit) emitUnitCheck(e, unit)
                 ;(decoded.form.definition.semantics as Semantics)(e)
                 e.set(record, i32.add(e.get(record), i32.const(RECORD.SIZE)))
                 e.br(next)

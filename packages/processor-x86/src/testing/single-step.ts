@@ -6,7 +6,9 @@ import { silentLogger } from '@partita/interface'
 import { ACTIVITY } from '../cpu.ts'
 import { SoftwareMemory } from '../memory.ts'
 import { GPR, SEGMENT, STATE } from '../state-layout.ts'
+import type { TranslationOptions } from '../translator/translator.ts'
 import { SoftwareVirtualProcessor } from '../virtual-processor.ts'
+import { translationMode } from './translation-mode.ts'
 
 /** Architectural state of user code. `x87` holds bytes 0 to 159 of an FXSAVE64 image. */
 export interface MachineState {
@@ -62,17 +64,29 @@ const intercepts: Intercepts = {
 export class SingleStepMachine {
   readonly vp: SoftwareVirtualProcessor
   readonly #memory: SoftwareMemory
+  /** Whether steps are of translated code. */
+  readonly #translated: boolean
   #free = FIRST_FREE
 
   static async create(): Promise<SingleStepMachine> {
     return new SingleStepMachine()
   }
 
-  constructor() {
+  /** `translation`: as the environment asks, unless given. */
+  constructor(translation: TranslationOptions = translationMode()) {
+    this.#translated = translation.mode === 'on' && translation.instructions === 1
     const memory = new SoftwareMemory(RAM)
     memory.map(0, RAM / PAGE, memory.ramOffset, 7)
     this.#memory = memory
-    const vp = new SoftwareVirtualProcessor({ index: 0, apicId: 0, memory, intercepts, clock, logger: silentLogger })
+    const vp = new SoftwareVirtualProcessor({
+      index: 0,
+      apicId: 0,
+      memory,
+      intercepts,
+      clock,
+      logger: silentLogger,
+      translation,
+    })
     this.vp = vp
     for (let page = 0; page < 16; page++) this.#mapPage(KERNEL + BigInt(page * PAGE), page * PAGE, 3n)
     const view = this.#view
@@ -226,7 +240,7 @@ export class SingleStepMachine {
   step(): StepResult {
     const { vp } = this
     const { cpu } = vp
-    vp.step()
+    vp.step(this.#translated)
     return cpu.cpl === 3 ? { exception: null } : this.#exception()
   }
   /** Execute until an exception, in slices of `budget` blocks. The state is then as {@link SingleStepMachine.step} leaves it. */

@@ -18,6 +18,19 @@ export interface Expr {
 /** Signed LEB128 of an i32 or i64. */
 export function signedLeb(value: number | bigint): number[] {
   const bytes: number[] = []
+  const small = Number(value)
+  if (small >= -0x40 && small < 0x40) return [small & 0x7f]
+  if (small === (small | 0)) {
+    for (let v = small; ; ) {
+      const byte = v & 0x7f
+      v >>= 7
+      if ((v === 0 && (byte & 0x40) === 0) || (v === -1 && (byte & 0x40) !== 0)) {
+        bytes.push(byte)
+        return bytes
+      }
+      bytes.push(byte | 0x80)
+    }
+  }
   let v = BigInt(value)
   for (;;) {
     const byte = Number(v & 0x7fn)
@@ -54,28 +67,88 @@ function check(name: string, args: readonly Expr[], types: readonly ResultType[]
 }
 
 function unary(name: string, result: ValueType, operand: ValueType, ...code: number[]): Unary {
+  const fold = FOLD_UNARY[name]
   return (a) => {
-    check(name, [a], [operand])
+    if (a.type !== operand) check(name, [a], [operand])
+    if (fold !== undefined && a.constant !== undefined) return constantOf(result, fold(BigInt(a.constant)))
     return { type: result, args: [a], code }
   }
 }
 function binary(name: string, result: ValueType, operand: ValueType, ...code: number[]): Binary {
+  const fold = FOLD_BINARY[name.slice(4)]
+  const integer = operand === 'i32' || operand === 'i64'
+  const neutral = NEUTRAL[name.slice(4)]
   return (a, b) => {
-    check(name, [a, b], [operand, operand])
+    if (a.type !== operand || b.type !== operand) check(name, [a, b], [operand, operand])
+    if (integer && b.constant !== undefined) {
+      if (fold !== undefined && a.constant !== undefined) {
+        return constantOf(result, fold(BigInt(a.constant), BigInt(b.constant), operand === 'i64' ? 64 : 32))
+      }
+      if (neutral !== undefined && BigInt(b.constant) === neutral) return a
+    }
     return { type: result, args: [a, b], code }
   }
 }
+
+// --- constants: what instructions with fixed operands are full of
+
+/** An i32 or i64 constant of the low bits of `value`. */
+function constantOf(type: ValueType, value: bigint): Expr {
+  return type === 'i64' ? i64.const(value) : i32.const(Number(BigInt.asIntN(32, value)))
+}
+/** Operands are signed. */
+const FOLD_UNARY: Readonly<Record<string, (a: bigint) => bigint>> = {
+  'i32.eqz': (a) => (a === 0n ? 1n : 0n),
+  'i64.eqz': (a) => (a === 0n ? 1n : 0n),
+  'i32.wrap_i64': (a) => a,
+  'i64.extend_i32_s': (a) => a,
+  'i64.extend_i32_u': (a) => BigInt.asUintN(32, a),
+}
+const FOLD_BINARY: Readonly<Record<string, (a: bigint, b: bigint, bits: number) => bigint>> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  and: (a, b) => a & b,
+  or: (a, b) => a | b,
+  xor: (a, b) => a ^ b,
+  shl: (a, b, bits) => a << (b & BigInt(bits - 1)),
+  shr_s: (a, b, bits) => a >> (b & BigInt(bits - 1)),
+  shr_u: (a, b, bits) => BigInt.asUintN(bits, a) >> (b & BigInt(bits - 1)),
+  eq: (a, b) => (a === b ? 1n : 0n),
+  ne: (a, b) => (a !== b ? 1n : 0n),
+}
+/** Second operands that change nothing. */
+const NEUTRAL: Readonly<Record<string, bigint>> = {
+  add: 0n,
+  sub: 0n,
+  or: 0n,
+  xor: 0n,
+  and: -1n,
+  shl: 0n,
+  shr_s: 0n,
+  shr_u: 0n,
+}
 function load(name: string, result: ValueType, ...code: number[]): Load {
+  const codes = new Map<number, readonly number[]>()
   return (address, offset = 0) => {
-    check(name, [address], ['i32'])
-    return { type: result, args: [address], code: [...code, 0, ...unsignedLeb(offset)] }
+    if (address.type !== 'i32') check(name, [address], ['i32'])
+    return { type: result, args: [address], code: withOffset(codes, code, offset) }
   }
 }
 function store(name: string, value: ValueType, ...code: number[]): Store {
+  const codes = new Map<number, readonly number[]>()
   return (address, v, offset = 0) => {
-    check(name, [address, v], ['i32', value])
-    return { type: 'void', args: [address, v], code: [...code, 0, ...unsignedLeb(offset)] }
+    if (address.type !== 'i32' || v.type !== value) check(name, [address, v], ['i32', value])
+    return { type: 'void', args: [address, v], code: withOffset(codes, code, offset) }
   }
+}
+/** The bytes of a load or store; those of state fields come again and again. */
+function withOffset(codes: Map<number, readonly number[]>, code: readonly number[], offset: number): readonly number[] {
+  let found = codes.get(offset)
+  if (found === undefined) {
+    found = [...code, 0, ...unsignedLeb(offset)]
+    codes.set(offset, found)
+  }
+  return found
 }
 
 const I32_BINARY = {
@@ -321,5 +394,6 @@ export const f64: F64 = {
 export function select(condition: Expr, a: Expr, b: Expr): Expr {
   check('select', [condition], ['i32'])
   if (a.type !== b.type || a.type === 'void') throw new TypeError(`select: ${a.type} and ${b.type}`)
+  if (condition.constant !== undefined) return condition.constant ? a : b
   return { type: a.type, args: [a, b, condition], code: [0x1b] }
 }

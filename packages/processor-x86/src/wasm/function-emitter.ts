@@ -19,13 +19,32 @@ export class ByteWriter {
     this.bytes[this.length++] = value
   }
   append(values: ArrayLike<number>): void {
-    this.#reserve(values.length)
-    this.bytes.set(values, this.length)
-    this.length += values.length
+    const { length } = values
+    this.#reserve(length)
+    if (length > 16) {
+      this.bytes.set(values, this.length)
+      this.length += length
+      return
+    }
+    const { bytes } = this
+    for (let i = 0; i < length; i++) bytes[this.length++] = values[i] as number
   }
   result(): Uint8Array {
     return this.bytes.subarray(0, this.length)
   }
+}
+
+/** How a branch usually goes, for the custom section `metadata.code.branch_hint` (proposal Branch Hinting, phase 4). */
+export interface BranchHint {
+  /** Of the branch instruction, from the start of the function's body (its declaration of locals). */
+  readonly offset: number
+  readonly likely: boolean
+}
+/** A place to go back to with {@link FunctionEmitter.rollBack}. */
+export interface Checkpoint {
+  readonly length: number
+  readonly depth: number
+  readonly hints: number
 }
 
 /** A local variable or parameter. */
@@ -54,12 +73,26 @@ export interface TypeReference {
   readonly result: ResultType
 }
 
+/** Opcodes that can trap: integer divisions, conversions that do not saturate. */
+const TRAPS: ReadonlySet<number> = new Set([
+  0x6d, 0x6e, 0x6f, 0x70, 0x7f, 0x80, 0x81, 0x82, 0xa8, 0xa9, 0xaa, 0xab, 0xae, 0xaf, 0xb0, 0xb1,
+])
 const LOCAL_GET = 0x20
 const LOCAL_SET = 0x21
 const BLOCK_VOID = 0x40
 
+const NO_ARGUMENTS: readonly Expr[] = []
+interface LocalCodes {
+  readonly get: readonly number[]
+  readonly set: readonly number[]
+}
+/** By index, for the locals that functions of ordinary size have. */
+const LOCAL_CODES: LocalCodes[] = []
+const LOCAL_CODES_KEPT = 4096
+
 export class FunctionEmitter {
-  readonly #writer = new ByteWriter()
+  #writer = new ByteWriter()
+  #hints: BranchHint[] = []
   readonly #locals: ValueType[] = []
   readonly #parameterCount: number
   readonly #free: Record<ValueType, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] }
@@ -88,22 +121,43 @@ export class FunctionEmitter {
 
   /** Locals made inside are reused after it. */
   scope(body: () => void): void {
+    this.release(this.taking(body))
+  }
+  /** The locals made inside, which stay taken. */
+  protected taking(body: () => void): Local[] {
     const outer = this.#taken
-    this.#taken = []
-    body()
-    for (const local of this.#taken) this.#free[local.type].push(local)
-    this.#taken = outer
+    const taken: Local[] = []
+    this.#taken = taken
+    try {
+      body()
+    } finally {
+      this.#taken = outer
+    }
+    return taken
+  }
+  /** Let locals be used for something else. */
+  protected release(locals: readonly Local[]): void {
+    for (const local of locals) this.#free[local.type].push(local)
   }
 
   get(local: Local): Expr {
-    return { type: local.type, args: [], code: [LOCAL_GET, ...unsignedLeb(local.index)] }
+    return { type: local.type, args: NO_ARGUMENTS, code: this.#codes(local.index).get }
+  }
+  /** The bytes that read and write a local. */
+  #codes(index: number): LocalCodes {
+    let codes = LOCAL_CODES[index]
+    if (codes === undefined) {
+      const number = unsignedLeb(index)
+      codes = { get: [LOCAL_GET, ...number], set: [LOCAL_SET, ...number] }
+      if (index < LOCAL_CODES_KEPT) LOCAL_CODES[index] = codes
+    }
+    return codes
   }
 
   set(local: Local, value: Expr): void {
     if (value.type !== local.type) throw new TypeError(`local is ${local.type}, value ${value.type}`)
     this.#emit(value)
-    this.#writer.u8(LOCAL_SET)
-    this.#writer.append(unsignedLeb(local.index))
+    this.#writer.append(this.#codes(local.index).set)
   }
 
   /** Evaluate `value` now and keep it: the expression returned may be used any number of times. Constants are not copied. */
@@ -118,6 +172,57 @@ export class FunctionEmitter {
     return kept
   }
   readonly #frozen = new WeakSet<Expr>()
+  /** Whether an expression's value depends on nothing but constants and what {@link FunctionEmitter.let} gave, and evaluating it has no effect. At most `budget` nodes are looked at. */
+  protected isStable(expr: Expr, budget: number = 24): boolean {
+    return this.#measure(expr, budget) >= 0
+  }
+  #measure(expr: Expr, budget: number): number {
+    if (expr.constant !== undefined) return budget - 1
+    const opcode = expr.code[0] as number
+    if (opcode === LOCAL_GET) return this.#frozen.has(expr) ? budget - 1 : -1
+    // select, comparisons, arithmetic and conversions have no effect; divisions can trap
+    if (opcode !== 0x1b && (opcode < 0x45 || opcode > 0xc4 || TRAPS.has(opcode))) return -1
+    let left = budget - 1
+    for (const arg of expr.args) {
+      if (left < 0) return -1
+      left = this.#measure(arg, left)
+    }
+    return left
+  }
+  /** Calls `found` with each local that an expression reads. */
+  protected eachLocal(expr: Expr, found: (index: number) => void): void {
+    if (expr.code[0] === LOCAL_GET && expr.args.length === 0) {
+      let index = 0
+      for (let i = 1, shift = 0; i < expr.code.length; i++, shift += 7)
+        index |= ((expr.code[i] as number) & 0x7f) << shift
+      found(index)
+    }
+    for (const arg of expr.args) this.eachLocal(arg, found)
+  }
+
+  protected get depth(): number {
+    return this.#depth
+  }
+  protected checkpoint(): Checkpoint {
+    return { length: this.#writer.length, depth: this.#depth, hints: this.#hints.length }
+  }
+  /** Forget what was emitted since. */
+  protected rollBack(to: Checkpoint): void {
+    this.#writer.length = to.length
+    this.#depth = to.depth
+    this.#hints.length = to.hints
+  }
+  /** Emit straight-line code in front of everything. */
+  protected prepend(body: () => void): void {
+    const after = this.#writer
+    const hints = this.#hints
+    this.#writer = new ByteWriter()
+    this.#hints = []
+    body()
+    const { length } = this.#writer
+    this.#writer.append(after.result())
+    this.#hints = [...this.#hints, ...hints.map(({ offset, likely }) => ({ offset: offset + length, likely }))]
+  }
 
   /** Evaluate for its effect. */
   do(statement: Expr): void {
@@ -144,9 +249,16 @@ export class FunctionEmitter {
   loop(body: (label: Label) => void): void {
     this.#structured(0x03, body)
   }
-  if(condition: Expr, then: () => void, otherwise?: () => void): void {
+  /** `likely`: whether the condition usually holds, where that is known. */
+  if(condition: Expr, then: () => void, otherwise?: () => void, likely?: boolean): void {
     if (condition.type !== 'i32') throw new TypeError('condition must be i32')
+    if (condition.constant !== undefined) {
+      if (condition.constant) then()
+      else otherwise?.()
+      return
+    }
     this.#emit(condition)
+    if (likely !== undefined) this.#hints.push({ offset: this.#writer.length, likely })
     this.#structured(0x04, () => {
       then()
       if (otherwise) {
@@ -159,8 +271,9 @@ export class FunctionEmitter {
     this.#writer.u8(0x0c)
     this.#writer.append(unsignedLeb(this.#depth - label.depth))
   }
-  brIf(label: Label, condition: Expr): void {
+  brIf(label: Label, condition: Expr, likely?: boolean): void {
     this.#emit(condition)
+    if (likely !== undefined) this.#hints.push({ offset: this.#writer.length, likely })
     this.#writer.u8(0x0d)
     this.#writer.append(unsignedLeb(this.#depth - label.depth))
   }
@@ -189,6 +302,19 @@ export class FunctionEmitter {
   /** A call through table 0. */
   callIndirect(type: TypeReference, index: Expr, ...args: Expr[]): Expr {
     return { type: type.result, args: [...args, index], code: [0x11, ...unsignedLeb(type.index), 0] }
+  }
+  /** Calls in tail position: the function's result is theirs. */
+  returnCall(target: FunctionReference, ...args: Expr[]): void {
+    for (const arg of args) this.#emit(arg)
+    this.#writer.u8(0x12)
+    this.#writer.append(unsignedLeb(target.index))
+  }
+  returnCallIndirect(type: TypeReference, index: Expr, ...args: Expr[]): void {
+    for (const arg of args) this.#emit(arg)
+    this.#emit(index)
+    this.#writer.u8(0x13)
+    this.#writer.append(unsignedLeb(type.index))
+    this.#writer.u8(0)
   }
   /** `memory.copy`: non-overlapping or overlapping, as memmove. */
   memoryCopy(target: Expr, source: Expr, length: Expr): void {
@@ -224,6 +350,9 @@ export class FunctionEmitter {
     }
   }
 
+  /** The branch hints of what {@link FunctionEmitter.finish} gave. */
+  hints: readonly BranchHint[] = []
+
   /** The function's code for the code section (5.5.13): locals, body, end. */
   finish(): Uint8Array {
     const out = new ByteWriter()
@@ -239,6 +368,8 @@ export class FunctionEmitter {
       out.append(unsignedLeb(count))
       out.u8(VALUE_TYPE[type])
     }
+    const { length } = out
+    this.hints = this.#hints.map(({ offset, likely }) => ({ offset: offset + length, likely }))
     out.append(this.#writer.result())
     out.u8(0x0b)
     return out.result()

@@ -1,10 +1,17 @@
 // Builds a WebAssembly module in the binary format (Core Specification 2.0, section 5.5): types, imports, functions, one table, exports.
 
 import { type ResultType, signedLeb, unsignedLeb, VALUE_TYPE, type ValueType } from './expression.ts'
-import { ByteWriter, FunctionEmitter, type FunctionReference, type TypeReference } from './function-emitter.ts'
+import {
+  type BranchHint,
+  ByteWriter,
+  FunctionEmitter,
+  type FunctionReference,
+  type TypeReference,
+} from './function-emitter.ts'
 
 interface DefinedFunction extends FunctionReference {
   body: Uint8Array | undefined
+  hints: readonly BranchHint[]
 }
 
 export class ModuleBuilder {
@@ -50,7 +57,7 @@ export class ModuleBuilder {
     this.#sealed = true
     this.type(params, result)
     const index = this.#imports.length + this.#functions.length
-    const f: DefinedFunction = { name, params, result, index, body: undefined }
+    const f: DefinedFunction = { name, params, result, index, body: undefined, hints: [] }
     this.#functions.push(f)
     this.#names.set(index, name)
     return f
@@ -66,6 +73,7 @@ export class ModuleBuilder {
     const f = this.#functions[reference.index - this.#imports.length]
     if (!f || f.body) throw new Error(`${reference.name} cannot be defined`)
     f.body = emitter.finish()
+    f.hints = emitter.hints
   }
 
   /** Declare and define. */
@@ -149,6 +157,21 @@ export class ModuleBuilder {
         w.append([1, 0, 0x41, ...signedLeb(this.tableBase), 0x0b])
         w.append(unsignedLeb(this.#elements.length))
         for (const index of this.#elements) w.append(unsignedLeb(index))
+      })
+    }
+    const hinted = this.#functions.filter(({ hints }) => hints.length > 0)
+    if (hinted.length > 0) {
+      section(0, (w) => {
+        text(w, 'metadata.code.branch_hint')
+        w.append(unsignedLeb(hinted.length))
+        for (const { index, hints } of hinted) {
+          w.append(unsignedLeb(index))
+          w.append(unsignedLeb(hints.length))
+          for (const { offset, likely } of hints) {
+            w.append(unsignedLeb(offset))
+            w.append([1, likely ? 1 : 0])
+          }
+        }
       })
     }
     section(10, (w) => {

@@ -1,0 +1,765 @@
+// The InstructionEmitter of the translator: one WebAssembly function for a region. General registers and lazy flags live in locals, operands are constants. What leaves the
+// region goes through one epilogue that writes the locals back; a fault gets there from a cold branch which says what instruction it was.
+//
+// Flags are kept as expressions for as long as control is straight: they are computed where they are used, where paths meet, and on the cold branches. The same holds for
+// the count of instructions.
+
+import { MODE } from '../decoder/mode.ts'
+import type { InstructionForm, Semantics } from '../instruction/definition.ts'
+import { InstructionEmitter, type LazyFlags, signExtend, zeroExtend } from '../instruction/emitter.ts'
+import type { HelperFunction } from '../instruction/helper.ts'
+import { emitUnitCheck } from '../instruction/unit-check.ts'
+import { HANDLER } from '../interpreter/handler.ts'
+import { jumpEntry } from '../interpreter/jump-entry.ts'
+import { FILE, RECORD, REFUSED, SEGMENT, STATE, STATUS, TLB, TLB_ENTRIES } from '../state-layout.ts'
+import { type Expr, i32, i64, select } from '../wasm/expression.ts'
+import type { FunctionReference, Label, Local, TypeReference } from '../wasm/function-emitter.ts'
+import { controlFlow, type Node } from './control-flow.ts'
+import { FLOW, type Region, type RegionBlock, type RegionInstruction } from './region.ts'
+
+/** Functions that regions call. */
+export interface RegionFunctions {
+  /** (address i64, bytes) → offset in memory, or one of REFUSED */
+  readonly readSlow: FunctionReference
+  /** (address i64, bytes) → 0, or 1 + one of REFUSED; the value is in STATE.SCRATCH */
+  readonly writeSlow: FunctionReference
+  /** (address i64, bytes) → offset in memory or of STATE.SCRATCH, or one of REFUSED */
+  readonly modifyBegin: FunctionReference
+  /** (address i64, bytes): write STATE.SCRATCH back */
+  readonly modifyCommit: FunctionReference
+  /** (address i64, bytes) → not 0 after a fault */
+  readonly probe: FunctionReference
+  /** (segment, offset i64, bytes | 0x100) → linear address i64 with the legacy checks */
+  readonly segment: FunctionReference
+  /** () → nanoseconds f64 */
+  readonly now: FunctionReference
+  /** The type of regions: (record) → STATUS. */
+  readonly region: TypeReference
+  readonly helper: (helper: HelperFunction) => FunctionReference
+}
+
+/** How a region is left. The first two are those of {@link REFUSED}. */
+const EXIT = { FAULT: 0, LEAVE: 1, BUDGET: 2, CHAIN: 3 } as const
+
+const FLAG_NAMES = ['x', 'y', 's', 'zero', 'sign'] as const
+const FLAG_FIELDS = {
+  x: STATE.FLAG_X,
+  y: STATE.FLAG_Y,
+  s: STATE.FLAG_S,
+  zero: STATE.FLAG_ZERO,
+  sign: STATE.FLAG_SIGN,
+} as const
+
+/** What flags came from, for conditions that need no formula. All values are sign-extended. */
+type FlagSource =
+  | { readonly kind: 'sum' | 'difference'; readonly a: Expr; readonly b: Expr; readonly r: Expr }
+  | { readonly kind: 'bitwise'; readonly r: Expr }
+
+/** What is known where control stands. */
+interface Known {
+  /** The flags are those in the state still: nothing is pending then. */
+  readonly unchanged: boolean
+  readonly pending: Partial<LazyFlags>
+  readonly source: FlagSource | undefined
+  /** Instructions completed since the budget was last changed. */
+  readonly count: number
+  readonly units: ReadonlySet<string>
+}
+const NOTHING: Known = { unchanged: false, pending: {}, source: undefined, count: 0, units: new Set() }
+const ENTRY: Known = { ...NOTHING, unchanged: true }
+
+/** An instruction sets flags on some of its ways only: they must be in their locals before it. */
+class FlagsOnSomeWays extends Error {}
+
+export class RegionEmitter extends InstructionEmitter {
+  form!: InstructionForm
+  readonly #base: number
+  readonly #functions: RegionFunctions
+  readonly #region: Region
+  readonly #nodes: Map<number, Node>
+
+  readonly #registers: readonly Local[]
+  readonly #flags: Readonly<Record<keyof LazyFlags, Local>>
+  readonly #rip: Local
+  readonly #context: Local
+  readonly #budget: Local
+  readonly #out: Local
+  readonly #how: Local
+  /** Bit masks of registers. */
+  #used = 0
+  #written = 0
+
+  /** Where everything leaves, and what leaves with the flags that it came with. */
+  #exit!: Label
+  #exitUnchanged!: Label
+  readonly #labels = new Map<Node, { readonly label: Label; readonly loop: boolean }>()
+  #node!: Node
+  #instruction!: RegionInstruction
+  /** Control depth between instructions. */
+  #base0 = 0
+  #known: Known = ENTRY
+  /** Locals that what is pending may refer to. */
+  #held: Local[] = []
+  /** Where `complete` goes. */
+  #completed: Label | undefined
+
+  constructor(region: Region, base: number, functions: RegionFunctions) {
+    super(['i32'])
+    this.#base = base
+    this.#functions = functions
+    this.#region = region
+    this.#nodes = controlFlow(region)
+    this.#registers = Array.from({ length: 16 }, () => this.local('i64'))
+    this.#flags = {
+      x: this.local('i64'),
+      y: this.local('i64'),
+      s: this.local('i64'),
+      zero: this.local('i64'),
+      sign: this.local('i64'),
+    }
+    this.#rip = this.local('i64')
+    this.#out = this.local('i64')
+    this.#context = this.local('i32')
+    this.#budget = this.local('i32')
+    this.#how = this.local('i32')
+  }
+
+  /** Emit the whole function. */
+  emit(): void {
+    this.block((unchanged) => {
+      this.#exitUnchanged = unchanged
+      this.block((exit) => {
+        this.#exit = exit
+        this.#tree(this.#nodes.get(0) as Node)
+      })
+      for (const name of FLAG_NAMES) this.setStateI64(FLAG_FIELDS[name], this.get(this.#flags[name]))
+    })
+    this.#epilogue()
+    this.prepend(() => this.#prologue())
+  }
+
+  #field32(field: number): Expr {
+    return i32.load(i32.const(0), this.stateOffset(field))
+  }
+  #field64(field: number): Expr {
+    return i64.load(i32.const(0), this.stateOffset(field))
+  }
+  #prologue(): void {
+    this.set(this.#rip, this.#field64(STATE.FILE + FILE.BLOCK_RIP))
+    this.set(this.#context, this.#field32(STATE.CONTEXT))
+    this.set(this.#budget, this.#field32(STATE.RESERVE))
+    for (let r = 0; r < 16; r++) {
+      if (this.#used & (1 << r)) this.set(this.#registers[r] as Local, this.#field64(STATE.FILE + r * 8))
+    }
+  }
+  #epilogue(): void {
+    const zero = i32.const(0)
+    for (let r = 0; r < 16; r++) {
+      if (!(this.#written & (1 << r))) continue
+      this.do(i64.store(zero, this.get(this.#registers[r] as Local), this.stateOffset(STATE.FILE + r * 8)))
+    }
+    this.do(i64.store(zero, this.get(this.#out), this.stateOffset(STATE.RIP)))
+    this.do(i32.store(zero, this.get(this.#budget), this.stateOffset(STATE.RESERVE)))
+    this.if(i32.eq(this.get(this.#how), i32.const(EXIT.CHAIN)), () => this.#chain())
+    this.return(
+      select(
+        i32.eq(this.get(this.#how), i32.const(EXIT.BUDGET)),
+        i32.const(STATUS.EXIT),
+        select(i32.eq(this.get(this.#how), i32.const(EXIT.FAULT)), i32.const(STATUS.FAULT), i32.const(STATUS.LEAVE)),
+      ),
+    )
+    this.unreachable()
+  }
+
+  /** Go on in the region at #out, when the jump cache knows one and the slice is not over. */
+  #chain(): void {
+    const target = this.get(this.#out)
+    const over = i32.lt_s(this.get(this.#budget), i32.const(0))
+    this.if(over, () => this.return(i32.const(STATUS.EXIT)), undefined, false)
+    const entry = this.let(jumpEntry(this, this.#base, target))
+    this.if(i64.eq(i64.load(entry), target), () => {
+      const record = this.let(i32.load(entry, 8))
+      this.if(i32.eq(i32.load16_u(record, RECORD.HANDLER), i32.const(HANDLER.REGION)), () => {
+        this.setStateI64(STATE.FILE + FILE.BLOCK_RIP, target)
+        this.returnCallIndirect(this.#functions.region, i32.load16_u(record, RECORD.FUNCTION), record)
+      })
+    })
+    this.return(i32.const(STATUS.JUMP))
+  }
+
+  // --- control flow
+
+  #tree(node: Node): void {
+    const merges = node.children.filter(({ merge }) => merge).sort((a, b) => b.order - a.order)
+    if (!node.loop) {
+      this.#within(node, merges, 0)
+      return
+    }
+    this.#settle(0)
+    this.#loadFlags()
+    this.#forget()
+    this.loop((label) => {
+      this.#labels.set(node, { label, loop: true })
+      this.#within(node, merges, 0)
+    })
+  }
+  #within(node: Node, merges: readonly Node[], index: number): void {
+    const merge = merges[index]
+    if (!merge) {
+      this.#block(node)
+      return
+    }
+    this.block((label) => {
+      // a block that is a loop's header, too, gets its label there
+      this.#labels.set(merge, { label, loop: false })
+      this.#within(node, merges, index + 1)
+    })
+    this.#forget()
+    this.#tree(merge)
+  }
+  #block(node: Node): void {
+    const outer = this.#node
+    this.#node = node
+    const block = this.#region.blocks.get(node.at) as RegionBlock
+    for (const instruction of block.instructions) this.#emitInstruction(instruction)
+    if (block.next !== undefined) this.#edge(block.next)
+    this.#node = outer
+  }
+  /** Go to a place in the region, or outside it. What is pending stays so for other ways. */
+  #edge(target: number): void {
+    const node = this.#node.successors.find(({ at }) => at === target)
+    if (!node) {
+      this.#leave(i64.add(this.get(this.#rip), i64.const(target)), i32.const(EXIT.CHAIN), 0)
+      return
+    }
+    const place = this.#labels.get(node)
+    if (!place || (!node.merge && !place.loop)) {
+      this.#tree(node)
+      return
+    }
+    this.#settle(0)
+    this.#loadFlags()
+    if (place.loop) {
+      this.if(
+        i32.lt_s(this.get(this.#budget), i32.const(0)),
+        () => {
+          this.set(this.#out, i64.add(this.get(this.#rip), i64.const(target)))
+          this.set(this.#how, i32.const(EXIT.BUDGET))
+          this.br(this.#exit)
+        },
+        undefined,
+        false,
+      )
+    }
+    this.br(place.label)
+  }
+  /** Leave the region: `extra` instructions have been completed beside those counted. */
+  #leave(rip: Expr, how: Expr, extra: number): void {
+    this.#settle(extra)
+    this.set(this.#out, rip)
+    this.set(this.#how, how)
+    this.br(this.#known.unchanged ? this.#exitUnchanged : this.#exit)
+  }
+  /** Where ways meet, flags are in locals. */
+  #loadFlags(): void {
+    if (!this.#known.unchanged) return
+    for (const name of FLAG_NAMES) this.set(this.#flags[name], this.#field64(FLAG_FIELDS[name]))
+  }
+  /** Emit what is pending, which stays pending for other ways. */
+  #settle(extra: number): void {
+    for (const name of FLAG_NAMES) {
+      const value = this.#known.pending[name]
+      if (value) this.set(this.#flags[name], value)
+    }
+    const count = this.#known.count + extra
+    if (count > 0) this.set(this.#budget, i32.sub(this.get(this.#budget), i32.const(count)))
+  }
+  /** Nothing is pending or known: other ways lead here. */
+  #forget(): void {
+    this.#known = NOTHING
+    this.release(this.#held)
+    this.#held = []
+  }
+
+  // --- instructions
+
+  #emitInstruction(instruction: RegionInstruction): void {
+    this.#use(instruction)
+    const start = this.checkpoint()
+    const known = this.#known
+    let taken: Local[]
+    try {
+      taken = this.taking(() => this.#semantics())
+    } catch (thrown) {
+      if (!(thrown instanceof FlagsOnSomeWays)) throw thrown
+      this.rollBack(start)
+      this.#known = known
+      this.#settle(0)
+      this.#loadFlags()
+      this.#known = { ...known, unchanged: false, pending: {}, source: undefined, count: 0 }
+      taken = this.taking(() => this.#semantics())
+    }
+    this.#known = { ...this.#known, count: this.#known.count + 1 }
+    this.#hold(taken)
+  }
+  #use(instruction: RegionInstruction): void {
+    this.#instruction = instruction
+    this.form = instruction.decoded.form
+    this.#base0 = this.depth
+  }
+  #semantics(): void {
+    const { definition } = this.form
+    const { semantics, options } = definition
+    const { unit } = options
+    if (unit && !this.#known.units.has(unit)) {
+      emitUnitCheck(this, unit)
+      // an MMX instruction looks at the x87 status, which changes
+      if (unit !== 'mmx') this.#known = { ...this.#known, units: new Set([...this.#known.units, unit]) }
+    }
+    if (typeof semantics === 'function') {
+      ;(semantics as Semantics)(this)
+      return
+    }
+    // the usual case; the interpreter does the others
+    this.block((completed) => {
+      this.#completed = completed
+      semantics.usual?.(this)
+      this.#leave(this.#at(0), i32.const(EXIT.LEAVE), 0)
+    })
+  }
+  /** Keep the locals that something pending refers to; others are free. */
+  #hold(taken: readonly Local[]): void {
+    const candidates = [...this.#held, ...taken]
+    if (candidates.length === 0) return
+    const used = new Set<number>()
+    const note = (expr: Expr): void => this.eachLocal(expr, (index) => used.add(index))
+    for (const name of FLAG_NAMES) {
+      const value = this.#known.pending[name]
+      if (value) note(value)
+    }
+    const { source } = this.#known
+    if (source) {
+      note(source.r)
+      if (source.kind !== 'bitwise') {
+        note(source.a)
+        note(source.b)
+      }
+    }
+    this.#held = candidates.filter(({ index }) => used.has(index))
+    this.release(candidates.filter(({ index }) => !used.has(index)))
+  }
+  /** Locals of parts of an instruction may be pending flags: they are free when it is done. */
+  override scope(body: () => void): void {
+    body()
+  }
+
+  #byte(field: number): number {
+    return this.#region.view.getUint8(this.#instruction.record + field)
+  }
+  stateOffset(field: number): number {
+    return this.#base + field
+  }
+  #recordFieldOf(n: number): number {
+    switch (this.operand(n).kind) {
+      case 'gpr-rm':
+      case 'xmm-rm':
+      case 'mmx-rm':
+        return RECORD.RM
+      case 'gpr-vvvv':
+        return RECORD.CHAIN
+      default:
+        return RECORD.REG
+    }
+  }
+  protected fileOffset(n: number): Expr {
+    return i32.const(this.#byte(this.#recordFieldOf(n)))
+  }
+  protected vectorOffset(n: number): Expr {
+    return i32.const(this.#byte(this.#recordFieldOf(n)))
+  }
+  registerNumber(n: number): Expr {
+    return i32.const(this.#byte(this.#recordFieldOf(n)))
+  }
+  modrm(): Expr {
+    return i32.const(this.#byte(RECORD.RM))
+  }
+  protected immediateField(n: number): Expr {
+    const first = this.form.operands.findIndex(
+      (operand) => operand.kind === 'immediate' || operand.kind === 'relative' || operand.kind === 'far',
+    )
+    const { view } = this.#region
+    const { record } = this.#instruction
+    return n === first || n < 0
+      ? i64.const(view.getBigInt64(record + RECORD.IMMEDIATE, true))
+      : i64.const(view.getInt32(record + RECORD.DISPLACEMENT, true))
+  }
+
+  // --- general registers
+
+  #read(register: number): Expr {
+    this.#used |= 1 << register
+    return this.get(this.#registers[register] as Local)
+  }
+  #write(register: number, value: Expr): void {
+    this.#used |= 1 << register
+    this.#written |= 1 << register
+    this.set(this.#registers[register] as Local, value)
+  }
+  override gpr(register: number, size: number = 8, signed = false): Expr {
+    const value = this.#read(register)
+    return this.let(signed ? signExtend(value, size) : zeroExtend(value, size))
+  }
+  override setGpr(register: number, value: Expr, size: number = 8): void {
+    if (size === 8) this.#write(register, value)
+    else if (size === 4) this.#write(register, zeroExtend(value, 4))
+    else {
+      const mask = (1n << BigInt(size * 8)) - 1n
+      this.#write(register, i64.or(i64.and(this.#read(register), i64.const(~mask)), zeroExtend(value, size)))
+    }
+  }
+  override highByte(register: number): Expr {
+    return this.let(i64.and(i64.shr_u(this.#read(register), i64.const(8)), i64.const(0xff)))
+  }
+  override setHighByte(register: number, value: Expr): void {
+    const placed = i64.shl(zeroExtend(value, 1), i64.const(8))
+    this.#write(register, i64.or(i64.and(this.#read(register), i64.const(~0xff00)), placed))
+  }
+  protected override readRegister(n: number, size: number, signed: boolean): Expr {
+    const offset = this.#byte(this.#recordFieldOf(n))
+    if (!(offset & 1)) return this.gpr(offset >> 3, size, signed)
+    const high = this.highByte(offset >> 3)
+    return signed ? this.let(signExtend(high, 1)) : high
+  }
+  protected override writeRegister(n: number, size: number, value: Expr): void {
+    const offset = this.#byte(this.#recordFieldOf(n))
+    if (offset & 1) this.setHighByte(offset >> 3, value)
+    else this.setGpr(offset >> 3, value, size)
+  }
+  protected override modifyRegister(n: number, signed: boolean, update: (old: Expr) => Expr): void {
+    const { kind, size, value = 0 } = this.operand(n)
+    if (kind === 'gpr-fixed') this.setGpr(value, update(this.gpr(value, size, signed)), size)
+    else this.writeRegister(n, size, update(this.readRegister(n, size, signed)))
+  }
+
+  // --- addresses
+
+  /** i64: RIP `bytes` behind the instruction's start. */
+  #at(bytes: number): Expr {
+    return i64.add(this.get(this.#rip), i64.const(this.#instruction.at + bytes))
+  }
+  #file(offset: number): Expr {
+    if (offset < FILE.ZERO) return this.#read(offset >> 3)
+    if (offset === FILE.ZERO) return i64.const(0)
+    if (offset === FILE.BLOCK_RIP) return this.get(this.#rip)
+    if (offset === FILE.PAGE) return i64.const(4096)
+    return this.#field64(STATE.FILE + offset)
+  }
+  /** The offset in the segment, cut to the address size. */
+  #offset(): Expr {
+    const index = this.#file(this.#byte(RECORD.INDEX))
+    const scaled = i64.shl(index, i64.const(this.#byte(RECORD.SCALE) & 3))
+    const displacement = this.#region.view.getInt32(this.#instruction.record + RECORD.DISPLACEMENT, true)
+    const base = this.#file(this.#byte(RECORD.BASE))
+    const sum = i64.add(
+      index.constant !== undefined ? (scaled.constant === 0n ? base : i64.add(base, scaled)) : i64.add(base, scaled),
+      i64.const(displacement),
+    )
+    return this.#cut(sum)
+  }
+  #cut(value: Expr): Expr {
+    const size = this.#byte(RECORD.FLAGS) & 3
+    return size === 0 ? value : zeroExtend(value, size === 1 ? 4 : 2)
+  }
+  get #legacy(): boolean {
+    return this.#region.mode !== MODE.LONG
+  }
+  #inSegment(segment: number, offset: Expr, bytes: number, access: 'read' | 'write'): Expr {
+    if (this.#legacy) {
+      const kind = i32.const(bytes | (access === 'write' ? 0x100 : 0))
+      return this.let(this.call(this.#functions.segment, i32.const(segment), offset, kind))
+    }
+    if (segment < SEGMENT.FS) return this.let(offset)
+    return this.let(i64.add(offset, this.#field64(STATE.FILE + FILE.SEGMENT_BASE + segment * 8)))
+  }
+  get #segment(): number {
+    return (this.#byte(RECORD.FLAGS) >> 3) & 7
+  }
+  address(n: number, bytes: number, access: 'read' | 'write'): Expr {
+    if (this.operand(n).moffs) {
+      const offset = i64.const(this.#region.view.getBigInt64(this.#instruction.record + RECORD.IMMEDIATE, true))
+      return this.#inSegment(this.#segment, offset, bytes, access)
+    }
+    return this.#inSegment(this.#segment, this.#offset(), bytes, access)
+  }
+  effectiveAddress(_n: number): Expr {
+    return this.let(this.#offset())
+  }
+  segmentAddress(segment: number | 'instruction', offset: Expr, bytes: number, access: 'read' | 'write'): Expr {
+    return this.#inSegment(segment === 'instruction' ? this.#segment : segment, offset, bytes, access)
+  }
+  addressMask(): Expr {
+    const size = this.#byte(RECORD.FLAGS) & 3
+    return i64.const(size === 0 ? -1n : size === 1 ? 0xffffffffn : 0xffffn)
+  }
+
+  // --- memory
+
+  /** Looks `address` up in a TLB; `hit` gets the offset in memory. */
+  #lookup(address: Expr, bytes: number, tlb: number, hit: (host: Expr) => void, miss: () => void): void {
+    const entry = this.let(
+      i32.add(
+        this.get(this.#context),
+        i32.and(i32.wrap_i64(i64.shr_u(address, i64.const(8))), i32.const((TLB_ENTRIES - 1) << 4)),
+      ),
+    )
+    const offset = this.let(i64.sub(address, i64.load(entry, tlb)))
+    this.if(
+      i64.gt_u(offset, i64.const(4096 - bytes)),
+      miss,
+      () => hit(i32.add(i32.wrap_i64(offset), i32.load(entry, tlb + 8))),
+      false,
+    )
+  }
+  #refused(condition: Expr, how: Expr): void {
+    this.if(condition, () => this.#leave(this.#at(0), how, 0), undefined, false)
+  }
+  protected hostRead(address: Expr, bytes: number): Expr {
+    const at = this.let(address)
+    const host = this.local('i32')
+    this.#lookup(
+      at,
+      bytes,
+      TLB.READ,
+      (found) => this.set(host, found),
+      () => {
+        this.set(host, this.call(this.#functions.readSlow, at, i32.const(bytes)))
+        this.#refused(i32.le_u(this.get(host), i32.const(REFUSED.LEAVE)), this.get(host))
+      },
+    )
+    return this.get(host)
+  }
+  protected hostWrite(address: Expr, bytes: number, store: (host: Expr) => Expr): void {
+    const at = this.let(address)
+    this.#lookup(
+      at,
+      bytes,
+      TLB.WRITE,
+      (found) => this.do(store(found)),
+      () => {
+        this.do(store(i32.const(this.stateOffset(STATE.SCRATCH))))
+        const answer = this.let(this.call(this.#functions.writeSlow, at, i32.const(bytes)))
+        this.#refused(answer, i32.sub(answer, i32.const(1)))
+      },
+    )
+  }
+  protected hostModify(address: Expr, bytes: number, update: (host: Expr) => void): void {
+    const at = this.let(address)
+    const host = this.local('i32')
+    this.#lookup(
+      at,
+      bytes,
+      TLB.WRITE,
+      (found) => this.set(host, found),
+      () => {
+        this.set(host, this.call(this.#functions.modifyBegin, at, i32.const(bytes)))
+        this.#refused(i32.le_u(this.get(host), i32.const(REFUSED.LEAVE)), this.get(host))
+      },
+    )
+    update(this.get(host))
+    this.if(
+      i32.eq(this.get(host), i32.const(this.stateOffset(STATE.SCRATCH))),
+      () => this.do(this.call(this.#functions.modifyCommit, at, i32.const(bytes))),
+      undefined,
+      false,
+    )
+  }
+  tryHostRange(address: Expr, access: 'read' | 'write'): Expr {
+    const host = this.local('i32')
+    this.#lookup(
+      this.let(address),
+      1,
+      access === 'read' ? TLB.READ : TLB.WRITE,
+      (found) => this.set(host, found),
+      () => this.set(host, i32.const(0)),
+    )
+    return this.get(host)
+  }
+  probeWrite(address: Expr, bytes: number): void {
+    this.#refused(this.call(this.#functions.probe, address, i32.const(bytes)), i32.const(EXIT.FAULT))
+  }
+
+  // --- flags
+
+  protected getLazyFlags(): LazyFlags {
+    const { pending, unchanged } = this.#known
+    const flag = (name: keyof LazyFlags): Expr =>
+      pending[name] ?? (unchanged ? this.#field64(FLAG_FIELDS[name]) : this.get(this.#flags[name]))
+    return { x: flag('x'), y: flag('y'), s: flag('s'), zero: flag('zero'), sign: flag('sign') }
+  }
+  protected setLazyFlags(flags: Partial<LazyFlags>): void {
+    const { pending, unchanged } = this.#known
+    if (this.depth > this.#base0) {
+      if (unchanged) throw new FlagsOnSomeWays()
+      for (const name of FLAG_NAMES) if (pending[name]) throw new FlagsOnSomeWays()
+      for (const name of FLAG_NAMES) {
+        const value = flags[name]
+        if (value) this.set(this.#flags[name], value)
+      }
+      this.#known = { ...this.#known, source: undefined }
+      return
+    }
+    const next = { ...pending }
+    for (const name of FLAG_NAMES) {
+      const value = flags[name]
+      if (value) next[name] = this.isStable(value) ? value : this.let(value)
+      else if (unchanged) next[name] = this.let(this.#field64(FLAG_FIELDS[name]))
+    }
+    this.#known = { ...this.#known, unchanged: false, pending: next, source: undefined }
+  }
+  #cameFrom(source: FlagSource): void {
+    if (this.depth === this.#base0) this.#known = { ...this.#known, source }
+  }
+  override flagsSum(a: Expr, b: Expr, r: Expr, carry?: Expr): void {
+    const [x, y, s] = [this.let(a), this.let(b), this.let(r)]
+    super.flagsSum(x, y, s)
+    if (!carry) this.#cameFrom({ kind: 'sum', a: x, b: y, r: s })
+  }
+  override flagsDifference(a: Expr, b: Expr, r: Expr, borrow?: Expr): void {
+    const [s, y, x] = [this.let(a), this.let(b), this.let(r)]
+    super.flagsDifference(s, y, x)
+    if (!borrow) this.#cameFrom({ kind: 'difference', a: s, b: y, r: x })
+  }
+  override flagsBitwise(value: Expr): void {
+    const r = this.let(value)
+    super.flagsBitwise(r)
+    this.#cameFrom({ kind: 'bitwise', r })
+  }
+  /** As in the general emitter, but nothing is computed yet. */
+  protected override flagsStep(a: Expr, r: Expr, overflow: Expr): void {
+    const now = this.getLazyFlags()
+    const x = this.let(now.x)
+    const y = this.let(now.y)
+    const s = this.let(now.s)
+    const word = i64.or(i64.and(x, y), i64.and(i64.or(x, y), i64.xor(s, i64.const(-1))))
+    const carry = i64.and(word, i64.const(-1n << 63n))
+    const changed = i64.and(i64.xor(a, r), i64.or(overflow, i64.const(16)))
+    this.setLazyFlags({ x: carry, y: carry, s: i64.xor(carry, changed), zero: r, sign: r })
+  }
+  override condition(cc: number): Expr {
+    const simple = this.#simpleCondition(cc >> 1)
+    if (!simple) return super.condition(cc)
+    return this.let(cc & 1 ? i32.eqz(simple) : simple)
+  }
+  /** O B Z BE S P L LE, where the source of the flags tells. */
+  #simpleCondition(pair: number): Expr | undefined {
+    const { source } = this.#known
+    if (!source) return undefined
+    const zero = i64.const(0)
+    if (source.kind === 'bitwise') {
+      switch (pair) {
+        case 0:
+        case 1:
+          return i32.const(0)
+        case 2:
+        case 3:
+          return i64.eqz(source.r)
+        case 4:
+        case 6:
+          return i64.lt_s(source.r, zero)
+        case 7:
+          return i64.le_s(source.r, zero)
+        default:
+          return undefined
+      }
+    }
+    const { a, b, r } = source
+    if (source.kind === 'sum') {
+      if (pair === 1) return i64.lt_u(r, a)
+      return pair === 2 ? i64.eqz(r) : pair === 4 ? i64.lt_s(r, zero) : undefined
+    }
+    switch (pair) {
+      case 1:
+        return i64.lt_u(a, b)
+      case 2:
+        return i64.eq(a, b)
+      case 3:
+        return i64.le_u(a, b)
+      case 4:
+        return i64.lt_s(r, zero)
+      case 6:
+        return i64.lt_s(a, b)
+      case 7:
+        return i64.le_s(a, b)
+      default:
+        return undefined
+    }
+  }
+
+  // --- control
+
+  nextRip(): Expr {
+    return this.let(this.#at(this.#instruction.length))
+  }
+  currentRip(): Expr {
+    return this.let(this.#at(0))
+  }
+  override relativeTarget(_n: number): Expr {
+    const target = i64.add(this.get(this.#rip), i64.const(this.#instruction.target))
+    return this.let(this.form.mode64 ? target : zeroExtend(target, this.form.operandSize))
+  }
+  leaveWithFault(): void {
+    this.#leave(this.#at(0), i32.const(EXIT.FAULT), 0)
+  }
+  jump(target: Expr): void {
+    if (this.#instruction.flow === FLOW.RETURN) {
+      const kept = this.let(target)
+      for (const { at } of this.#node.successors) {
+        const here = i64.eq(kept, i64.add(this.get(this.#rip), i64.const(at)))
+        this.if(here, () => this.#branch(at))
+      }
+      this.#leave(kept, i32.const(EXIT.CHAIN), 1)
+      return
+    }
+    this.#leave(target, i32.const(EXIT.CHAIN), 1)
+  }
+  jumpRelative(): void {
+    this.#branch(this.#instruction.target)
+  }
+  /** Go to a place from inside an instruction. The way on keeps what it knows. */
+  #branch(target: number): void {
+    const instruction = this.#instruction
+    const known = this.#known
+    const held = this.#held
+    const depth = this.#base0
+    const node = this.#node
+    this.#held = []
+    this.#known = { ...known, count: known.count + 1 }
+    this.#base0 = this.depth
+    this.#edge(target)
+    this.release(this.#held)
+    this.#held = held
+    this.#known = known
+    this.#node = node
+    this.#use(instruction)
+    this.#base0 = depth
+  }
+  complete(): void {
+    if (!this.#completed) throw new Error('nothing to complete')
+    this.br(this.#completed)
+  }
+  clock(): Expr {
+    return this.call(this.#functions.now)
+  }
+  selectCaches(tlb: Expr, jumps?: Expr): void {
+    const kept = this.let(tlb)
+    this.setStateI32(STATE.CONTEXT, kept)
+    this.set(this.#context, kept)
+    if (jumps) this.setStateI32(STATE.JUMPS, jumps)
+  }
+  repeatInstruction(): void {
+    this.jump(this.currentRip())
+  }
+  helper(helper: HelperFunction, ...args: Expr[]): Expr {
+    return this.call(this.#functions.helper(helper), ...args)
+  }
+}

@@ -1,0 +1,75 @@
+// A WebAssembly module with the functions of some regions, which it puts into the function table.
+
+import type { HelperContext, HelperFunction } from '../instruction/helper.ts'
+import type { FunctionReference } from '../wasm/function-emitter.ts'
+import { ModuleBuilder } from '../wasm/module-builder.ts'
+import type { Region } from './region.ts'
+import { RegionEmitter } from './region-emitter.ts'
+
+export interface RegionModuleOptions {
+  /** Offset of the state area. */
+  readonly base: number
+  readonly memory: { readonly initial: number; readonly maximum: number; readonly shared: boolean }
+  /** Place in the function table of the first region. */
+  readonly tableBase: number
+}
+
+/** Collects regions for one module. */
+export class RegionModule {
+  readonly #base: number
+  readonly #module: ModuleBuilder
+  readonly #functions: RegionFunctionsWithHelpers
+  regions = 0
+
+  constructor(options: RegionModuleOptions) {
+    this.#base = options.base
+    const module = new ModuleBuilder(options.memory, options.tableBase)
+    this.#module = module
+    const access = (name: string, result: 'i32' | 'void'): FunctionReference =>
+      module.import(name, ['i64', 'i32'], result)
+    this.#functions = {
+      readSlow: access('regionRead64', 'i32'),
+      writeSlow: access('regionWrite64', 'i32'),
+      modifyBegin: access('regionModify64', 'i32'),
+      modifyCommit: access('modifyCommit64', 'void'),
+      probe: access('probe64', 'i32'),
+      segment: module.import('segment', ['i32', 'i64', 'i32'], 'i64'),
+      now: module.import('now', [], 'f64'),
+      region: module.type(['i32'], 'i32'),
+      helper: (helper) => this.#helper(helper),
+    }
+  }
+  readonly #helpers = new Map<HelperFunction, FunctionReference>()
+  #helper(helper: HelperFunction): FunctionReference {
+    const known = this.#helpers.get(helper)
+    if (known) return known
+    const module = this.#module
+    const reference = module.declare(helper.name, helper.params, helper.result)
+    this.#helpers.set(helper, reference)
+    const context: HelperContext = { state: (field) => this.#base + field, helper: (h) => this.#helper(h) }
+    module.define(reference, (e) => {
+      helper.body(
+        e,
+        helper.params.map((_, i) => e.get(e.parameter(i))),
+        context,
+      )
+      if (helper.result !== 'void') e.unreachable()
+    })
+    return reference
+  }
+
+  /** Translate a region; `name` is for profilers. */
+  add(region: Region, name: string): void {
+    const reference = this.#module.declare(name, ['i32'], 'i32')
+    const emitter = new RegionEmitter(region, this.#base, this.#functions)
+    emitter.emit()
+    this.#module.defineFrom(reference, emitter)
+    this.#module.element(reference)
+    this.regions++
+  }
+  build(): Uint8Array<ArrayBuffer> {
+    return this.#module.build()
+  }
+}
+
+type RegionFunctionsWithHelpers = ConstructorParameters<typeof RegionEmitter>[2]
