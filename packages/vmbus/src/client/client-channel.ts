@@ -32,6 +32,7 @@ export class ClientChannel {
   #corks = 0
   #broken = false
   #closed = false
+  #closing: Promise<void> | undefined
 
   constructor(port: ClientChannelPort, rings: { reader: RingReader; writer: RingWriter }) {
     this.#port = port
@@ -105,7 +106,8 @@ export class ClientChannel {
   /** Close the channel, and take its ring back from the host. Resolves when the host has let go of it. */
   close(): Promise<void> {
     this.closed()
-    return this.#port.close()
+    this.#closing ??= this.#port.close()
+    return this.#closing
   }
 
   /** The client's: nothing more comes or goes on this channel. */
