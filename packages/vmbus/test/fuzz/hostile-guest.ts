@@ -63,6 +63,11 @@ class WatchedMemory extends SharedMemory {
     return this.#under.write(gpa, source)
   }
 
+  override readU32(gpa: number): number | undefined {
+    this.onAccess?.()
+    return this.#under.readU32(gpa)
+  }
+
   override written(gpa: number, length: number): void {
     this.#under.written(gpa, length)
   }
@@ -90,6 +95,7 @@ class HostileDevice implements VmbusDevice {
     this.offer = {
       interfaceId: `00000000-0000-0000-0000-00000000000${index % 3}`,
       instanceId: `00000000-0000-0000-0000-0000000000f${index}`,
+      monitored: index % 2 === 1,
     }
   }
 
@@ -171,6 +177,7 @@ export class HostileGuest implements VmbusHost {
   /** First pages of the rings that were meant to be opened last. */
   readonly #opened: number[] = [1]
   #slot: Uint8Array | undefined
+  #polling = false
   #depth = 0
   #feature = ''
   readonly #onTrace: ((line: string) => void) | undefined
@@ -220,6 +227,10 @@ export class HostileGuest implements VmbusHost {
 
   defer(run: () => void): void {
     this.#deferred.push(run)
+  }
+
+  pollMonitors(wanted: boolean): void {
+    this.#polling = wanted
   }
 
   // For devices.
@@ -486,6 +497,9 @@ export class HostileGuest implements VmbusHost {
   #signal(relid: number): void {
     const signal = this.#ports.get(EVENT_CONNECTION_BASE + relid) ?? this.#ports.get(0x7777)
     signal?.()
+    if (!this.#polling) return
+    shared.writeU32(PAGE * this.#input.pick([60, 61, 63]) + 8 * (1 + this.#input.below(4)), this.#input.u8())
+    this.#server.pollMonitors()
   }
 
   /** One half of a pair of rings whose control page is the page `base`. */
