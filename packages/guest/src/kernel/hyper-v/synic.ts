@@ -6,7 +6,7 @@ import { PAGE_SIZE } from '../boot/page-allocator.ts'
 import { HV_MSR, PAGE_ENABLE } from './msr.ts'
 
 /** The VMBus' source, by convention. */
-export const VMBUS_SINT = 2
+const VMBUS_SINT = 2
 const AUTO_EOI = 1n << 17n
 const SCONTROL_ENABLE = 1n
 
