@@ -1,0 +1,14 @@
+// Names of the ways to execute, as the command line has them.
+
+import type { TranslationOptions } from '../../../packages/processor-x86/src/translator/translator.ts'
+
+/** `off`: interpreter; `1`: everything is translated before its first execution; `step`: an instruction a region; `on`: as by default; another number: that threshold. */
+export function modeOf(name: string): TranslationOptions {
+  if (name === 'off') return { mode: 'off' }
+  if (name === 'on') return { mode: 'on' }
+  if (name === 'step') return { mode: 'on', threshold: 1, instructions: 1 }
+  const threshold = Number(name)
+  if (!(Number.isInteger(threshold) && threshold >= 1))
+    throw new RangeError(`${name} is no mode: off, on, step or a threshold`)
+  return { mode: 'on', threshold }
+}
