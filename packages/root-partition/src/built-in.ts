@@ -11,6 +11,7 @@ export const BUILT_IN_PACKAGES: readonly string[] = [
   '@partita/vmbus',
   '@partita/synthetic-storage',
   '@partita/synthetic-network',
+  '@partita/virtual-switch',
 ]
 
 /** The processor of a VM whose configuration names none. */

@@ -1,5 +1,6 @@
 /**
- * A virtual switch: a learning Ethernet switch whose ports are adapters of guests and of the host, with VLANs, protection of addresses, limits, counters and captures.
+ * A virtual switch: a learning Ethernet switch whose ports are adapters of guests and of the host, with VLANs, protection of addresses, limits, counters and captures; and user-mode NAT, the gateway
+ * of a network whose way out are sockets.
  *
  * @example
  * ```ts
@@ -12,6 +13,9 @@
  */
 export { Capture } from './capture.ts'
 export { AGEING_TIME, TABLE_SIZE } from './forwarding-table.ts'
+export { NatGateway, type NatGatewayWiring, type NatReport } from './nat/nat-gateway.ts'
+export type { NatHost, TcpSocket, TcpSocketEvents, UdpReceiver, UdpSocket } from './nat/nat-host.ts'
+export { type NatOptions, natOptionsSchema, type PortForward } from './nat/nat-options.ts'
 export { type CaptureSink, PcapngWriter } from './pcapng.ts'
 export type { PortCounters } from './port-counters.ts'
 export type { PortSettings, PortVlan } from './port-settings.ts'

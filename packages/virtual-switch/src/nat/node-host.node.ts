@@ -1,0 +1,147 @@
+// The host's network by Node's sockets.
+
+import { spawn } from 'node:child_process'
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram'
+import { getServers } from 'node:dns'
+import { connect, createServer, type Socket } from 'node:net'
+import { forwardError } from './nat-gateway.ts'
+import type { NatHost, TcpSocket, TcpSocketEvents, UdpReceiver, UdpSocket } from './nat-host.ts'
+
+/** Seconds that an echo may take. */
+const ECHO_TIME_OUT = 3
+const NOTHING = (): void => {}
+
+class NodeTcpSocket implements TcpSocket {
+  readonly #socket: Socket
+  #events: TcpSocketEvents | undefined
+  #error: string | undefined
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+    socket.setNoDelay(true)
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.#error = error.code ?? 'EIO'
+    })
+  }
+
+  listen(events: TcpSocketEvents): this {
+    this.#events = events
+    this.#socket
+      .on('connect', () => this.#events?.connected())
+      .on('data', (chunk: Buffer) => this.#events?.data(chunk))
+      .on('end', () => this.#events?.ended())
+      .on('drain', () => this.#events?.drained())
+      .on('close', () => this.#events?.closed(this.#error))
+    return this
+  }
+
+  write(data: Uint8Array): void {
+    this.#socket.write(Uint8Array.from(data))
+  }
+
+  get buffered(): number {
+    return this.#socket.writableLength
+  }
+
+  end(): void {
+    this.#socket.end()
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  abort(): void {
+    this.#events = undefined
+    this.#socket.resetAndDestroy()
+  }
+}
+
+class NodeUdpSocket implements UdpSocket {
+  readonly #socket: DatagramSocket
+
+  constructor(socket: DatagramSocket) {
+    this.#socket = socket
+  }
+
+  send(data: Uint8Array, address: string, port: number): void {
+    // Errors of single datagrams are lost, as the datagrams are.
+    this.#socket.send(Uint8Array.from(data), port, address, NOTHING)
+  }
+
+  close(): void {
+    this.#socket.close()
+  }
+}
+
+/** The host that this program runs on. */
+export class NodeNatHost implements NatHost {
+  connectTcp(address: string, port: number, events: TcpSocketEvents): TcpSocket {
+    return new NodeTcpSocket(connect({ host: address, port, allowHalfOpen: true })).listen(events)
+  }
+
+  listenTcp(
+    address: string,
+    port: number,
+    accept: (socket: TcpSocket, peer: { readonly address: string; readonly port: number }) => TcpSocketEvents,
+  ): Promise<AsyncDisposable> {
+    const open = new Set<Socket>()
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+      open.add(socket)
+      socket.on('close', () => open.delete(socket))
+      const own = new NodeTcpSocket(socket)
+      own.listen(accept(own, { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 }))
+    })
+    return new Promise((resolve, reject) => {
+      server.once('error', (error) => reject(forwardError('tcp', address, port, error)))
+      server.listen({ host: address, port }, () => {
+        server.removeAllListeners('error').on('error', NOTHING)
+        resolve({
+          [Symbol.asyncDispose]: () =>
+            new Promise<void>((done) => {
+              for (const socket of open) socket.destroy()
+              server.close(() => done())
+            }),
+        })
+      })
+    })
+  }
+
+  openUdp(version: 4 | 6, receive: UdpReceiver): UdpSocket | undefined {
+    try {
+      const socket = createSocket(version === 4 ? 'udp4' : 'udp6')
+      socket.on('error', NOTHING).on('message', (data, { address, port }) => receive(data, address, port))
+      return new NodeUdpSocket(socket)
+    } catch {
+      return undefined
+    }
+  }
+
+  listenUdp(address: string, port: number, receive: UdpReceiver): Promise<UdpSocket> {
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
+    socket.on('message', (data, peer) => receive(data, peer.address, peer.port))
+    return new Promise((resolve, reject) => {
+      socket.once('error', (error) => reject(forwardError('udp', address, port, error)))
+      socket.bind({ address, port, exclusive: true }, () => {
+        socket.removeAllListeners('error').on('error', NOTHING)
+        resolve(new NodeUdpSocket(socket))
+      })
+    })
+  }
+
+  nameServers(): readonly string[] {
+    return getServers()
+  }
+
+  /** Asks the system's `ping`, which may do what a program without privilege may not. */
+  echo(address: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      const ping = spawn('ping', ['-n', '-c', '1', '-W', String(ECHO_TIME_OUT), address], { stdio: 'ignore' })
+      ping.on('error', () => resolve(false)).on('exit', (code) => resolve(code === 0))
+    })
+  }
+}

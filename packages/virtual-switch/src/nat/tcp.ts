@@ -1,0 +1,301 @@
+// All TCP connections of a NAT: guests connect through sockets of the host, and ports of the host lead to guests. Their number is bounded; when it is reached, the one that was idle longest goes.
+
+import { IP_PROTOCOL } from '@partita/ethernet'
+import { FlowTable as Flows, type FlowTable, flowKey } from './flow-table.ts'
+import { formatIpAddress, type IpAddress } from './ip-address.ts'
+import type { NatGatewayServices } from './nat-gateway.ts'
+import type { TcpSocket, TcpSocketEvents } from './nat-host.ts'
+import type { GuestPacket } from './packet.ts'
+import { TcpConnection, type TcpGateway } from './tcp-connection.ts'
+import { sequenceAfter, TCP_FLAG, TCP_HEADER_LENGTH, TcpSegment, writeTcpHeader } from './tcp-segment.ts'
+
+/** Bytes that all connections together may hold before none reads from its host. */
+const MAXIMUM_HELD = 64 * 1024 * 1024
+/** An idle connection is not evicted before this, so that new ones cannot push out those in use. */
+const SHORTEST_LIFE = 5e9
+const FIRST_EPHEMERAL = 49_152
+const EPHEMERAL_PORTS = 16_384
+
+/** The connections. */
+export class NatTcp implements TcpGateway {
+  readonly #services: NatGatewayServices
+  readonly #maximum: number
+  readonly #connections: FlowTable<TcpConnection> = new Flows()
+  readonly #acknowledgements: TcpConnection[] = []
+  readonly #segment: TcpSegment = new TcpSegment()
+  readonly #key: Uint8Array = new Uint8Array(36)
+  #held = 0
+  #ephemeral = 0
+
+  constructor(services: NatGatewayServices, maximum: number) {
+    this.#services = services
+    this.#maximum = maximum
+  }
+
+  /** Connections at this time. */
+  get size(): number {
+    return this.#connections.size
+  }
+
+  /** Bytes that wait for guests. */
+  get heldBytes(): number {
+    return this.#held
+  }
+
+  // ── for connections ──
+
+  get builder(): TcpGateway['builder'] {
+    return this.#services.builder
+  }
+
+  get mtu(): number {
+    return this.#services.mtu
+  }
+
+  get now(): number {
+    return this.#services.clock.now()
+  }
+
+  get crowded(): boolean {
+    return this.#held >= MAXIMUM_HELD
+  }
+
+  send(frame: Parameters<TcpGateway['send']>[0]): boolean {
+    return this.#services.send(frame)
+  }
+
+  resolve(address: IpAddress): number | undefined {
+    return this.#services.resolve(address)
+  }
+
+  held(bytes: number): void {
+    const crowded = this.crowded
+    this.#held += bytes
+    if (crowded && !this.crowded) for (const connection of this.#connections) connection.readOn()
+  }
+
+  acknowledgeLater(connection: TcpConnection): void {
+    if (connection.acknowledging) return
+    connection.acknowledging = true
+    this.#acknowledgements.push(connection)
+  }
+
+  remove(connection: TcpConnection): void {
+    this.#connections.remove(connection)
+  }
+
+  // ── from guests ──
+
+  receive(packet: GuestPacket): void {
+    const { headers, bytes } = packet
+    if (headers.payload === 0) return
+    const segment = this.#segment
+    segment.parse(bytes, headers.transport, headers.payload, packet.version)
+    const key = flowKey(packet.source, packet.sourcePort, packet.destination, packet.destinationPort, this.#key)
+    const connection = this.#connections.find(key)
+    const syn = (segment.flags & (TCP_FLAG.SYN | TCP_FLAG.ACK | TCP_FLAG.RST)) === TCP_FLAG.SYN
+    if (connection !== undefined && !(syn && connection.state === 'time-wait')) {
+      connection.receive(segment, packet.payload, packet.sourceMac)
+      return
+    }
+    connection?.abort()
+    if (syn) this.#connect(packet, segment)
+    else if ((segment.flags & TCP_FLAG.RST) === 0) this.#refuse(packet, segment)
+  }
+
+  #connect(packet: GuestPacket, segment: TcpSegment): void {
+    const target = this.#services.target(packet.destination, packet.destinationPort, 'tcp')
+    if (target === undefined || !this.#makeRoom()) {
+      this.#refuse(packet, segment)
+      return
+    }
+    const connection = this.#add(
+      packet.source,
+      packet.sourcePort,
+      packet.destination,
+      packet.destinationPort,
+      'connecting',
+    )
+    connection.begin(segment, packet.sourceMac)
+    connection.attach(this.#services.host.connectTcp(target.address, target.port, this.#events(connection, packet)))
+  }
+
+  #add(
+    guest: IpAddress,
+    guestPort: number,
+    remote: IpAddress,
+    remotePort: number,
+    state: 'connecting' | 'syn-sent',
+  ): TcpConnection {
+    const flow = { guest: guest.slice(), guestPort, remote: remote.slice(), remotePort }
+    const connection = new TcpConnection(
+      this,
+      { key: flowKey(guest, guestPort, remote, remotePort), ...flow },
+      state,
+      Math.floor(Math.random() * 2 ** 32),
+    )
+    this.#connections.add(connection)
+    this.#services.timeMatters()
+    return connection
+  }
+
+  /** What the host's socket does to a connection; each call ends with its frames sent. */
+  #events(connection: TcpConnection, syn?: GuestPacket): TcpSocketEvents {
+    const flush = (): void => this.#services.flush()
+    const refusal = syn === undefined ? undefined : copyOfSyn(syn)
+    return {
+      connected: () => {
+        connection.connected()
+        flush()
+      },
+      data: (chunk) => {
+        connection.hostData(chunk)
+        flush()
+      },
+      ended: () => {
+        connection.hostEnded()
+        flush()
+      },
+      drained: () => {
+        connection.hostDrained()
+        flush()
+      },
+      closed: (error) => {
+        const failed = connection.state === 'connecting' && error !== undefined
+        const { guestMac } = connection
+        connection.hostClosed(error)
+        if (failed && refusal !== undefined && guestMac !== undefined) {
+          if (error === 'ECONNREFUSED' || error === 'ECONNRESET') this.#sendReset(connection, guestMac, refusal)
+          else this.#services.unreachable(connection.guest, guestMac, refusal.packet, error)
+        }
+        flush()
+      },
+    }
+  }
+
+  /** A guest's segment for no connection, or one that may not be (RFC 9293, 3.5.2). */
+  #refuse(packet: GuestPacket, segment: TcpSegment): void {
+    const length =
+      packet.payload.length +
+      ((segment.flags & TCP_FLAG.SYN) === 0 ? 0 : 1) +
+      ((segment.flags & TCP_FLAG.FIN) === 0 ? 0 : 1)
+    const acknowledged = (segment.flags & TCP_FLAG.ACK) !== 0
+    this.#writeReset(
+      packet.sourceMac,
+      packet.source,
+      packet.sourcePort,
+      packet.destination,
+      packet.destinationPort,
+      acknowledged ? segment.acknowledgement : 0,
+      acknowledged ? undefined : sequenceAfter(segment.sequence, length),
+    )
+  }
+
+  #sendReset(connection: TcpConnection, mac: number, { sequence }: SynCopy): void {
+    const { guest, guestPort, remote, remotePort } = connection
+    this.#writeReset(mac, guest, guestPort, remote, remotePort, 0, sequenceAfter(sequence, 1))
+  }
+
+  #writeReset(
+    mac: number,
+    guest: IpAddress,
+    guestPort: number,
+    remote: IpAddress,
+    remotePort: number,
+    sequence: number,
+    acknowledgement: number | undefined,
+  ): void {
+    const { builder } = this.#services
+    const at = builder.ip(mac, remote, guest, IP_PROTOCOL.TCP)
+    writeTcpHeader(builder.bytes, at, {
+      sourcePort: remotePort,
+      destinationPort: guestPort,
+      sequence,
+      acknowledgement: acknowledgement ?? 0,
+      flags: acknowledgement === undefined ? TCP_FLAG.RST : TCP_FLAG.RST | TCP_FLAG.ACK,
+      window: 0,
+    })
+    this.#services.send(builder.finishTransport(TCP_HEADER_LENGTH, 0))
+  }
+
+  // ── from the host ──
+
+  /** A connection from outside to a guest. Returns what its socket tells. */
+  accept(socket: TcpSocket, guest: IpAddress, guestPort: number, remote: IpAddress): TcpSocketEvents | undefined {
+    const port = this.#freePort(guest, guestPort, remote)
+    if (port === undefined || !this.#makeRoom()) return undefined
+    const connection = this.#add(guest, guestPort, remote, port, 'syn-sent')
+    connection.attach(socket)
+    connection.open()
+    this.#services.flush()
+    return this.#events(connection)
+  }
+
+  #freePort(guest: IpAddress, guestPort: number, remote: IpAddress): number | undefined {
+    for (let tries = 0; tries < EPHEMERAL_PORTS; tries++) {
+      const port = FIRST_EPHEMERAL + (this.#ephemeral++ % EPHEMERAL_PORTS)
+      if (this.#connections.find(flowKey(guest, guestPort, remote, port, this.#key)) === undefined) return port
+    }
+    return undefined
+  }
+
+  // ── time and room ──
+
+  /** Room for one more connection: where there is none, the one that was idle longest goes. */
+  #makeRoom(): boolean {
+    if (this.#connections.size < this.#maximum) return true
+    let idle: TcpConnection | undefined
+    for (const connection of this.#connections) {
+      if (idle === undefined || connection.lastUsed < idle.lastUsed) idle = connection
+    }
+    if (idle === undefined || this.now - idle.lastUsed < SHORTEST_LIFE) return false
+    idle.resetBoth()
+    return true
+  }
+
+  /** A guest's MAC address has become known. */
+  neighbourKnown(address: IpAddress, mac: number): void {
+    const text = formatIpAddress(address)
+    for (const connection of this.#connections) {
+      if (connection.guestMac === undefined && formatIpAddress(connection.guest) === text)
+        connection.neighbourKnown(mac)
+    }
+  }
+
+  /** The guest's batch is over: send what was put off. */
+  batchEnd(): void {
+    for (const connection of this.#acknowledgements) if (connection.acknowledging) connection.acknowledge()
+    this.#acknowledgements.length = 0
+  }
+
+  /** The port has room again. */
+  pump(): void {
+    for (const connection of this.#connections) if (!connection.pump()) return
+  }
+
+  /** Time has passed. */
+  tick(now: number): void {
+    // What expires may leave the table.
+    const expired: TcpConnection[] = []
+    for (const connection of this.#connections) if (connection.deadline <= now) expired.push(connection)
+    for (const connection of expired) connection.expire()
+  }
+
+  /** All connections end; the guests' sides are told. */
+  resetAll(): void {
+    for (const connection of [...this.#connections]) connection.resetBoth()
+  }
+}
+
+/** What is needed to refuse a connection later. */
+interface SynCopy {
+  readonly sequence: number
+  /** The IP header and the beginning of the transport header, as ICMP gives them back. */
+  readonly packet: Uint8Array
+}
+
+function copyOfSyn({ bytes, headers }: GuestPacket): SynCopy {
+  const end = Math.min(headers.packetEnd, headers.transport + 20)
+  const view = new DataView(bytes.buffer, bytes.byteOffset)
+  return { sequence: view.getUint32(headers.transport + 4), packet: bytes.slice(headers.network, end) }
+}

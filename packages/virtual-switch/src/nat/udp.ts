@@ -1,0 +1,233 @@
+// UDP of guests: a socket of the host for each address and port that a guest sends from, closed when nothing went through it for a while. A guest hears only from those that it
+// has sent to (RFC 4787: endpoint-independent mapping, address-dependent filtering).
+
+import { IP_PROTOCOL, putU16 } from '@partita/ethernet'
+import { type Flow, FlowTable, flowKey } from './flow-table.ts'
+import { type IpAddress, isIpv4, parseIpAddress } from './ip-address.ts'
+import type { NatGatewayServices } from './nat-gateway.ts'
+import type { UdpSocket } from './nat-host.ts'
+import type { GuestPacket } from './packet.ts'
+
+const HEADER_LENGTH = 8
+const LARGEST_PAYLOAD = 65_507
+/** Nanoseconds without a datagram (RFC 4787 asks for two minutes or more, but for ports that are well known). */
+const IDLE_TIME = 120e9
+const WELL_KNOWN_IDLE_TIME = 10e9
+const WELL_KNOWN = 1024
+/** Correspondents of one socket. */
+const MAXIMUM_PEERS = 64
+const ANY: IpAddress = new Uint8Array(16)
+
+interface UdpFlow extends Flow {
+  readonly guest: IpAddress
+  readonly guestPort: number
+  mac: number
+  readonly socket: UdpSocket
+  /** Host addresses that it has sent to, and what the guest calls them. */
+  readonly peers: Map<string, { readonly remote: IpAddress; readonly remotePort: number | undefined }>
+  deadline: number
+  /** Datagrams to a name server since its last answer: after one, the next server is asked. */
+  unanswered: number
+}
+
+/** A port of the host that leads to a guest. */
+export interface UdpForward {
+  readonly socket: UdpSocket
+  readonly guest: () => IpAddress
+  readonly guestPort: number
+}
+
+/** The sockets of UDP. */
+export class NatUdp {
+  readonly #services: NatGatewayServices
+  readonly #maximum: number
+  readonly #flows: FlowTable<UdpFlow> = new FlowTable()
+  readonly #key: Uint8Array = new Uint8Array(36)
+  /** Correspondents of forwarded ports, by the port of the gateway that stands for each. */
+  readonly #inbound: Map<number, { forward: UdpForward; address: string; port: number; deadline: number }> = new Map()
+  #nextInbound = 0
+
+  constructor(services: NatGatewayServices, maximum: number) {
+    this.#services = services
+    this.#maximum = maximum
+  }
+
+  /** Sockets at this time. */
+  get size(): number {
+    return this.#flows.size
+  }
+
+  // ── from guests ──
+
+  receive(packet: GuestPacket): void {
+    if (packet.headers.payload === 0) return
+    const { destination, destinationPort, source, sourcePort } = packet
+    if (this.#answerInbound(packet)) return
+    const flow = this.#flows.find(flowKey(source, sourcePort, ANY, packet.version, this.#key)) ?? this.#open(packet)
+    if (flow === undefined) return
+    const target = this.#services.target(destination, destinationPort, 'udp', flow.unanswered)
+    if (target === undefined) {
+      this.#services.unreachable(source, packet.sourceMac, packetCopy(packet), 'EACCES')
+      return
+    }
+    const now = this.#services.clock.now()
+    flow.mac = packet.sourceMac
+    flow.deadline = now + (destinationPort < WELL_KNOWN ? WELL_KNOWN_IDLE_TIME : IDLE_TIME)
+    flow.unanswered++
+    const peer = target.renamed ? `${target.address} ${target.port}` : target.address
+    if (!flow.peers.has(peer)) {
+      if (flow.peers.size === MAXIMUM_PEERS) {
+        const [oldest] = flow.peers.keys()
+        if (oldest !== undefined) flow.peers.delete(oldest)
+      }
+      flow.peers.set(peer, {
+        remote: destination.slice(),
+        remotePort: target.renamed ? destinationPort : undefined,
+      })
+    }
+    flow.socket.send(packet.payload, target.address, target.port)
+  }
+
+  #open(packet: GuestPacket): UdpFlow | undefined {
+    if (this.#flows.size >= this.#maximum) this.#evict()
+    const { source, sourcePort, version } = packet
+    // A socket of its own for what a name server outside of the guest's version answers.
+    const target = this.#services.target(packet.destination, packet.destinationPort, 'udp', 0)
+    if (target === undefined) {
+      this.#services.unreachable(source, packet.sourceMac, packetCopy(packet), 'EACCES')
+      return undefined
+    }
+    const socketVersion = target.address.includes(':') ? 6 : 4
+    const socket = this.#services.host.openUdp(socketVersion, (data, address, port) =>
+      this.#fromHost(flow, data, address, port),
+    )
+    if (socket === undefined) return undefined
+    const flow: UdpFlow = {
+      key: flowKey(source, sourcePort, ANY, version),
+      guest: source.slice(),
+      guestPort: sourcePort,
+      mac: packet.sourceMac,
+      socket,
+      peers: new Map(),
+      deadline: 0,
+      unanswered: 0,
+    }
+    this.#flows.add(flow)
+    this.#services.timeMatters()
+    return flow
+  }
+
+  #evict(): void {
+    let first: UdpFlow | undefined
+    for (const flow of this.#flows) if (first === undefined || flow.deadline < first.deadline) first = flow
+    if (first !== undefined) this.#close(first)
+  }
+
+  #close(flow: UdpFlow): void {
+    this.#flows.remove(flow)
+    flow.socket.close()
+  }
+
+  // ── from the host ──
+
+  #fromHost(flow: UdpFlow, data: Uint8Array, address: string, port: number): void {
+    const peer = flow.peers.get(address) ?? flow.peers.get(`${address} ${port}`)
+    if (peer === undefined) return
+    flow.unanswered = 0
+    this.send(flow.mac, peer.remote, peer.remotePort ?? port, flow.guest, flow.guestPort, data)
+    this.#services.flush()
+  }
+
+  /** Send a datagram to a guest. */
+  send(
+    mac: number,
+    source: IpAddress,
+    sourcePort: number,
+    guest: IpAddress,
+    guestPort: number,
+    data: Uint8Array,
+  ): void {
+    if (data.length > LARGEST_PAYLOAD || isIpv4(source) !== isIpv4(guest)) return
+    const { builder, mtu } = this.#services
+    const at = builder.ip(mac, source, guest, IP_PROTOCOL.UDP)
+    const length = HEADER_LENGTH + data.length
+    putU16(builder.bytes, at, sourcePort)
+    putU16(builder.bytes, at + 2, guestPort)
+    putU16(builder.bytes, at + 4, length)
+    builder.bytes.set(data, at + HEADER_LENGTH)
+    const header = isIpv4(source) ? 20 : 40
+    if (length + header <= mtu) this.#services.send(builder.finishTransport(length, 0))
+    else builder.fragmentUdp(length, mtu, (frame) => void this.#services.send(frame))
+  }
+
+  // ── forwarded ports ──
+
+  /** A datagram from outside for a forwarded port. */
+  fromOutside(forward: UdpForward, data: Uint8Array, address: string, port: number): void {
+    const guest = forward.guest()
+    const mac = this.#services.resolve(guest)
+    // The first datagram makes the gateway ask for the guest, and is lost, as any may be.
+    if (mac !== undefined) {
+      this.send(
+        mac,
+        this.#services.addresses.gateway,
+        this.#inboundPort(forward, address, port),
+        guest,
+        forward.guestPort,
+        data,
+      )
+    }
+    this.#services.flush()
+  }
+
+  /** The gateway's port that stands for a correspondent. */
+  #inboundPort(forward: UdpForward, address: string, port: number): number {
+    const deadline = this.#services.clock.now() + IDLE_TIME
+    for (const [number, peer] of this.#inbound) {
+      if (peer.forward !== forward || peer.address !== address || peer.port !== port) continue
+      peer.deadline = deadline
+      return number
+    }
+    const number = 32_768 + (this.#nextInbound++ % MAXIMUM_PEERS)
+    this.#inbound.set(number, { forward, address, port, deadline })
+    this.#services.timeMatters()
+    return number
+  }
+
+  /** True for an answer of a guest to someone outside. */
+  #answerInbound(packet: GuestPacket): boolean {
+    if (!this.#services.isGateway(packet.destination)) return false
+    const peer = this.#inbound.get(packet.destinationPort)
+    if (peer === undefined || peer.forward.guestPort !== packet.sourcePort) return false
+    peer.forward.socket.send(packet.payload, peer.address, peer.port)
+    return true
+  }
+
+  // ── time ──
+
+  tick(now: number): void {
+    const expired: UdpFlow[] = []
+    for (const flow of this.#flows) if (flow.deadline <= now) expired.push(flow)
+    for (const flow of expired) this.#close(flow)
+    for (const [port, peer] of this.#inbound) if (peer.deadline <= now) this.#inbound.delete(port)
+  }
+
+  /** Whether there is anything that ends with time. */
+  get idle(): boolean {
+    return this.#flows.size === 0 && this.#inbound.size === 0
+  }
+
+  closeAll(): void {
+    for (const flow of [...this.#flows]) this.#close(flow)
+    this.#inbound.clear()
+  }
+}
+
+function packetCopy({ bytes, headers }: GuestPacket): Uint8Array {
+  return bytes.slice(headers.network, Math.min(headers.packetEnd, headers.transport + HEADER_LENGTH))
+}
+
+/** The address in a text, for those who know that it is one. */
+export function addressOf(text: string): IpAddress {
+  return parseIpAddress(text) ?? ANY.slice()
+}

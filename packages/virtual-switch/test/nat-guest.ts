@@ -1,0 +1,303 @@
+// A guest behind the NAT, in a few lines: an adapter that makes packets and takes them apart. And a host whose sockets a test holds in its hands.
+
+import {
+  Frame,
+  FrameHeaders,
+  getU16,
+  getU32,
+  IP_PROTOCOL,
+  parseMacAddress,
+  putU16,
+  putU32,
+  storeIpv4Checksum,
+  transportChecksum,
+  transportChecksumIsRight,
+  writeMacAddress,
+} from '@partita/ethernet'
+import { FakeClock } from '@partita/testkit'
+import * as v from 'valibot'
+import { type SwitchPort, VirtualSwitch } from '../src/index.ts'
+import { parseIpAddress, writeIpAddress } from '../src/nat/ip-address.ts'
+import { NatGateway } from '../src/nat/nat-gateway.ts'
+import type { NatHost, TcpSocket, TcpSocketEvents, UdpReceiver, UdpSocket } from '../src/nat/nat-host.ts'
+import { natOptionsSchema } from '../src/nat/nat-options.ts'
+import { TestAdapter } from './adapter.ts'
+
+export const GUEST_MAC = '02:15:5d:00:00:01'
+export const GATEWAY_MAC = '02:50:41:52:00:02'
+
+/** A socket in a test's hands. */
+export class TestTcpSocket implements TcpSocket {
+  readonly address: string
+  readonly port: number
+  events: TcpSocketEvents
+  readonly written: number[] = []
+  buffered = 0
+  ended = false
+  aborted = false
+  paused = false
+
+  constructor(address: string, port: number, events: TcpSocketEvents) {
+    this.address = address
+    this.port = port
+    this.events = events
+  }
+
+  write(data: Uint8Array): void {
+    this.written.push(...data)
+  }
+
+  end(): void {
+    this.ended = true
+  }
+
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    this.paused = false
+  }
+
+  abort(): void {
+    this.aborted = true
+  }
+
+  get text(): string {
+    return String.fromCharCode(...this.written)
+  }
+}
+
+/** A UDP socket in a test's hands. */
+export interface TestUdpSocket extends UdpSocket {
+  readonly receive: UdpReceiver
+  readonly sent: { readonly text: string; readonly address: string; readonly port: number }[]
+  closed: boolean
+}
+
+/** A host that only remembers. */
+export class TestHost implements NatHost {
+  readonly tcp: TestTcpSocket[] = []
+  readonly udp: TestUdpSocket[] = []
+  readonly listeners: Map<string, Parameters<NatHost['listenTcp']>[2]> = new Map()
+  servers: string[] = ['192.0.2.53', '192.0.2.54:5353']
+
+  connectTcp(address: string, port: number, events: TcpSocketEvents): TcpSocket {
+    const socket = new TestTcpSocket(address, port, events)
+    this.tcp.push(socket)
+    return socket
+  }
+
+  async listenTcp(...[address, port, accept]: Parameters<NatHost['listenTcp']>): Promise<AsyncDisposable> {
+    this.listeners.set(`${address}:${port}`, accept)
+    return { [Symbol.asyncDispose]: async () => void this.listeners.delete(`${address}:${port}`) }
+  }
+
+  openUdp(_version: 4 | 6, receive: UdpReceiver): UdpSocket {
+    const socket: TestUdpSocket = {
+      receive,
+      sent: [],
+      closed: false,
+      send: (data, address, port) => void socket.sent.push({ text: new TextDecoder().decode(data), address, port }),
+      close: () => {
+        socket.closed = true
+      },
+    }
+    this.udp.push(socket)
+    return socket
+  }
+
+  async listenUdp(_address: string, _port: number, receive: UdpReceiver): Promise<UdpSocket> {
+    return this.openUdp(4, receive)
+  }
+
+  nameServers(): readonly string[] {
+    return this.servers
+  }
+
+  async echo(address: string): Promise<boolean> {
+    return address === '192.0.2.1'
+  }
+}
+
+/** A TCP segment that the guest has got. */
+export interface Segment {
+  readonly from: string
+  readonly sourcePort: number
+  readonly destinationPort: number
+  readonly sequence: number
+  readonly acknowledgement: number
+  readonly flags: number
+  readonly window: number
+  readonly payload: string
+}
+
+/** Bits of a segment. */
+export const F = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16 } as const
+
+/** The guest. */
+export class NatGuest {
+  readonly clock: FakeClock = new FakeClock()
+  readonly host: TestHost = new TestHost()
+  readonly network: VirtualSwitch = new VirtualSwitch({ clock: this.clock })
+  readonly adapter: TestAdapter = new TestAdapter('guest', GUEST_MAC)
+  readonly port: SwitchPort = this.network.connect(this.adapter)
+  readonly gateway: NatGateway
+  address = '10.0.2.15'
+
+  constructor(options: Record<string, unknown> = {}) {
+    this.gateway = new NatGateway({
+      clock: this.clock,
+      host: this.host,
+      options: v.parse(natOptionsSchema, options),
+    })
+  }
+
+  static async start(options: Record<string, unknown> = {}): Promise<NatGuest> {
+    const guest = new NatGuest(options)
+    await guest.gateway.start(guest.network.connect(guest.gateway, { port: { spoofing: true } }))
+    return guest
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.gateway[Symbol.asyncDispose]()
+  }
+
+  /** Send an Ethernet frame. */
+  raw(etherType: number, payload: Uint8Array, to: string = GATEWAY_MAC): boolean {
+    const bytes = new Uint8Array(14 + payload.length)
+    writeMacAddress(bytes, 0, parseMacAddress(to) ?? 0)
+    writeMacAddress(bytes, 6, parseMacAddress(GUEST_MAC) ?? 0)
+    putU16(bytes, 12, etherType)
+    bytes.set(payload, 14)
+    const taken = this.port.send(new Frame().plain(bytes))
+    this.port.sendEnd()
+    return taken
+  }
+
+  /** Send an IPv4 packet. */
+  ip(protocol: number, to: string, transport: Uint8Array, options: { from?: string; mac?: string } = {}): void {
+    const packet = new Uint8Array(20 + transport.length)
+    packet[0] = 0x45
+    putU16(packet, 2, packet.length)
+    packet[8] = 64
+    packet[9] = protocol
+    writeIpAddress(packet, 12, parseIpAddress(options.from ?? this.address) as Uint8Array)
+    writeIpAddress(packet, 16, parseIpAddress(to) as Uint8Array)
+    packet.set(transport, 20)
+    storeIpv4Checksum(packet, 0, 20)
+    if (protocol === IP_PROTOCOL.TCP || protocol === IP_PROTOCOL.UDP) {
+      const framed = new Uint8Array(14 + packet.length)
+      putU16(framed, 12, 0x0800)
+      framed.set(packet, 14)
+      const headers = new FrameHeaders()
+      headers.parse(framed, 0, framed.length)
+      putU16(packet, 20 + headers.checksumField, transportChecksum(framed, headers))
+    }
+    this.raw(0x0800, packet, options.mac)
+  }
+
+  udp(
+    to: string,
+    port: number,
+    text: string | Uint8Array,
+    from = 5000,
+    options: { from?: string; mac?: string } = {},
+  ): void {
+    const payload = typeof text === 'string' ? new TextEncoder().encode(text) : text
+    const datagram = new Uint8Array(8 + payload.length)
+    putU16(datagram, 0, from)
+    putU16(datagram, 2, port)
+    putU16(datagram, 4, datagram.length)
+    datagram.set(payload, 8)
+    this.ip(IP_PROTOCOL.UDP, to, datagram, options)
+  }
+
+  tcp(
+    to: string,
+    port: number,
+    segment: {
+      flags: number
+      sequence: number
+      acknowledgement?: number
+      payload?: string
+      window?: number
+      options?: number[]
+    },
+    from = 40_000,
+  ): void {
+    const payload = new TextEncoder().encode(segment.payload ?? '')
+    const options = segment.options ?? []
+    const bytes = new Uint8Array(20 + options.length + payload.length)
+    putU16(bytes, 0, from)
+    putU16(bytes, 2, port)
+    putU32(bytes, 4, segment.sequence)
+    putU32(bytes, 8, segment.acknowledgement ?? 0)
+    bytes[12] = ((20 + options.length) / 4) << 4
+    bytes[13] = segment.flags
+    putU16(bytes, 14, segment.window ?? 65_535)
+    bytes.set(options, 20)
+    bytes.set(payload, 20 + options.length)
+    this.ip(IP_PROTOCOL.TCP, to, bytes)
+  }
+
+  /** The IP packets that came, each checked to be right. */
+  packets(): { readonly headers: FrameHeaders; readonly bytes: Uint8Array }[] {
+    return this.adapter.received.splice(0).flatMap(({ bytes }) => {
+      const headers = new FrameHeaders()
+      if (!headers.parse(bytes, 0, bytes.length)) return []
+      if (headers.payload > 0 && !headers.fragment && !transportChecksumIsRight(bytes, headers)) {
+        throw new Error('a checksum is wrong')
+      }
+      return [{ headers, bytes }]
+    })
+  }
+
+  /** The TCP segments that came. */
+  segments(): Segment[] {
+    return this.packets()
+      .filter(({ headers }) => headers.protocol === IP_PROTOCOL.TCP)
+      .map(({ headers, bytes }) => ({
+        from: bytes.subarray(headers.network + 12, headers.network + 16).join('.'),
+        sourcePort: getU16(bytes, headers.transport),
+        destinationPort: getU16(bytes, headers.transport + 2),
+        sequence: getU32(bytes, headers.transport + 4),
+        acknowledgement: getU32(bytes, headers.transport + 8),
+        flags: bytes[headers.transport + 13] as number,
+        window: getU16(bytes, headers.transport + 14),
+        payload: new TextDecoder().decode(bytes.subarray(headers.payload, headers.packetEnd)),
+      }))
+  }
+
+  /** The UDP datagrams that came: from, ports, text. */
+  datagrams(): {
+    readonly from: string
+    readonly ports: readonly [number, number]
+    readonly text: string
+    readonly payload: Uint8Array
+  }[] {
+    return this.packets()
+      .filter(({ headers }) => headers.protocol === IP_PROTOCOL.UDP && headers.payload > 0)
+      .map(({ headers, bytes }) => {
+        const payload = bytes.slice(headers.payload, headers.packetEnd)
+        return {
+          from: bytes.subarray(headers.network + 12, headers.network + 16).join('.'),
+          ports: [getU16(bytes, headers.transport), getU16(bytes, headers.transport + 2)],
+          text: new TextDecoder().decode(payload),
+          payload,
+        }
+      })
+  }
+
+  /** A connection of the guest that is established: the host's socket, and the numbers that come next. */
+  connect(to = '192.0.2.7', port = 80, from = 40_000): { socket: TestTcpSocket; guest: number; remote: number } {
+    this.tcp(to, port, { flags: F.SYN, sequence: 999, options: [2, 4, 5, 180, 1, 3, 3, 7] }, from)
+    const socket = this.host.tcp.at(-1) as TestTcpSocket
+    socket.events.connected()
+    const [answer] = this.segments()
+    const remote = ((answer?.sequence ?? 0) + 1) >>> 0
+    this.tcp(to, port, { flags: F.ACK, sequence: 1000, acknowledgement: remote, window: 512 }, from)
+    this.segments()
+    return { socket, guest: 1000, remote }
+  }
+}
