@@ -35,7 +35,7 @@ const options = v.strictObject({
   ...natOptionsSchema.entries,
   mtu: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1280), v.maxValue(65_521)), 1500),
   capture: v.optional(v.pipe(v.string(), v.nonEmpty())),
-}) as v.GenericSchema<unknown, NatPluginOptions>
+}) as unknown as v.GenericSchema<unknown, NatPluginOptions>
 
 /** The plug-in. */
 const plugin: Plugin<NatPluginOptions> = definePlugin<NatPluginOptions>({
