@@ -1,5 +1,6 @@
 // What a hypervisor asks of the processor beside the SDM: AutoEOI, EOI notification and EOI assist (TLFS, "Virtual Interrupt Controller"), its own pages ("GPA Overlay
 // Pages"), the way to hypercalls, idle, start.
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { BenchApic, BenchClock, bench, single } from './local-apic-bench.ts'
 import { AT, SELECTOR, SystemMachine } from './system-machine.ts'
@@ -192,6 +193,58 @@ describe('EOI assist', () => {
     deliver(0x61)
     end()
     expect([unit.read(0x130), unit.read(0xa0), unit.read(0x90)]).toEqual([0, 0, 0])
+  })
+
+  it('changes nothing of what is delivered when, whatever the guest and the devices do', () => {
+    type Action =
+      | { readonly kind: 'request'; readonly vector: number; readonly level: boolean }
+      | { readonly kind: 'deliver' | 'end' | 'read' | 'page' }
+      | { readonly kind: 'priority' | 'notify'; readonly value: number }
+    const action: fc.Arbitrary<Action> = fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          kind: fc.constant('request' as const),
+          vector: fc.constantFrom(0x31, 0x32, 0x55, 0x80, 0xf3),
+          level: fc.constantFrom(false, false, true),
+        }),
+      },
+      { weight: 5, arbitrary: fc.record({ kind: fc.constantFrom('deliver' as const, 'end' as const) }) },
+      fc.record({ kind: fc.constantFrom('read' as const, 'page' as const) }),
+      fc.record({ kind: fc.constant('priority' as const), value: fc.constantFrom(0, 0x3f, 0x60, 0xff) }),
+      fc.record({ kind: fc.constant('notify' as const), value: fc.constantFrom(0x32, 0x55) }),
+    )
+    /** What a guest sees; `assisted`: it ends interrupts as TLFS says. */
+    const run = (actions: readonly Action[], assisted: boolean): string[] => {
+      const log: string[] = []
+      const { unit, apic, page, end } = machine()
+      if (!assisted) apic.setEoiAssist(undefined)
+      let depth = 0
+      for (const action of actions) {
+        if (action.kind === 'request') unit.fixed(action.vector, action.level)
+        else if (action.kind === 'deliver' && apic.pendingVector() >= 0) {
+          log.push(`deliver ${apic.acknowledge()}`)
+          depth++
+        } else if (action.kind === 'end' && depth > 0) {
+          if (assisted) end()
+          else apic.endOfInterrupt()
+          depth--
+        } else if (action.kind === 'read') log.push(`${unit.read(0xa0)} ${unit.read(0x130)} ${unit.read(0x170)}`)
+        else if (action.kind === 'page' && assisted) {
+          apic.setEoiAssist(undefined)
+          apic.setEoiAssist(page)
+        } else if (action.kind === 'priority') apic.tpr = action.value
+        else if (action.kind === 'notify') apic.setEoiNotify(action.value, true)
+        log.push(`pending ${apic.pendingVector()}`)
+      }
+      return [...log, `ended ${unit.ended}`]
+    }
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
+        expect(run(actions, true)).toEqual(run(actions, false))
+      }),
+      { numRuns: 400 },
+    )
   })
 
   it('comes and goes with the page', () => {

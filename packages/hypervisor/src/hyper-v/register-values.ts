@@ -29,12 +29,12 @@ const UNUSABLE = 0x1_0000
 const PAGE_OFFSET = 0xfff
 
 /** Whether RFLAGS can hold `value`. */
-export function validFlags(value: bigint): boolean {
+function validFlags(value: bigint): boolean {
   return (value & RFLAGS.ZERO) === 0n && (value & RFLAGS.ONE) !== 0n
 }
 
 /** Whether the PAT can hold `value`. */
-export function validPat(value: bigint): boolean {
+function validPat(value: bigint): boolean {
   for (let shift = 0n; shift < 64n; shift += 8n) {
     const type = Number((value >> shift) & 0xffn)
     if (type > 7 || type === 2 || type === 3) return false
