@@ -72,6 +72,9 @@ interface Machine {
   readonly page: number
 }
 
+/** The version of the kernel's saved state. */
+const SAVED_VERSION = 1
+
 /** What the boot processor goes on from. */
 interface SavedKernel extends SavedProcessor {
   readonly boot: BootInformation
@@ -83,6 +86,7 @@ interface SavedKernel extends SavedProcessor {
 
 /** What another processor goes on from. */
 interface SavedProcessor {
+  readonly version: number
   /** `null` with a bus that is to be connected anew: all pages are given out again. */
   readonly synic: number | null
 }
@@ -130,10 +134,12 @@ export class Kernel implements Program {
   *run(cpu: Cpu, saved?: SavedValue): Generator<Step, void, void> {
     try {
       const isFirst = this.#machine === undefined
-      const kernel = isFirst ? (saved as unknown as SavedKernel | undefined) : undefined
+      const state = saved as unknown as SavedKernel | undefined
+      if (state !== undefined && state?.version !== SAVED_VERSION)
+        throw new GuestError('ERR_STATE_INVALID', 'The saved state is not one of this kernel')
+      const kernel = isFirst ? state : undefined
       if (isFirst) this.#boot(cpu, kernel)
-      const { synic } = (saved ?? {}) as { readonly synic?: number | null }
-      const processor = this.#addProcessor(cpu, synic ?? undefined)
+      const processor = this.#addProcessor(cpu, state?.synic ?? undefined)
       if (isFirst) void this.#enumerate(kernel).then(this.#ready.resolve, this.#ready.reject)
       cpu.interruptsEnabled = true
       yield* processor.work.run()
@@ -148,10 +154,10 @@ export class Kernel implements Program {
     const bus = this.#bus?.save() ?? null
     const synic = bus === null ? null : (this.#processors[index]?.page ?? null)
     const machine = this.#machine
-    if (index !== 0 || machine === undefined) return { synic }
+    if (index !== 0 || machine === undefined) return { version: SAVED_VERSION, synic }
     const { commandLine, free, rsdp } = machine.boot
     const boot = { commandLine, free: free.map((range) => ({ ...range })), ...(rsdp && { rsdp }) }
-    return { synic, boot, pages: this.#pages.save(), page: machine.page, bus }
+    return { version: SAVED_VERSION, synic, boot, pages: this.#pages.save(), page: machine.page, bus }
   }
 
   end(): void {
@@ -191,7 +197,7 @@ export class Kernel implements Program {
       running: () => this.#processors.find((processor) => processor?.cpu.inSlice)?.cpu,
       post: (job) => this.#post(job),
       sleep: (milliseconds) => this.sleep(milliseconds),
-      processorCount: () => this.#processors.length,
+      processorCount: () => processorsInRow(this.#processors),
     })
     this.#machine = { features, acpi: this.#readAcpi(boot, cpu), hypercalls, time, timers, transport, boot, page }
   }
@@ -252,7 +258,7 @@ export class Kernel implements Program {
     const over = new AbortController()
     await Promise.race([all, this.sleep(PROCESSOR_START_MS, over.signal)])
     over.abort()
-    this.#log(`${this.#processors.length} of ${others.length + 1} processors run`)
+    this.#log(`${processorsInRow(this.#processors)} of ${others.length + 1} processors run`)
   }
 
   // --- devices
@@ -419,6 +425,13 @@ export interface FindOptions {
   /** Wait until there is one. */
   readonly wait?: boolean
   readonly signal?: AbortSignal
+}
+
+/** How many there are from number 0 on: what is behind one that did not start is not used. */
+function processorsInRow(processors: readonly (Processor | undefined)[]): number {
+  let count = 0
+  while (processors[count] !== undefined) count++
+  return count
 }
 
 /** The last segment of the path, without its padding, and the hardware id. */

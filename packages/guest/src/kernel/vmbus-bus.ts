@@ -62,14 +62,18 @@ export class VmbusBus implements VscInstance {
     this.client.receiveMessage(payload)
   }
 
-  /** The host signals a channel. A driver that throws loses its device, and no more. */
+  /** The host signals a channel. */
   event(flag: number): void {
+    const found = this.#devices.get(flag)
+    if (found !== undefined) this.#guarded(found.node, () => this.client.eventFlag(flag))
+  }
+
+  /** Call a driver. One that throws loses its device, and no more. */
+  #guarded(node: DeviceNode, call: () => void): void {
     try {
-      this.client.eventFlag(flag)
+      call()
     } catch (error) {
-      const found = this.#devices.get(flag)
-      if (found === undefined) throw error
-      void this.#options.pnp.fail(found.node, error instanceof Error ? error : new Error(String(error)))
+      void this.#options.pnp.fail(node, error instanceof Error ? error : new Error(String(error)))
     }
   }
 
@@ -105,7 +109,7 @@ export class VmbusBus implements VscInstance {
       if (found === undefined) this.client.release(offer.relid)
       else {
         this.#devices.set(offer.relid, found)
-        found.device.addSubChannel(offer)
+        this.#guarded(found.node, () => found.device.addSubChannel(offer))
       }
       return
     }

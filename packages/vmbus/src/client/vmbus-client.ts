@@ -194,6 +194,11 @@ export class VmbusClient {
       throw new VmbusError('ERR_VMBUS_CLIENT', 'The offer does not stand any more', { data: { relid } })
     const rings = this.#rings(relid, options, true)
     const gpadl = await this.createGpadl(relid, [{ byteOffset: 0, byteCount: pages.length * PAGE_SIZE, pages }])
+    if (!this.#offers.has(relid)) {
+      // It went while the promise was on its way.
+      await this.teardownGpadl(relid, gpadl)
+      throw new VmbusError('ERR_VMBUS_CLIENT', 'The offer was taken back', { data: { relid } })
+    }
     const channel = this.#channel(offer, gpadl, rings)
     const message = OpenChannel.allocate()
     message.messageType = MESSAGE_TYPE.OPEN_CHANNEL
