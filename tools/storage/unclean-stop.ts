@@ -19,6 +19,9 @@ const RECORD_SIZE: number = 16_384
 /** So many records go around on the bare disk, and the file system, before the oldest are written over. */
 const RECORDS: number = 512
 
+/** Seconds after which a guest that has not got as far as its stop hangs. */
+const TIMEOUT: number = 600
+
 /** Which of {@link E2FSPROGS} this host does not have. */
 export function missingPrograms(): string[] {
   return E2FSPROGS.filter((name) => spawnSync(name, ['-V'], { env: { ...process.env, PATH } }).error !== undefined)
@@ -116,7 +119,15 @@ export interface UncleanStopResult {
 /** Start, load, kill, look. */
 export async function uncleanStop(options: UncleanStopOptions): Promise<UncleanStopResult> {
   const { images, stop } = options
-  const child = options.start(['run', '--disk', images.fileSystem, '--disk', images.bareDisk])
+  const child = options.start([
+    'run',
+    '--timeout',
+    String(TIMEOUT),
+    '--disk',
+    images.fileSystem,
+    '--disk',
+    images.bareDisk,
+  ])
   let output = ''
   let errors = ''
   let killing = false

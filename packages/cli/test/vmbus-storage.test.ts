@@ -1,10 +1,10 @@
 // Disks over the VMBus, end to end: the stock Debian kernel's hv_storvsc and ext4 work on images, and the host looks at them with e2fsprogs and by itself.
 
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { DiskError, MemoryDisk } from '@partita/disk-images'
 import { openRawDisk } from '@partita/disk-images/node'
 import { DISK_ERROR, type Disk, disksToken, type Logger } from '@partita/interface'
@@ -12,6 +12,7 @@ import { DEFAULT_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-p
 import { NodePackageSource } from '@partita/root-partition/node'
 import { storageControlToken } from '@partita/synthetic-storage/vsp'
 import { afterAll, describe, expect, test } from 'vitest'
+import { fileOperations, sumsInImage, sumsTold } from '../../../tools/storage/file-operations.ts'
 import {
   examine,
   makeFileSystem,
@@ -40,45 +41,8 @@ if (missing.length > 0) console.warn(`skipped in part: this host has no ${missin
 
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
 
-const FILE_OPERATIONS = `
-mount -t ext4 LABEL=work /mnt && cd /mnt || exit
-mkdir many
-i=0; while [ $i -lt 1500 ]; do echo "the file number $i" >many/f$i; i=$((i + 1)); done
-tar cf many.tar many
-rm -r many
-sync
-tar xf many.tar
-mv many moved
-dd if=/dev/urandom of=blob bs=64k count=48 conv=fsync 2>/dev/null
-cp blob moved/copy
-truncate -s 100000 moved/f7
-truncate -s 5 moved/f8
-dd if=/dev/urandom of=blob bs=4k count=10 seek=100 conv=notrunc 2>/dev/null
-dd if=/dev/zero of=sparse bs=1k count=1 seek=9999 2>/dev/null
-ln moved/f9 link; ln -s moved/f10 symbolic
-rm moved/f1?? blob-not-there 2>/dev/null
-for n in 1 2 3 4 5 6 7 8; do dd if=/dev/urandom of=parallel$n bs=16k count=20 conv=fsync 2>/dev/null & done; wait
-sync
-echo "$(nproc) PROCESSORS"; ls /sys/bus/vmbus/devices/*/channels
-find . -type f | sort | xargs sha256sum | sed 's/^/SUM /'
-cd /; umount /mnt && echo UNMOUNTED
-exit
-`
-
 /** Linux names disks in the order in which it is done with looking at them, so they are found by their place. */
 const NAMES = 'lun() { echo /dev/$(ls /sys/bus/scsi/devices/0:0:0:$1/block); }'
-
-/** Of all files in an image, by name. */
-function sumsOf(image: string): Map<string, string> {
-  const taken = mkdtempSync(join(directory, 'taken-'))
-  run('debugfs', ['-R', `rdump / ${taken}`, image])
-  return new Map(
-    readdirSync(taken, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name))
-      .map((path) => [relative(taken, path), sha256(readFileSync(path))]),
-  )
-}
 
 /** A disk that fails when it is told to. */
 class FaultyDisk extends MemoryDisk {
@@ -129,17 +93,14 @@ describe.skipIf(guest === undefined || missing.length > 0)('a file system over t
     makeFileSystem(image, 96 * MEBIBYTE, 'work')
     // Two processors: hv_storvsc opens a sub-channel for the second one.
     const args = ['run', '--processors', '2', '--timeout', '280', '--trace', 'vmbus', '--disk', image]
-    const { status, stdout, stderr } = await partita('main', args, directory, FILE_OPERATIONS)
+    const { status, stdout, stderr } = await partita('main', args, directory, `${fileOperations(1500)}exit\n`)
     expect(status, stderr).toBe(0)
     expect(stdout).toContain('UNMOUNTED')
-    expect(stdout).toMatch(/2 PROCESSORS\r?\n1 +2\r?\n/)
     expect(run('e2fsck', ['-fn', image])).toMatchObject({ status: 0 })
-    const told = new Map(
-      [...stdout.matchAll(/\bSUM ([0-9a-f]{64}) {2}\.\/(.+?)\r?$/gm)].map((match) => [match[2], match[1]]),
-    )
-    const found = sumsOf(image)
+    const found = sumsInImage(image, directory)
     expect(found.size).toBeGreaterThan(1400)
-    expect(found).toEqual(told)
+    expect(found).toEqual(sumsTold(stdout))
+    expect(stdout).toMatch(/2 PROCESSORS\r?\n1 +2\r?\n/)
     // `--trace vmbus`: the way of the storage channel from the first contact on, and what came through it.
     for (const line of [
       /^vmbus \d+\.\d{3} <- INITIATE_CONTACT version=5\.3 /m,

@@ -174,8 +174,8 @@ function createUnit(
   disk: Disk | undefined,
   { serial, readOnly, dvd }: Pick<LunOptions, 'readOnly' | 'dvd'> & { readonly serial: string },
 ): LogicalUnit {
-  if (dvd === true || disk === undefined) return new DvdUnit({ serial }, disk)
-  return new BlockUnit(disk, { serial, readOnly: readOnly ?? false })
+  if (dvd === true || disk === undefined) return new DvdUnit({ serial, tellsPowerOn: true }, disk)
+  return new BlockUnit(disk, { serial, readOnly: readOnly ?? false, tellsPowerOn: true })
 }
 
 const plugin: Plugin<StorageOptions> = definePlugin<StorageOptions>({

@@ -462,7 +462,7 @@ describe('unit attentions and readiness', () => {
 
   it('unknown operation codes are refused', async () => {
     const { unit } = make()
-    for (const opcode of [0x01, 0x43, 0x7f, 0xa3, 0xc0, 0xff])
+    for (const opcode of [0x01, 0x43, 0x7f, 0xa4, 0xc0, 0xff])
       expect((await run(unit, Uint8Array.of(opcode))).sense).toBe('05/20/00')
   })
 })

@@ -13,6 +13,7 @@ import plugin, {
   type StorageOptions,
   storageControlToken,
 } from '../src/vsp.ts'
+import { run } from './scsi-initiator.ts'
 
 function parse(input: unknown): StorageOptions {
   return v.parse(plugin.options as v.GenericSchema<unknown, StorageOptions>, input)
@@ -45,6 +46,31 @@ function unitAt<T>(control: StorageControl, controller: number, lun: number, kin
   if (!(unit instanceof kind)) throw new Error(`LUN ${lun} of controller ${controller} is something else`)
   return unit
 }
+
+describe('units', () => {
+  it('tell whoever asks first that they were switched on, once, and again after a reset of the machine', async () => {
+    const disks = { disk: disk(), iso: new MemoryDisk(64, { readOnly: true }) }
+    const { instance, control } = await create(
+      { controllers: [{ luns: [{ disk: 'disk' }, { disk: 'iso', dvd: true }] }] },
+      disks,
+    )
+    const { target } = control.controllers[0] as StorageControl['controllers'][number]
+    const testUnitReady = async (lun: number, initiator = 0) =>
+      (await run(target, '00 00 00 00 00 00', { lun, initiator })).sense
+    for (const lun of [0, 1]) {
+      // INQUIRY is answered all the same, and does not take the news away.
+      expect((await run(target, '12 00 00 00 24 00', { lun })).status).toBe(0)
+      expect([await testUnitReady(lun), await testUnitReady(lun)]).toEqual(['06/29/01', ''])
+    }
+    expect([await testUnitReady(0, 1), await testUnitReady(0, 1)]).toEqual(['06/29/01', ''])
+    instance.reset?.()
+    expect([await testUnitReady(0), await testUnitReady(0)]).toEqual(['06/29/01', ''])
+    // A restored machine was not switched on.
+    const saved = instance.save?.()
+    instance.restore?.(saved as never)
+    expect(await testUnitReady(0)).toBe('')
+  })
+})
 
 describe('options', () => {
   it('name disks by controller', async () => {
@@ -163,5 +189,5 @@ describe('an instance', () => {
 
 it('is what the manifest says', () => {
   const { name, kind, contract, description } = plugin
-  expect(manifest.partita.plugins).toEqual([{ name, kind, contract, description, export: './vsp' }])
+  expect(manifest.partita.plugins).toMatchObject([{ name, kind, contract, description, export: './vsp' }])
 })

@@ -7,6 +7,7 @@ import { vspCompliance } from '@partita/testkit/vitest'
 import packageJson from '../package.json' with { type: 'json' }
 import plugin from '../src/vsp.ts'
 import { srbPacket, vstorPacket } from './guest.ts'
+import { senseText } from './scsi-initiator.ts'
 
 const SECTORS = 256
 
@@ -30,6 +31,16 @@ function control(operation: number, argument = 0): GuestExchange {
 
 function succeeded(view: DataView): void {
   if (view.getUint8(14) !== 1) throw new Error(`SRB status ${view.getUint8(14)}`)
+}
+
+/** TEST UNIT READY: the first one after power-on is told of that by a unit attention. */
+const ready: GuestExchange = {
+  name: 'test unit ready',
+  payload: srbPacket([0, 0, 0, 0, 0, 0]),
+  check: ({ view, payload }) => {
+    if (view.getUint8(14) === 0x84 && senseText(payload.subarray(28)) === '06/29/01') return
+    succeeded(view)
+  },
 }
 
 /** READ(10) of one sector, or a WRITE(10) of what a later read does not look at. */
@@ -72,6 +83,6 @@ vspCompliance({
       disksToken,
       twin?.service(disksToken) ?? new Map([['disk0', new MemoryDisk(SECTORS, { contents: contents() })]]),
     ),
-  setup: [control(7), control(9, 0x0602), control(10), control(8)],
+  setup: [control(7), control(9, 0x0602), control(10), control(8), ready],
   request,
 })

@@ -1,6 +1,6 @@
 // What the root disk of a guest holds besides busybox and the kernel's modules, and how large it is.
 
-/** `test` has programs that examine storage: fio and all of e2fsprogs. */
+/** `test` has programs that examine storage (fio, e2fsprogs, sg3-utils), and kexec. */
 export type GuestVariant = 'default' | 'test'
 
 interface Variant {
@@ -19,8 +19,22 @@ const MEBIBYTE = 1024 * 1024
 export const VARIANTS: Readonly<Record<GuestVariant, Variant>> = {
   default: { packages: ['util-linux'], programs: ['lsblk'], size: 256 * MEBIBYTE },
   test: {
-    packages: ['util-linux', 'fio', 'e2fsprogs'],
-    programs: ['lsblk', 'fio', 'mke2fs', 'mkfs.ext4', 'e2fsck', 'debugfs', 'dumpe2fs', 'tune2fs', 'resize2fs'],
+    packages: ['util-linux', 'fio', 'e2fsprogs', 'sg3-utils', 'kexec-tools'],
+    programs: [
+      ...['lsblk', 'blkdiscard', 'taskset', 'kexec'],
+      ...['fio', 'mke2fs', 'mkfs.ext4', 'e2fsck', 'debugfs', 'dumpe2fs', 'tune2fs', 'resize2fs'],
+      ...['sg_inq', 'sg_vpd', 'sg_readcap', 'sg_luns', 'sg_opcodes', 'sg_modes', 'sg_requests', 'sg_turs', 'sg_raw'],
+      ...[
+        'sg_get_lba_status',
+        'sg_unmap',
+        'sg_write_same',
+        'sg_verify',
+        'sg_sync',
+        'sg_start',
+        'sg_persist',
+        'sg_reset',
+      ],
+    ],
     // Disks of another machine, to compare with.
     modules: ['virtio_pci', 'virtio_blk'],
     size: 1024 * MEBIBYTE,

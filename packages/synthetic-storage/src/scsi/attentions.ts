@@ -1,7 +1,7 @@
 // Unit attention conditions of a logical unit, a queue for each I_T nexus (SAM-5, 5.14).
 
 import type { SavedValue } from '@partita/interface'
-import type { Sense } from './sense.ts'
+import { SENSE, type Sense } from './sense.ts'
 
 /** As many conditions as one nexus can have waiting: the kinds are few, and each waits once. */
 const LIMIT = 16
@@ -11,10 +11,17 @@ const NEXUS_LIMIT = 64
 /** The queues of one logical unit. */
 export class UnitAttentions {
   readonly #queues: Map<number, Sense[]> = new Map()
+  readonly #tellsPowerOn: boolean
+
+  /** @param tellsPowerOn the first thing that who uses the unit is told is that it was switched on (SAM-5, 6.2) */
+  constructor(tellsPowerOn = false) {
+    this.#tellsPowerOn = tellsPowerOn
+  }
 
   /** Remember that `initiator` uses the unit: from now on it is told what happens to it. */
   introduce(initiator: number): void {
-    if (!this.#queues.has(initiator) && this.#queues.size < NEXUS_LIMIT) this.#queues.set(initiator, [])
+    if (!this.#queues.has(initiator) && this.#queues.size < NEXUS_LIMIT)
+      this.#queues.set(initiator, this.#tellsPowerOn ? [SENSE.POWER_ON_OCCURRED] : [])
   }
 
   /** Tell `initiator`, once. */
@@ -58,7 +65,7 @@ export class UnitAttentions {
   restore(queues: readonly (readonly [number, readonly number[]])[], known: (code: number) => Sense | undefined): void {
     this.#queues.clear()
     for (const [initiator, codes] of queues) {
-      this.introduce(initiator)
+      if (this.#queues.size < NEXUS_LIMIT) this.#queues.set(initiator, [])
       for (const code of codes) {
         const sense = known(code)
         if (sense !== undefined) this.establish(initiator, sense)

@@ -1,5 +1,6 @@
 // The commands of a direct-access block device (SBC-3, 5; SPC-4, 6) as a table.
 
+import { BLOCK_COMMAND_USAGE } from './block-command-usage.ts'
 import type { BlockUnit } from './block-unit.ts'
 import { be16, be24, be32, be64, putBe32, putBe64 } from './bytes.ts'
 import { DIRECTION, SCSI_STATUS, type ScsiCommand } from './command.ts'
@@ -9,6 +10,7 @@ import { modeSelect, modeSense } from './mode.ts'
 import { ACCESS } from './reservations.ts'
 import { SENSE } from './sense.ts'
 import { preventAllow, requestSense, testUnitReady } from './shared-commands.ts'
+import { reportSupportedCommands } from './supported-commands.ts'
 import { type CommandTable, commandTable } from './unit.ts'
 
 /** Bytes that commands of many steps handle at a time. */
@@ -75,9 +77,44 @@ function readCapacity10(unit: BlockUnit, command: ScsiCommand): undefined {
   return command.answer(data, data.length)
 }
 
-/** SERVICE ACTION IN (16): READ CAPACITY (16) alone, SBC-3, 5.16. */
+/** SERVICE ACTION IN (16). */
 function serviceActionIn16(unit: BlockUnit, command: ScsiCommand): undefined {
-  if (((command.cdb[1] as number) & 0x1f) !== 0x10) return command.fail(SENSE.INVALID_FIELD_IN_CDB)
+  switch ((command.cdb[1] as number) & 0x1f) {
+    case 0x10:
+      return readCapacity16(unit, command)
+    case 0x12:
+      return getLbaStatus(unit, command)
+    default:
+      return command.fail(SENSE.INVALID_FIELD_IN_CDB)
+  }
+}
+
+/** GET LBA STATUS (SBC-3, 5.6). A disk does not tell which blocks it stores: all of them are mapped, or in a state that is not known, which is the same code. */
+function getLbaStatus(unit: BlockUnit, command: ScsiCommand): undefined {
+  if (!unit.unmaps) return command.fail(SENSE.INVALID_FIELD_IN_CDB)
+  if (unit.base.reservations.conflicts(command.initiator, ACCESS.READ))
+    return command.finish(SCSI_STATUS.RESERVATION_CONFLICT)
+  const lba = be64(command.cdb, 2)
+  const left = unit.disk.sectorCount - lba
+  if (left <= 0) return command.fail(SENSE.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)
+  const data = new Uint8Array(24)
+  putBe32(data, 0, data.length - 4)
+  putBe64(data, 8, lba)
+  putBe32(data, 16, Math.min(left, 0xffff_ffff))
+  return command.answer(data, be32(command.cdb, 10))
+}
+
+/** MAINTENANCE IN: REPORT SUPPORTED OPERATION CODES alone (SPC-4, 6.35). */
+function maintenanceIn(unit: BlockUnit, command: ScsiCommand): undefined {
+  if (((command.cdb[1] as number) & 0x1f) !== 0x0c) return command.fail(SENSE.INVALID_FIELD_IN_CDB)
+  return reportSupportedCommands(
+    unit.unmaps ? BLOCK_COMMAND_USAGE : BLOCK_COMMAND_USAGE.filter(({ provisioning }) => provisioning !== true),
+    command,
+  )
+}
+
+/** READ CAPACITY (16), SBC-3, 5.16. */
+function readCapacity16(unit: BlockUnit, command: ScsiCommand): undefined {
   const { disk } = unit
   const data = new Uint8Array(32)
   putBe64(data, 0, disk.sectorCount - 1)
@@ -365,6 +402,7 @@ export const BLOCK_COMMANDS: CommandTable<BlockUnit> = commandTable<BlockUnit>([
     needsMedium: true,
     run: serviceActionIn16,
   },
+  { name: 'MAINTENANCE IN', opcode: 0xa3, access: ANY, direction: IN, run: maintenanceIn },
   {
     name: 'READ (12)',
     opcode: 0xa8,

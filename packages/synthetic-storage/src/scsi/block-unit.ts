@@ -24,6 +24,8 @@ export interface BlockUnitOptions {
   readonly revision?: string
   /** Refuse writes although the disk takes them. Default: false. */
   readonly readOnly?: boolean
+  /** The first command of an initiator after power-on gets the unit attention POWER ON OCCURRED. Default: false. */
+  readonly tellsPowerOn?: boolean
 }
 
 const WCE = 0x04
@@ -59,7 +61,7 @@ export class BlockUnit implements LogicalUnit {
       revision: options.revision ?? '1.0',
       serial: options.serial.slice(0, 32),
     }
-    this.base = new UnitBase(identity)
+    this.base = new UnitBase(identity, options.tellsPowerOn)
   }
 
   /** Whether blocks can be given back. */

@@ -25,6 +25,8 @@ export interface DvdUnitOptions {
   readonly revision?: string
   /** The guest has opened or closed the tray. */
   readonly onTray?: (open: boolean) => void
+  /** The first command of an initiator after power-on gets the unit attention POWER ON OCCURRED. Default: false. */
+  readonly tellsPowerOn?: boolean
 }
 
 const stateSchema = v.object({
@@ -55,12 +57,15 @@ export class DvdUnit implements LogicalUnit {
 
   /** @throws StorageError `ERR_STORAGE_DISK` for a disk whose sectors do not divide 2,048 bytes */
   constructor(options: DvdUnitOptions, disk?: Disk) {
-    this.base = new UnitBase({
-      vendor: options.vendor ?? 'Msft',
-      product: options.product ?? 'Virtual DVD-ROM',
-      revision: options.revision ?? '1.0',
-      serial: options.serial.slice(0, 32),
-    })
+    this.base = new UnitBase(
+      {
+        vendor: options.vendor ?? 'Msft',
+        product: options.product ?? 'Virtual DVD-ROM',
+        revision: options.revision ?? '1.0',
+        serial: options.serial.slice(0, 32),
+      },
+      options.tellsPowerOn,
+    )
     this.#onTray = options.onTray ?? (() => {})
     if (disk !== undefined) this.#disk = checkMedium(disk)
   }

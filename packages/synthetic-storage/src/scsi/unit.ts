@@ -90,15 +90,18 @@ export interface LogicalUnit {
 /** What units share; a part of each. */
 export class UnitBase {
   readonly identity: UnitIdentity
-  readonly attentions: UnitAttentions = new UnitAttentions()
-  readonly reservations: Reservations = new Reservations(this.attentions)
+  readonly attentions: UnitAttentions
+  readonly reservations: Reservations
   #inFlight = 0
   #epoch = 0
   #idle: (() => void)[] = []
   readonly #finished: () => void = () => this.#end()
 
-  constructor(identity: UnitIdentity) {
+  /** @param tellsPowerOn see {@link UnitAttentions} */
+  constructor(identity: UnitIdentity, tellsPowerOn = false) {
     this.identity = identity
+    this.attentions = new UnitAttentions(tellsPowerOn)
+    this.reservations = new Reservations(this.attentions)
   }
 
   /** Commands under way. */

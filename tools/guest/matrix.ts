@@ -1,0 +1,102 @@
+/**
+ * The guest matrix: what takes too long for the usual tests, done with the real guest (the test image of tools/guest/README.md).
+ *
+ * Usage: `node --conditions=@partita/source tools/guest/matrix.ts [--list] [--keep] [CASE …]`; without a case, all of them.
+ *
+ * The last line is `N passed, N failed`, and `, N skipped` where this host cannot run some. Exit status: 0 when something passed and nothing failed, 1
+ * otherwise, 2 on misuse.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import {
+  createProgressReporter,
+  type DefaultGuest,
+  ensureDefaultGuest,
+} from '../../packages/cli/src/default-guest/index.ts'
+import { type GuestCase, Skipped } from './matrix/case.ts'
+import { CASES } from './matrix/cases/index.ts'
+import { MatrixGuest } from './matrix/machine.ts'
+
+const USAGE = 'Usage: matrix.ts [--list] [--keep] [CASE …]'
+const TIMEOUT = 600
+
+interface Verdict {
+  readonly verdict: 'passed' | 'failed' | 'skipped'
+  readonly reason?: unknown
+}
+
+async function runCase(one: GuestCase, image: DefaultGuest, keep: boolean): Promise<Verdict> {
+  const directory = mkdtempSync(join(tmpdir(), `partita-${one.name}-`))
+  const guests: MatrixGuest[] = []
+  let timer: NodeJS.Timeout | undefined
+  const { timeout = TIMEOUT } = one
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done within ${timeout} s`)), timeout * 1000)
+  })
+  try {
+    const boot: Parameters<GuestCase['run']>[0]['boot'] = async (options) => {
+      const guest = await MatrixGuest.boot(image, options)
+      guests.push(guest)
+      return guest
+    }
+    await Promise.race([one.run({ directory, boot }), late])
+    return { verdict: 'passed' }
+  } catch (reason) {
+    if (reason instanceof Skipped) return { verdict: 'skipped', reason }
+    const guest = guests.at(-1)
+    if (guest !== undefined) console.log(`  the console of ${one.name} ends with\n${guest.lastLines()}`)
+    return { verdict: 'failed', reason }
+  } finally {
+    clearTimeout(timer)
+    for (const guest of guests) await guest[Symbol.asyncDispose]()
+    if (keep) console.log(`  images are in ${directory}`)
+    else rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+async function main(): Promise<number> {
+  let values: { list?: boolean; keep?: boolean }
+  let names: string[]
+  try {
+    ;({ values, positionals: names } = parseArgs({
+      options: { list: { type: 'boolean' }, keep: { type: 'boolean' } },
+      allowPositionals: true,
+    }))
+  } catch (error) {
+    console.error(`${(error as Error).message}\n${USAGE}`)
+    return 2
+  }
+  const unknown = names.filter((name) => !CASES.some((one) => one.name === name))
+  if (unknown.length > 0) {
+    console.error(`There is no case ${unknown.join(', ')}.\n${USAGE}`)
+    return 2
+  }
+  const cases = CASES.filter(({ name }) => names.length === 0 || names.includes(name))
+  if (values.list === true) {
+    for (const { name, description } of cases) console.log(`${name.padEnd(20)} ${description}`)
+    return 0
+  }
+  const reporter = createProgressReporter(process.stderr)
+  const image = await ensureDefaultGuest({ variant: 'test', progress: reporter.report }).finally(() => reporter.clear())
+  console.log(`Linux ${image.version}`)
+  const counts = { passed: 0, failed: 0, skipped: 0 }
+  for (const one of cases) {
+    const start = performance.now()
+    const { verdict, reason } = await runCase(one, image, values.keep === true)
+    counts[verdict]++
+    console.log(
+      `${verdict === 'failed' ? 'FAILED' : verdict} ${one.name} (${((performance.now() - start) / 1000).toFixed(0)} s)`,
+    )
+    if (reason !== undefined) {
+      const text = verdict === 'failed' && reason instanceof Error ? reason.stack : String(reason)
+      console.log(`  ${(text ?? '').replaceAll('\n', '\n  ')}`)
+    }
+  }
+  const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''
+  console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`)
+  return counts.failed === 0 && counts.passed > 0 ? 0 : 1
+}
+
+process.exitCode = await main()

@@ -1,0 +1,25 @@
+// What a case of the guest matrix is: something that is done with the real guest, and checked from both sides.
+
+import type { BootOptions, MatrixGuest } from './machine.ts'
+
+/** What a case gets. */
+export interface CaseContext {
+  /** An empty directory for images; it is removed after the case. */
+  readonly directory: string
+  /** Boot the test image; the guest is at its prompt when this resolves. It is ended after the case, if it has not ended by then. */
+  boot(options?: BootOptions): Promise<MatrixGuest>
+}
+
+/** One line of the table in `cases/index.ts`. */
+export interface GuestCase {
+  readonly name: string
+  /** What holds when it passes. */
+  readonly description: string
+  /** Seconds after which it has failed. Default: 600. */
+  readonly timeout?: number
+  /** Fails by throwing, as `node:assert` does. */
+  run(context: CaseContext): Promise<void>
+}
+
+/** Thrown by a case that this host cannot run. */
+export class Skipped extends Error {}

@@ -1,0 +1,29 @@
+// The table of cases. A new one is a file here, and a line below.
+
+import type { GuestCase } from '../case.ts'
+import { crashKernel } from './crash-kernel.ts'
+import { failingDisks } from './failing-disks.ts'
+import { files } from './files.ts'
+import { fioOnFiles, fioRandom, fioSequential } from './fio.ts'
+import { fullDisk } from './full-disk.ts'
+import { hotPlug } from './hot-plug.ts'
+import { kexec, kexecWithProcessors } from './kexec.ts'
+import { scsiCommands } from './scsi-commands.ts'
+import { subChannels } from './sub-channels.ts'
+import { uncleanStops } from './unclean-stops.ts'
+
+export const CASES: readonly GuestCase[] = [
+  fioRandom,
+  fioSequential,
+  fioOnFiles,
+  files,
+  uncleanStops,
+  subChannels,
+  hotPlug,
+  failingDisks,
+  fullDisk,
+  scsiCommands,
+  kexec,
+  kexecWithProcessors,
+  crashKernel,
+]

@@ -1,0 +1,218 @@
+// A guest for a case of the matrix: the test image in a virtual machine of this process, with a shell to type into, disks that the case holds in its hands,
+// and a trace of the VMBus.
+
+import { readFile } from 'node:fs/promises'
+import { openRawDisk } from '@partita/disk-images/node'
+import { type Disk, disksToken, type Logger, type VmbusChannelInfo, vmbusServerToken } from '@partita/interface'
+import {
+  DEFAULT_DEVICES,
+  type PluginConfiguration,
+  PluginRegistry,
+  VirtualMachine,
+  type VmOutcome,
+} from '@partita/root-partition'
+import { NodePackageSource } from '@partita/root-partition/node'
+import { type StorageControl, storageControlToken } from '@partita/synthetic-storage/vsp'
+import { type DefaultGuest, makeScratchRootDisk } from '../../../packages/cli/src/default-guest/index.ts'
+import { GuestConsole } from '../../../packages/cli/test/guest-console.ts'
+
+const MEBIBYTE = 2 ** 20
+const STORAGE = '@partita/synthetic-storage/vsp'
+const VMBUS = '@partita/vmbus'
+/** Seconds that a command may take. */
+const COMMAND_TIMEOUT = 300
+/** Lines of the trace that are kept. */
+const TRACE_LIMIT = 20_000
+
+/** A disk besides the root disk. */
+export interface GuestDisk {
+  readonly disk: Disk
+  readonly readOnly?: boolean
+  readonly dvd?: boolean
+  /** SCSI controller. Default: 0, where the root disk has LUN 0. */
+  readonly controller?: number
+  /** Default: the first that is free. */
+  readonly lun?: number
+}
+
+/** How the guest is booted. */
+export interface BootOptions {
+  /** Default: 1. */
+  readonly processors?: number
+  /** Bytes. Default: 512 MiB. */
+  readonly memory?: number
+  readonly disks?: Readonly<Record<string, GuestDisk>>
+  /** Words for the kernel's command line. */
+  readonly append?: string
+  readonly onGuestCrash?: 'end' | 'continue'
+  /** Further plug-ins, or default ones with other options. */
+  readonly devices?: readonly PluginConfiguration[]
+}
+
+/** For the guest's shell: `lun N`, or `lun N C`, is the name of a disk. Linux names disks in the order in which it is done with looking at them. */
+const FUNCTIONS = 'lun() { echo /dev/$(ls /sys/bus/scsi/devices/$' + '{2:-0}:0:0:$1/block); }'
+
+/** A running guest. */
+export class MatrixGuest implements AsyncDisposable {
+  readonly vm: VirtualMachine
+  readonly console: GuestConsole
+  /** Lines of `--trace vmbus`, without the time. */
+  readonly trace: readonly string[]
+  /** What the devices logged as errors: what the user of `partita run` sees. */
+  readonly errors: readonly string[]
+  /** How the machine ended. */
+  readonly end: Promise<VmOutcome>
+  readonly #stack: AsyncDisposableStack
+
+  private constructor(
+    vm: VirtualMachine,
+    console: GuestConsole,
+    log: { readonly trace: readonly string[]; readonly errors: readonly string[] },
+    stack: AsyncDisposableStack,
+  ) {
+    this.vm = vm
+    this.console = console
+    this.trace = log.trace
+    this.errors = log.errors
+    this.#stack = stack
+    this.end = vm.run()
+    this.end.catch(() => {})
+  }
+
+  /** Boot `image` on a copy of its root disk, to the prompt. */
+  static async boot(image: DefaultGuest, options: BootOptions = {}): Promise<MatrixGuest> {
+    await using stack = new AsyncDisposableStack()
+    const scratch = stack.use(makeScratchRootDisk(image))
+    const disks = new Map<string, Disk>([['root', stack.use(await openRawDisk(scratch.path))]])
+    const controllers: { luns: object[] }[] = [{ luns: [{ disk: 'root', lun: 0 }] }]
+    for (const [name, { disk, controller = 0, ...place }] of Object.entries(options.disks ?? {})) {
+      disks.set(name, disk)
+      while (controllers.length <= controller) controllers.push({ luns: [] })
+      controllers[controller]?.luns.push({ disk: name, ...place })
+    }
+    const own = new Map<string, PluginConfiguration>([
+      [STORAGE, { plugin: STORAGE, options: { controllers } }],
+      [VMBUS, { plugin: VMBUS, options: { trace: true } }],
+    ])
+    for (const device of options.devices ?? []) own.set(device.plugin, device)
+    const added = [...own.values()].filter(({ plugin }) => !DEFAULT_DEVICES.some((device) => device.plugin === plugin))
+    const trace: string[] = []
+    const errors: string[] = []
+    const logger: Logger = {
+      log: (level, message) => {
+        if (level === 'error') errors.push(message)
+        else if (level === 'trace' && trace.length < TRACE_LIMIT) trace.push(message)
+      },
+      child: () => logger,
+    }
+    const console = new GuestConsole()
+    const vm = stack.use(
+      await VirtualMachine.create(
+        {
+          memory: options.memory ?? 512 * MEBIBYTE,
+          virtualProcessors: options.processors ?? 1,
+          onGuestCrash: options.onGuestCrash ?? 'end',
+          devices: [...DEFAULT_DEVICES.map((device) => own.get(device.plugin) ?? device), ...added],
+          boot: { kernel: image.kernel, initrd: image.initrd, commandLine: commandLineOf(image, options.append) },
+        },
+        {
+          registry: new PluginRegistry({ source: new NodePackageSource({ directory: import.meta.dirname }) }),
+          readFile,
+          logger,
+          characterBackends: new Map([['console', console]]),
+          services: new Map([[disksToken.name, disks]]),
+        },
+      ),
+    )
+    const guest = new MatrixGuest(vm, console, { trace, errors }, stack.move())
+    try {
+      await guest.prompt()
+      return guest
+    } catch (error) {
+      await guest[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** Wait for the shell of a boot, whose words on the console begin at `from`. */
+  async prompt(from = 0): Promise<void> {
+    await this.#within(COMMAND_TIMEOUT, this.console.saw('root# ', from), 'the prompt')
+    await this.run(FUNCTIONS)
+  }
+
+  /** Let the shell run a command; its status has to be 0. What it printed. */
+  async run(command: string, seconds: number = COMMAND_TIMEOUT): Promise<string> {
+    const { output, status } = await this.try(command, seconds)
+    if (status !== 0)
+      throw new Error(`status ${status} of the guest's command ${command.trim()}\n${output.slice(-3000)}`)
+    return output
+  }
+
+  /** Let the shell run a command, whatever comes of it. */
+  try(command: string, seconds: number = COMMAND_TIMEOUT): Promise<{ output: string; status: number }> {
+    return this.#within(seconds, this.console.run(command), `the end of ${command.trim().slice(0, 200)}`)
+  }
+
+  /** Wait until `text` is on the console. */
+  saw(text: string, from = 0, seconds: number = COMMAND_TIMEOUT): Promise<void> {
+    return this.#within(seconds, this.console.saw(text, from), JSON.stringify(text))
+  }
+
+  /** End the shell, and with it the machine. */
+  async powerOff(): Promise<void> {
+    this.console.type('exit')
+    const outcome = await this.#within(COMMAND_TIMEOUT, this.end, 'the end of the machine')
+    if (outcome.type !== 'power-off') throw new Error(`the guest ended with ${outcome.type}`)
+  }
+
+  /** Lines of the kernel's log that speak of something wrong in it. */
+  async complaints(): Promise<string> {
+    return (await this.try('dmesg | grep -E "WARNING|BUG|Oops|hung task|stall|I/O error|EXT4-fs error"')).output
+  }
+
+  get storage(): StorageControl {
+    const storage = this.vm.find(storageControlToken)
+    if (storage === undefined) throw new Error('the machine has no storage')
+    return storage
+  }
+
+  get channels(): readonly VmbusChannelInfo[] {
+    return this.vm.find(vmbusServerToken)?.channels() ?? []
+  }
+
+  async #within<T>(seconds: number, promise: Promise<T>, what: string): Promise<T> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new Error(`no sign of ${what} within ${seconds} s; the console ends with\n${this.lastLines()}`)),
+        seconds * 1000,
+      )
+    })
+    const ended = this.end.then((outcome) => {
+      // What the guest said before it ended counts.
+      return new Promise<never>((_, reject) =>
+        setImmediate(() =>
+          reject(new Error(`the machine ended (${outcome.type}) before ${what}\n${this.lastLines()}`)),
+        ),
+      )
+    })
+    try {
+      return await Promise.race([promise, late, ended])
+    } finally {
+      clearTimeout(timer)
+      ended.catch(() => {})
+    }
+  }
+
+  lastLines(): string {
+    return this.console.text.slice(-3000)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack[Symbol.asyncDispose]()
+  }
+}
+
+function commandLineOf(image: DefaultGuest, append = ''): string {
+  return [image.commandLine, image.rootDiskWord, image.pipedInputWord, 'panic=-1', append].join(' ').trim()
+}
