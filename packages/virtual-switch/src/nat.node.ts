@@ -11,30 +11,22 @@
  * @packageDocumentation
  */
 
-import { clockToken, definePlugin, networkToken, type Plugin, type PluginInstance } from '@partita/interface'
+import { clockToken, definePlugin, type Plugin, type PluginInstance } from '@partita/interface'
 import * as v from 'valibot'
-import { Capture } from './capture.ts'
-import { openCaptureFile } from './capture-file.node.ts'
 import { NatGateway } from './nat/nat-gateway.ts'
 import { type NatOptions, natOptionsSchema } from './nat/nat-options.ts'
 import { NodeNatHost } from './nat/node-host.node.ts'
-import { VirtualSwitch } from './virtual-switch.ts'
+import { type SwitchServiceOptions, switchOptionEntries, switchService } from './switch-service.node.ts'
 
 export { type NatOptions, natOptionsSchema, type PortForward } from './nat/nat-options.ts'
 export { NodeNatHost } from './nat/node-host.node.ts'
 
 /** Options of `@partita/virtual-switch/nat`: those of the NAT, and of its switch. */
-export interface NatPluginOptions extends NatOptions {
-  /** Bytes of the largest packet. Default: 1,500. */
-  readonly mtu: number
-  /** A file for a capture, pcapng, of what the machine's adapters send and get. */
-  readonly capture?: string | undefined
-}
+export interface NatPluginOptions extends NatOptions, SwitchServiceOptions {}
 
 const options = v.strictObject({
   ...natOptionsSchema.entries,
-  mtu: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1280), v.maxValue(65_521)), 1500),
-  capture: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  ...switchOptionEntries,
 }) as unknown as v.GenericSchema<unknown, NatPluginOptions>
 
 /** The plug-in. */
@@ -45,37 +37,13 @@ const plugin: Plugin<NatPluginOptions> = definePlugin<NatPluginOptions>({
   description: 'A switch behind user-mode NAT: DHCP, names, and the world through sockets of the host',
   options,
   needs: [clockToken],
-  provides: [networkToken],
-  create: async (context): Promise<PluginInstance> => {
-    const clock = context.get(clockToken)
-    const { mtu, capture: path } = context.options
-    await using owning = new AsyncDisposableStack()
-    const network = new VirtualSwitch({ clock, mtu })
-    const gateway = owning.use(
-      new NatGateway({ clock, host: new NodeNatHost(), options: context.options, logger: context.logger }),
-    )
-    let capture: Capture | undefined
-    if (path !== undefined) {
-      const file = owning.use(
-        openCaptureFile(path, (error) => context.logger.log('error', error.message, { code: error.code })),
-      )
-      capture = owning.use(new Capture(file.write, clock))
-    }
-    await gateway.start(network.connect(gateway, { port: { spoofing: true } }))
-    const owned = owning.move()
-    return {
-      services: {
-        [networkToken.name]: {
-          connect: (...[adapter, connection]: Parameters<VirtualSwitch['connect']>) => {
-            const port = network.connect(adapter, connection)
-            capture?.add(port)
-            return port
-          },
-        },
-      },
-      [Symbol.asyncDispose]: () => owned.disposeAsync(),
-    }
-  },
+  provides: switchService.provides,
+  create: (context): Promise<PluginInstance> =>
+    switchService.create(context, async (network, owning, clock) => {
+      const host = new NodeNatHost()
+      const gateway = owning.use(new NatGateway({ clock, host, options: context.options, logger: context.logger }))
+      await gateway.start(network.connect(gateway, { port: { spoofing: true } }))
+    }),
 })
 
 export default plugin

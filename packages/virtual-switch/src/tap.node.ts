@@ -1,0 +1,53 @@
+/**
+ * A TAP interface of a Linux host as a plug-in of kind `network-backend`: the default export. The machine's adapters are at one switch with it.
+ *
+ * It needs Node 26, whose `node:ffi` asks the kernel for the interface, and an interface that the user may have: `ip tuntap add dev tap0 mode tap user $USER`.
+ *
+ * @example
+ * ```ts
+ * import tap from '@partita/virtual-switch/tap'
+ *
+ * const network = { plugin: tap.name, options: { name: 'tap0' } }
+ * ```
+ * @packageDocumentation
+ */
+
+import { clockToken, definePlugin, type Plugin, type PluginInstance } from '@partita/interface'
+import * as v from 'valibot'
+import { type SwitchServiceOptions, switchOptionEntries, switchService } from './switch-service.node.ts'
+import { TapAdapter } from './tap-adapter.node.ts'
+
+export { TapAdapter } from './tap-adapter.node.ts'
+
+/** Options of `@partita/virtual-switch/tap`. */
+export interface TapOptions extends SwitchServiceOptions {
+  /** The interface's name, at most 15 characters. */
+  readonly name: string
+}
+
+const options = v.strictObject({
+  name: v.pipe(v.string(), v.regex(/^[^\s/]{1,15}$/, 'expected the name of an interface')),
+  ...switchOptionEntries,
+}) as unknown as v.GenericSchema<unknown, TapOptions>
+
+/** The plug-in. */
+const plugin: Plugin<TapOptions> = definePlugin<TapOptions>({
+  name: '@partita/virtual-switch/tap',
+  kind: 'network-backend',
+  contract: 1,
+  description: 'A switch with a TAP interface of the host',
+  options,
+  needs: [clockToken],
+  provides: switchService.provides,
+  create: (context): Promise<PluginInstance> =>
+    switchService.create(context, (network, owning) => {
+      const adapter = owning.use(
+        new TapAdapter(context.options.name, (error) =>
+          context.logger.log('error', error.message, { code: error.code }),
+        ),
+      )
+      adapter.start(owning.use(network.connect(adapter, { port: { spoofing: true } })))
+    }),
+})
+
+export default plugin

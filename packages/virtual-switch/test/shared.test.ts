@@ -1,0 +1,89 @@
+// Several processes' switches at one Unix socket, here in one process.
+
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { FakeClock } from '@partita/testkit'
+import { expect, it, vi } from 'vitest'
+import { VirtualSwitch } from '../src/index.ts'
+import { SharedSwitch } from '../src/shared.node.ts'
+import { BROADCAST, frameOf, send, TestAdapter } from './adapter.ts'
+
+async function place(): Promise<{ path: string; directory: string; [Symbol.asyncDispose](): Promise<void> }> {
+  const directory = await mkdtemp(join(tmpdir(), 'partita-shared-'))
+  return {
+    directory,
+    path: join(directory, 'lan'),
+    [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
+  }
+}
+
+/** One process: a switch with a guest's adapter, and its part in the meeting. */
+async function member(
+  path: string,
+  mac: string,
+): Promise<{ adapter: TestAdapter; shared: SharedSwitch; say: (to: string, text: string) => void }> {
+  const network = new VirtualSwitch({ clock: new FakeClock(), mtu: 9000 })
+  const adapter = new TestAdapter(mac, mac)
+  const port = network.connect(adapter)
+  const shared = new SharedSwitch(network, path, () => {})
+  await shared.start()
+  return { adapter, shared, say: (to, text) => send(port, frameOf(mac, to, text)) }
+}
+
+const A = '02:00:00:00:00:0a'
+const B = '02:00:00:00:00:0b'
+const C = '02:00:00:00:00:0c'
+
+it('the first is the hub; frames reach whom they are for; another takes its place when it goes', async () => {
+  await using here = await place()
+  const a = await member(here.path, A)
+  const b = await member(here.path, B)
+  const c = await member(here.path, C)
+  expect([a, b, c].map(({ shared }) => shared.hub)).toEqual([true, false, false])
+  b.say(BROADCAST, 'hello')
+  await vi.waitFor(() => expect([a.adapter.take(), c.adapter.take()].flat()).toContain('hello'))
+  const large = 'x'.repeat(8000)
+  b.say(C, large)
+  await vi.waitFor(() => expect(c.adapter.received.at(-1)?.text).toBe(large))
+  c.say(B, 'to b alone')
+  await vi.waitFor(() => expect(b.adapter.take()).toEqual(['to b alone']))
+  await a.shared[Symbol.asyncDispose]()
+  await vi.waitFor(
+    () => expect([b, c].filter(({ shared }) => shared.hub && shared.neighbours === 1)).toHaveLength(1),
+    20_000,
+  )
+  c.adapter.take()
+  b.say(BROADCAST, 'still here')
+  await vi.waitFor(() => expect(c.adapter.take()).toContain('still here'))
+  await b.shared[Symbol.asyncDispose]()
+  await c.shared[Symbol.asyncDispose]()
+  expect(await readdir(here.directory)).toEqual([])
+}, 30_000)
+
+it('a socket that a killed process has left behind is in nobody’s way', async () => {
+  await using here = await place()
+  const left = createServer()
+  await new Promise<void>((resolve) => left.listen(here.path, () => resolve()))
+  // As after a kill: the file stays, and nobody listens.
+  const { rename } = await import('node:fs/promises')
+  await rename(here.path, `${here.path}.kept`)
+  await new Promise<void>((resolve) => left.close(() => resolve()))
+  await rename(`${here.path}.kept`, here.path)
+  const a = await member(here.path, A)
+  expect(a.shared.hub).toBe(true)
+  await a.shared[Symbol.asyncDispose]()
+})
+
+it('a path that is no socket', async () => {
+  await using here = await place()
+  await writeFile(here.path, '')
+  const network = new VirtualSwitch({ clock: new FakeClock() })
+  for (const path of [here.path, join(here.directory, 'none', 'lan')]) {
+    await expect(new SharedSwitch(network, path, () => {}).start()).rejects.toMatchObject({
+      code: 'ERR_NETWORK_SHARED',
+    })
+  }
+  expect(await readdir(here.directory)).toEqual(['lan'])
+})
