@@ -13,12 +13,14 @@ import {
   type DiskOption,
   type GuestFileOption,
   type HypervisorOption,
+  type NetworkOption,
   parseDevice,
   parseDisk,
   parseGuestFile,
   parseHypervisor,
   parseMemory,
   parseModule,
+  parseNetwork,
   parseProcessors,
   parseSerial,
   parseTimeout,
@@ -37,6 +39,7 @@ interface RunValues {
   readonly root?: string | false
   readonly disk: readonly DiskOption[]
   readonly hypervisor: HypervisorOption
+  readonly network: NetworkOption
   readonly trace: readonly TraceOption[]
   readonly serial: SerialOption
   readonly timeout?: number
@@ -53,6 +56,9 @@ const tracker = new NodePluginTracker()
 export interface CommandLineHost {
   readonly registry?: (source: PackageSource) => PluginRegistry
 }
+
+/** Of options whose values are no text. */
+const DEFAULTS: Readonly<Record<string, string>> = { '--memory': '512M', '--serial': 'stdio', '--network': 'none' }
 
 const RUN_HELP = `
 Without --kernel the default guest is booted: Debian's current kernel with busybox, fetched through apt once. What it writes to
@@ -166,6 +172,12 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
       parseHypervisor('hyper-v'),
     )
     .option(
+      '--network <kind>',
+      'none, or loopback: an adapter whose frames come back to it',
+      parsed(parseNetwork),
+      parseNetwork('none'),
+    )
+    .option(
       '--serial <where>',
       'the console: stdio, file:F, or unix:F, a socket to listen on',
       parsed(parseSerial),
@@ -192,8 +204,8 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
       setStatus(await run_(mergeConfiguration(values, file, run), file))
     })
   for (const option of run.options)
-    if (option.long === '--memory' || option.long === '--serial')
-      option.defaultValueDescription = option.long === '--memory' ? '512M' : 'stdio'
+    if (option.long !== undefined && option.long in DEFAULTS)
+      option.defaultValueDescription = DEFAULTS[option.long] ?? ''
   for (const option of run.options) if (Array.isArray(option.defaultValue)) option.default(option.defaultValue, 'none')
 
   const run_ = async (

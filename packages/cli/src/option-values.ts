@@ -204,6 +204,22 @@ export function parseHypervisor(text: string): HypervisorOption {
   })
 }
 
+/** The network of `--network`. */
+export interface NetworkOption {
+  readonly type: 'none' | 'loopback'
+}
+
+/**
+ * `none` or `loopback`.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseNetwork(text: string): NetworkOption {
+  if (text === 'none' || text === 'loopback') return { type: text }
+  throw new CliError('ERR_USAGE', `--network ${text} is neither none nor loopback`, {
+    hint: 'With loopback the guest has an adapter whose frames come back to it.',
+  })
+}
+
 /** What can be traced. */
 export type TraceOption = 'vmbus'
 

@@ -29,12 +29,14 @@ import { watchSignals } from './end-signals.ts'
 import { EXIT_STATUS, statusOf } from './exit-status.ts'
 import { guestFilesArchive, planModules, withArchive } from './guest-files.ts'
 import { readInputFile } from './input-file.ts'
+import { networkDevices } from './network.ts'
 import { Notices, withNotices } from './notices.ts'
 import type {
   DeviceOption,
   DiskOption,
   GuestFileOption,
   HypervisorOption,
+  NetworkOption,
   SerialOption,
   TraceOption,
 } from './option-values.ts'
@@ -54,6 +56,7 @@ export interface RunOptions {
   readonly root?: string | false | undefined
   readonly disks: readonly DiskOption[]
   readonly hypervisor: HypervisorOption
+  readonly network: NetworkOption
   readonly traces: readonly TraceOption[]
   readonly serial: SerialOption
   /** Seconds. */
@@ -353,7 +356,7 @@ async function createMachine(
 
 /** The devices of the machine: the default ones, those that the options set up in their place, and those that the options add. */
 function machineDevices(
-  { hypervisor, traces, devices }: RunOptions,
+  { hypervisor, network, traces, devices }: RunOptions,
   disks: readonly PluginConfiguration[],
 ): PluginConfiguration[] {
   const own = new Map(disks.map((device) => [device.plugin, device]))
@@ -362,7 +365,7 @@ function machineDevices(
   const defaults = hypervisor === 'none' ? PLAIN_DEVICES : DEFAULT_DEVICES
   const machine = defaults.map((device) => own.get(device.plugin) ?? device)
   const added = [...own.values()].filter(({ plugin }) => !defaults.some((device) => device.plugin === plugin))
-  return [...machine, ...added, ...devices]
+  return [...machine, ...added, ...networkDevices(network, hypervisor), ...devices]
 }
 
 /** Bytes of the host's memory, or of what this process may have of it. */

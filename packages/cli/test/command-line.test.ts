@@ -44,6 +44,7 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
       '--processors',
       '--disk',
       '--hypervisor',
+      '--network',
       '--trace',
       '--serial',
       '--timeout',
@@ -196,6 +197,13 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
         'two disks in one place',
         () => ['--kernel', kernel('p'), ...['b', 'c'].flatMap((name) => ['--disk', `${image(name)},lun=1`])],
         'ERR_STORAGE_LUN',
+      ],
+      ['network that there is not', () => ['--kernel', kernel('p'), '--network', 'lan'], 'ERR_USAGE', /loopback/],
+      [
+        'network without the Hyper-V interface',
+        () => ['--kernel', kernel('p'), '--network', 'loopback', '--hypervisor', 'none'],
+        'ERR_USAGE',
+        /--hypervisor none/,
       ],
       ['trace of what there is not', () => ['--kernel', kernel('p'), '--trace', 'disk'], 'ERR_USAGE', /--trace vmbus/],
     ]

@@ -5,6 +5,7 @@ import {
   parseDisk,
   parseHypervisor,
   parseMemory,
+  parseNetwork,
   parseProcessors,
   parseSerial,
   parseTimeout,
@@ -122,6 +123,11 @@ describe('parseDisk', () => {
     'a,controller=16',
     'a,lun=1,lun=2',
   ])('refuses %j', (text) => expect(() => parseDisk(text)).toThrow(usage))
+})
+
+it('parseNetwork knows what networks there are', () => {
+  for (const type of ['none', 'loopback'] as const) expect(parseNetwork(type)).toEqual({ type })
+  for (const text of ['', 'lan', 'None']) expect(() => parseNetwork(text)).toThrow(usage)
 })
 
 describe('parseHypervisor and parseTrace', () => {
