@@ -154,6 +154,7 @@ export class Pit extends ByteRegisters {
     this.#arm(tick)
   }
 
+  /** Port 0x61: the gates and the output of counter 2. */
   readPortB(): number {
     const now = this.#clock.now()
     const refresh = Math.floor(now / REFRESH_PERIOD) % 2 === 1 ? PORT_B.REFRESH : 0
@@ -161,6 +162,7 @@ export class Pit extends ByteRegisters {
     return this.#portB | refresh | out2
   }
 
+  /** Port 0x61: gate of counter 2, and the speaker. */
   writePortB(value: number): void {
     this.#portB = value & PORT_B.WRITABLE
     this.#counter2.setGate((value & PORT_B.GATE2) !== 0, this.#tick())

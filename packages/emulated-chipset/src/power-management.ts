@@ -138,6 +138,7 @@ export class PowerManagement implements PortHandler, PowerButton {
     else this.#timer.cancel()
   }
 
+  /** What the SMI command port asks for: SCI_EN in PM1_CNT. */
   setAcpiMode(on: boolean): void {
     this.#control = on ? this.#control | PM1_CNT.SCI_EN : this.#control & ~PM1_CNT.SCI_EN
     this.#update()

@@ -77,6 +77,7 @@ export class ResetRegisters implements A20Gate {
     this.#power = power
   }
 
+  /** The A20 gate, bit 1 of port 0x92. */
   get enabled(): boolean {
     return (this.#portA & PORT_A.A20) !== 0
   }

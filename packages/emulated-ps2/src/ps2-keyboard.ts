@@ -106,6 +106,7 @@ export class Ps2Keyboard implements Ps2Device, KeyboardInput {
 
   // ── whoever types ──
 
+  /** The lamps, as the guest has set them. */
   get leds(): KeyboardLeds {
     const leds = this.#leds
     return {

@@ -100,6 +100,7 @@ export class Scheduler<Reason> {
     this.#stop = undefined
   }
 
+  /** Whether {@link Scheduler.run} is in progress. */
   get active(): boolean {
     return this.#active
   }

@@ -176,6 +176,7 @@ export interface VirtualProcessor extends Saveable, Disposable {
   setSegment(name: SegmentName, value: SegmentRegister): void
   /** GDTR or IDTR. */
   getDescriptorTable(name: 'gdtr' | 'idtr'): { base: bigint; limit: number }
+  /** Load GDTR or IDTR. */
   setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void
   /** A model-specific register as RDMSR reads it, or `undefined` where RDMSR raises #GP. */
   readMsr(index: number): bigint | undefined
@@ -183,6 +184,7 @@ export interface VirtualProcessor extends Saveable, Disposable {
   writeMsr(index: number, value: bigint): boolean
   /** x87 state and MXCSR: the first 160 bytes of FXSAVE64's layout (Intel SDM vol. 1, table 10-2), ST0 first. */
   getFloatState(): Uint8Array
+  /** Set the x87 and SSE state, in the format of FXSAVE. */
   setFloatState(state: Uint8Array): void
   /** 16 bytes of XMM register `index`. */
   getXmm(index: number): Uint8Array

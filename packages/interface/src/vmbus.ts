@@ -90,7 +90,9 @@ export interface VmbusPacket {
   /** Of a transfer-pages packet: the page set, and how many ranges. */
   readonly transferPageSet: number
   readonly transferRangeCount: number
+  /** Of a transfer-pages packet: where range `index` begins in the page set. */
   transferRangeOffset(index: number): number
+  /** Of a transfer-pages packet: bytes of range `index`. */
   transferRangeLength(index: number): number
 }
 
@@ -179,6 +181,7 @@ export interface VmbusChannel {
   ): boolean
   /** Collect what is sent until as many {@link VmbusChannel.uncork}. */
   cork(): void
+  /** Send out what was collected, once it was called as often as {@link VmbusChannel.cork}. */
   uncork(): void
   /** Deliver packets again after `receive` returned false. */
   resume(): void

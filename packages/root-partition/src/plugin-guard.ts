@@ -8,6 +8,7 @@ import { RootPartitionError } from './error.ts'
  * each intercept: at most three arguments, and no closures.
  */
 export interface PluginScope {
+  /** Call `fn` on `self`; what it throws comes through. */
   call<T, A, B, C>(fn: (a: A, b: B, c: C) => T, self: unknown, a: A, b: B, c: C): T
 }
 

@@ -167,6 +167,7 @@ export class VirtualMachine implements AsyncDisposable {
     return new VirtualMachine(configuration, services, host, planned, failures)
   }
 
+  /** What the VM is doing. */
   get state(): VmState {
     return this.#state
   }

@@ -16,6 +16,7 @@ export interface Field<T> {
   readonly size: number
   /** The field's value at `location.offset + at`. */
   read(location: Location, at: number): T
+  /** Write the field at `at` of the view that moves. */
   write(location: Location, at: number, value: T): void
   /** Accessors with `at` fixed. `slot` names a place for what is made once per view. */
   readonly accessors: (at: number, slot: symbol) => PropertyDescriptor & ThisType<Location>

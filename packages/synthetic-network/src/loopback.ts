@@ -63,6 +63,7 @@ const options: v.GenericSchema<unknown, LoopbackOptions> = v.strictObject({
   linkSpeed: v.optional(v.pipe(v.number(), v.minValue(1)), 10e9),
 })
 
+/** The plug-in: a network that gives frames back. */
 const plugin: Plugin<LoopbackOptions> = definePlugin<LoopbackOptions>({
   name: '@partita/synthetic-network/loopback',
   kind: 'network-backend',

@@ -142,6 +142,7 @@ function addressesOf(adapters: readonly AdapterOptions[]): number[] {
   return addresses
 }
 
+/** The plug-in: synthetic network adapters. */
 const plugin: Plugin<NetworkOptions> = definePlugin<NetworkOptions>({
   name: '@partita/synthetic-network/vsp',
   kind: 'vsp',

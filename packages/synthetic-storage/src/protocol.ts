@@ -26,6 +26,7 @@ export const VMSTOR_VERSION = {
   V6_0: 0x0600,
   V6_2: 0x0602,
 } as const
+/** One of {@link VMSTOR_VERSION}. */
 export type VmstorVersion = (typeof VMSTOR_VERSION)[keyof typeof VMSTOR_VERSION]
 
 /** What a packet asks for. */

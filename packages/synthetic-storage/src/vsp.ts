@@ -178,6 +178,7 @@ function createUnit(
   return new BlockUnit(disk, { serial, readOnly: readOnly ?? false, tellsPowerOn: true })
 }
 
+/** The plug-in: synthetic SCSI controllers. */
 const plugin: Plugin<StorageOptions> = definePlugin<StorageOptions>({
   name: '@partita/synthetic-storage/vsp',
   kind: 'vsp',

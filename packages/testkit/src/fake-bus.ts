@@ -43,6 +43,7 @@ class Bus {
     return this.#ranges.map(({ base, length }) => ({ base, length })).sort((a, b) => a.base - b.base)
   }
 
+  /** Claim a range, as a device does; a conflict throws. */
   claim(base: number, length: number, handler: PortHandler | MmioHandler): Disposable {
     if (!(Number.isSafeInteger(base) && base >= 0 && Number.isSafeInteger(length) && length > 0)) {
       throw new RangeError(`a claim of ${length} at ${base} on the ${this.#name}`)

@@ -155,10 +155,12 @@ export class FakeGuest implements AsyncDisposable {
     return fail('no channel is open')
   }
 
+  /** Whether the channel is open. */
   get isOpen(): boolean {
     return this.#channel !== undefined
   }
 
+  /** What the bus offers, in order. */
   get offers(): readonly ClientOffer[] {
     return this.pair.client.offers
   }

@@ -109,10 +109,12 @@ export class FakePciBus implements PciBus {
     return [...this.#slots.keys()].sort((a, b) => a - b).map((slot) => ({ device: slot >> 3, fn: slot & 7 }))
   }
 
+  /** Read a double word of a function’s configuration space; ones where nothing is plugged in. */
   read(device: number, fn: number, offset: number): number {
     return this.#slots.get(device * 8 + fn)?.readConfig(offset) ?? 0xffff_ffff
   }
 
+  /** Write to a function’s configuration space. */
   write(device: number, fn: number, offset: number, value: number, mask = 0xffff_ffff): void {
     this.#slots.get(device * 8 + fn)?.writeConfig(offset, value >>> 0, mask >>> 0)
   }

@@ -57,6 +57,7 @@ const options: v.GenericSchema<unknown, VmbusOptions> = v.strictObject({
   trace: v.optional(v.boolean(), false),
 })
 
+/** The plug-in: provides `vmbusServerToken`. */
 const plugin: Plugin<VmbusOptions> = definePlugin<VmbusOptions>({
   name: '@partita/vmbus',
   kind: 'service',

@@ -87,6 +87,7 @@ export const NDIS_OFFLOAD_SIZE: Readonly<Record<1 | 2 | 3, number>> = { 1: 112, 
 
 /** Values in NDIS_OFFLOAD_PARAMETERS: of checksums, and of everything else. */
 export const OFFLOAD_PARAMETER = { NO_CHANGE: 0, DISABLED: 1, TX: 2, RX: 3, TX_RX: 4 } as const
+/** What a guest asks of an offload. */
 export const OFFLOAD_SWITCH = { NO_CHANGE: 0, DISABLED: 1, ENABLED: 2 } as const
 
 /** NDIS_OFFLOAD_PARAMETERS. The first 22 bytes are those of NDIS 6.1. */
@@ -129,6 +130,7 @@ export const NdisOffloadParameters: StructType<NdisOffloadParameters> = struct<N
 })
 /** Bytes of NDIS_OFFLOAD_PARAMETERS up to the checksum and large send settings, and in NDIS 6.1. */
 export const NDIS_OFFLOAD_PARAMETERS_SIZE_6_0 = 20
+/** Bytes of the parameters in revision 1, without what later ones add. */
 export const NDIS_OFFLOAD_PARAMETERS_SIZE_6_1 = 22
 
 /** Bits of the capabilities of receive-side scaling, with the Toeplitz function as the lowest. */
@@ -161,6 +163,7 @@ export const RSS_FLAG = {
 } as const
 /** Entries of the indirection table, and bytes of the secret key, at most. */
 export const RSS_TABLE_SIZE = 128
+/** Bytes of the secret key of receive-side scaling. */
 export const RSS_KEY_SIZE = 40
 
 /** NDIS_RECEIVE_SCALE_CAPABILITIES. The last field came with revision 2. */
@@ -182,6 +185,7 @@ export const NdisRssCapabilities: StructType<NdisRssCapabilities> = struct<NdisR
   receiveQueues: u32,
   tableEntries: u16,
 })
+/** Bytes of the capabilities in revision 1. */
 export const NDIS_RSS_CAPABILITIES_SIZE_1 = 16
 
 /** NDIS_RECEIVE_SCALE_PARAMETERS. Offsets count from its beginning; the table has entries of 4 bytes. */

@@ -14,6 +14,7 @@ export const NVSP_VERSION = {
   V6: 0x0006_0000,
   V61: 0x0006_0001,
 } as const
+/** One of {@link NVSP_VERSION}. */
 export type NvspVersion = (typeof NVSP_VERSION)[keyof typeof NVSP_VERSION]
 
 /** Types of messages. */
@@ -50,6 +51,7 @@ export const NVSP_STATUS = {
   BUSY: 6,
   PROTOCOL_UNSUPPORTED: 7,
 } as const
+/** One of {@link NVSP_STATUS}. */
 export type NvspStatus = (typeof NVSP_STATUS)[keyof typeof NVSP_STATUS]
 
 /** Bytes of a packet before 6.1: the largest message. Both sides send no shorter ones. */

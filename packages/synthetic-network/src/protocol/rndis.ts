@@ -36,10 +36,12 @@ export const RNDIS_STATUS = {
   INVALID_LENGTH: 0xc001_0014,
   INVALID_DATA: 0xc001_0015,
 } as const
+/** One of {@link RNDIS_STATUS}. */
 export type RndisStatus = (typeof RNDIS_STATUS)[keyof typeof RNDIS_STATUS]
 
 /** The version of RNDIS. */
 export const RNDIS_MAJOR_VERSION = 1
+/** Minor version of the protocol. */
 export const RNDIS_MINOR_VERSION = 0
 /** DeviceFlags of INITIALIZE_COMPLETE: connectionless. */
 export const RNDIS_CONNECTIONLESS = 1
@@ -80,11 +82,14 @@ export const RX_CHECKSUM = {
 } as const
 /** Large send information: MSS in bits 0–19, offset of the TCP header in 20–29; bit 30: version 2, and then bit 31: IPv6. */
 export const LARGE_SEND_V2 = 0x4000_0000
+/** In the large-send information: the packet is IPv6. */
 export const LARGE_SEND_IPV6 = 0x8000_0000
+/** In the large-send information: largest segment. */
 export const LARGE_SEND_MSS_MASK = 0x000f_ffff
 
 /** Flags of a part of a packet, the second byte of its PACKET_ID information; the first is the version, 1. */
 export const PACKET_PART = { SUB_ALLOCATION: 0x01, FIRST: 0x02, LAST: 0x04 } as const
+/** Version of the per-packet information that names a packet. */
 export const PACKET_ID_VERSION = 1
 
 /** The beginning of every message. */

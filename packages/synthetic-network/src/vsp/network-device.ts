@@ -164,6 +164,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
 
   // ── LinkView ──
 
+  /** Whether the network behind the adapter has a link. */
   get linkUp(): boolean {
     return this.#port?.linkUp ?? false
   }

@@ -73,6 +73,7 @@ export class BlockUnit implements LogicalUnit {
     return this.base.dispatch(BLOCK_COMMANDS, this, command)
   }
 
+  /** What is wrong with the medium; a disk’s is always there. */
   mediumSense(): Sense | undefined {
     return this.started ? undefined : SENSE.INITIALIZING_COMMAND_REQUIRED
   }
@@ -82,6 +83,7 @@ export class BlockUnit implements LogicalUnit {
     this.base.attentions.establishAll(SENSE.CAPACITY_DATA_HAS_CHANGED)
   }
 
+  /** What INQUIRY says of the unit. */
   inquiryFacts(): InquiryFacts {
     return {
       deviceType: DEVICE_TYPE.DIRECT_ACCESS,
@@ -125,6 +127,7 @@ export class BlockUnit implements LogicalUnit {
     return data
   }
 
+  /** What MODE SENSE says of the unit. */
   modeFacts(): ModeFacts {
     return {
       mediumType: 0,

@@ -14,6 +14,7 @@ export const SCSI_STATUS = {
   RESERVATION_CONFLICT: 0x18,
   TASK_ABORTED: 0x40,
 } as const
+/** One of {@link SCSI_STATUS}. */
 export type ScsiStatus = (typeof SCSI_STATUS)[keyof typeof SCSI_STATUS]
 
 /** Which way the initiator's buffer is for. */
@@ -25,6 +26,7 @@ export const DIRECTION = {
   /** Not said. */
   ANY: 2,
 } as const
+/** One of {@link DIRECTION}. */
 export type Direction = (typeof DIRECTION)[keyof typeof DIRECTION]
 
 const MEDIUM_ERRORS: Readonly<Record<string, Sense>> = {

@@ -80,6 +80,7 @@ export class DvdUnit implements LogicalUnit {
     return this.#locked
   }
 
+  /** Whether the tray is out. */
   get trayOpen(): boolean {
     return this.#trayOpen
   }
@@ -117,6 +118,7 @@ export class DvdUnit implements LogicalUnit {
     return this.base.dispatch(DVD_COMMANDS, this, command)
   }
 
+  /** What is wrong with the medium: there is none, or the tray is out. */
   mediumSense(): Sense | undefined {
     if (this.#trayOpen) return SENSE.MEDIUM_NOT_PRESENT_TRAY_OPEN
     return this.#disk === undefined ? SENSE.MEDIUM_NOT_PRESENT : undefined
@@ -145,10 +147,12 @@ export class DvdUnit implements LogicalUnit {
     return event
   }
 
+  /** What INQUIRY says of the unit. */
   inquiryFacts(): InquiryFacts {
     return { deviceType: DEVICE_TYPE.CD_DVD, removable: true, identity: this.base.identity, pages: new Map() }
   }
 
+  /** What MODE SENSE says of the unit. */
   modeFacts(): ModeFacts {
     return {
       mediumType: 0,

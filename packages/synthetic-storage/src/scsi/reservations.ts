@@ -25,6 +25,7 @@ export const ACCESS = {
   /** Conflicts with every reservation. */
   WRITE: 2,
 } as const
+/** One of {@link ACCESS}. */
 export type Access = (typeof ACCESS)[keyof typeof ACCESS]
 
 const SERVICE_ACTION_IN = { READ_KEYS: 0, READ_RESERVATION: 1, REPORT_CAPABILITIES: 2, READ_FULL_STATUS: 3 } as const

@@ -4,6 +4,7 @@ import { VMSTOR_VERSION, VSTOR_OPERATION, VSTOR_STATUS } from '../protocol.ts'
 
 /** How far a controller is. */
 export const PHASE = { BEGIN: 0, VERSION: 1, PROPERTIES: 2, END: 3, READY: 4 } as const
+/** One of {@link PHASE}. */
 export type Phase = (typeof PHASE)[keyof typeof PHASE]
 
 const VERSIONS: ReadonlySet<number> = new Set(Object.values(VMSTOR_VERSION))

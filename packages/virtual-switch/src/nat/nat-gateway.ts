@@ -186,6 +186,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     this.#forwards.defer(() => socket.close())
   }
 
+  /** Largest IP packet. */
   get mtu(): number {
     return this.#port?.mtu ?? 1500
   }
@@ -402,6 +403,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
 
   // ── where things go ──
 
+  /** Whether an address is one of the gateway’s own. */
   isGateway(address: IpAddress): boolean {
     const { gateway, nameServer, ipv6 } = this.addresses
     return (
@@ -437,6 +439,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     return { address: match[1] ?? server, port: Number(match[2] ?? DNS_PORT), renamed: true }
   }
 
+  /** Tell the guest by ICMP that a packet of its cannot be delivered. */
   unreachable(guest: IpAddress, mac: number, packet: Uint8Array, error: string): void {
     this.#icmp.unreachable(guest, mac, packet, error)
   }

@@ -40,6 +40,7 @@ export class ClientChannel {
     this.writer = rings.writer
   }
 
+  /** The channel’s number. */
   get relid(): number {
     return this.#port.relid
   }
@@ -80,6 +81,7 @@ export class ClientChannel {
     this.#corks++
   }
 
+  /** Send out what was collected, once it was called as often as {@link ClientChannel.cork}. */
   uncork(): void {
     if (this.#corks > 0 && --this.#corks === 0) this.#flush()
   }

@@ -58,6 +58,7 @@ export const MESSAGE_TYPE = {
   PAUSE_RESPONSE: 28,
   RESUME: 29,
 } as const
+/** One of {@link MESSAGE_TYPE}. */
 export type MessageType = (typeof MESSAGE_TYPE)[keyof typeof MESSAGE_TYPE]
 
 /** What is known of a message. */

@@ -19,6 +19,7 @@ export class PieceList implements GuestBuffer {
     return this.#byteLength
   }
 
+  /** Pieces in the list. */
   get pieceCount(): number {
     return this.#count
   }

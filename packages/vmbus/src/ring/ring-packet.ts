@@ -42,10 +42,12 @@ export class RingPacket implements VmbusPacket {
     return this.bytes.subarray(this.payloadOffset, this.payloadOffset + this.payloadLength)
   }
 
+  /** Bytes of range `index` of a transfer-pages packet. */
   transferRangeLength(index: number): number {
     return this.view.getUint32(this.#transferRange(index), true)
   }
 
+  /** Where range `index` of a transfer-pages packet begins in its page set. */
   transferRangeOffset(index: number): number {
     return this.view.getUint32(this.#transferRange(index) + 4, true)
   }

@@ -10,6 +10,7 @@ import { RingPacket } from './ring-packet.ts'
 
 /** What {@link RingReader.next} found. */
 export const READ = { EMPTY: 0, PACKET: 1, BROKEN: 2 } as const
+/** One of {@link READ}. */
 export type ReadResult = (typeof READ)[keyof typeof READ]
 
 /** Bytes to copy at once, unless a packet is longer. */

@@ -18,10 +18,12 @@ import { isPointer } from './ring-reader.ts'
 
 /** What became of a packet. */
 export const WRITE = { OK: 0, FULL: 1, BROKEN: 2, TOO_LARGE: 3 } as const
+/** One of {@link WRITE}. */
 export type WriteResult = (typeof WRITE)[keyof typeof WRITE]
 
 /** What {@link RingWriter.commit} asks for. */
 export const COMMIT = { NOTHING: 0, SPARED: 1, SIGNAL: 2 } as const
+/** One of {@link COMMIT}. */
 export type CommitResult = (typeof COMMIT)[keyof typeof COMMIT]
 
 const EMPTY: Uint8Array = new Uint8Array(0)

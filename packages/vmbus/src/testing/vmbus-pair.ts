@@ -87,6 +87,7 @@ export class VmbusPair implements VmbusHost {
     this.server.start()
   }
 
+  /** The server; after {@link VmbusPair.migrate} it is another one. */
   get server(): VmbusServer {
     return this.#server
   }

@@ -52,6 +52,7 @@ export class DriverRegistry {
     return this.#vsc.get(vsc)
   }
 
+  /** The driver for a hardware id, if there is one. */
   find(hardwareId: string): Driver | undefined {
     return this.#drivers.get(hardwareId)
   }

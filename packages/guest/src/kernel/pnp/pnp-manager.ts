@@ -12,6 +12,7 @@ const START_LIMIT_MS = 60_000
 /** What the manager needs of its kernel. */
 export interface PnpOptions {
   readonly drivers: DriverRegistry
+  /** Resolves after so much of the guest’s time; rejects when the signal aborts. */
   sleep(milliseconds: number, signal: AbortSignal): Promise<void>
   /** A device came, went, or changed its state. */
   changed(node: DeviceNode): void
