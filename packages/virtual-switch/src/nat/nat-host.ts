@@ -2,6 +2,7 @@
 
 /** What happens at a TCP socket. After `closed` nothing comes any more. Never called from inside of a call to the socket or to {@link NatHost}. */
 export interface TcpSocketEvents {
+  /** The other end has accepted the connection. */
   connected(): void
   /** Data, which is the receiver's now. */
   data(chunk: Uint8Array): void
@@ -23,6 +24,7 @@ export interface TcpSocket {
   end(): void
   /** Stop and go on with {@link TcpSocketEvents.data}. */
   pause(): void
+  /** Deliver data again. */
   resume(): void
   /** Away with it, with a reset. No event comes any more. */
   abort(): void
@@ -32,6 +34,7 @@ export interface TcpSocket {
 export interface UdpSocket {
   /** Send a copy of `data`. Errors are lost, as packets are. */
   send(data: Uint8Array, address: string, port: number): void
+  /** Close the socket. */
   close(): void
 }
 
