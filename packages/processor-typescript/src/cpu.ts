@@ -9,9 +9,13 @@ import { ProcessorError } from './processor-error.ts'
 
 /** What CPUID answers. */
 export interface CpuidAnswer {
+  /** EAX, unsigned. */
   readonly eax: number
+  /** EBX, unsigned. */
   readonly ebx: number
+  /** ECX, unsigned. */
   readonly ecx: number
+  /** EDX, unsigned. */
   readonly edx: number
 }
 
@@ -64,6 +68,7 @@ export class Cpu {
     return this.#host.interruptsEnabled
   }
 
+  /** STI or CLI. */
   set interruptsEnabled(enabled: boolean) {
     this.#inSlice()
     this.#host.interruptsEnabled = enabled

@@ -8,6 +8,7 @@ export class CpuException extends Error {
   /** One of {@link EXCEPTION}. */
   readonly vector: number
 
+  /** An exception of `vector`. */
   constructor(vector: number, message: string) {
     super(message)
     this.name = 'CpuException'

@@ -38,9 +38,10 @@ const LAST_LINES = 20
 
 /** A plug-in and its options. */
 export interface ProviderConfiguration {
-  // A plug-in takes the options of its own schema, whatever they are.
+  /** What its package exports. */
   // biome-ignore lint/suspicious/noExplicitAny: the type of a plug-in's options is its own affair
   readonly plugin: Plugin<any>
+  /** What its own schema takes. */
   readonly options?: unknown
 }
 
@@ -61,6 +62,7 @@ export interface BootGuestOptions {
   readonly processors?: number
   /** `virtual`: time passes when nothing else is to be done, and always the same. Default. `real`: the host's. */
   readonly time?: 'virtual' | 'real'
+  /** Gets the kernel's log, and the machine's. Default: silent. */
   readonly logger?: Logger
   /** Go on from a saved state of a guest with the same providers and drivers, instead of booting. */
   readonly restore?: SavedMachine
@@ -78,6 +80,7 @@ const NO_PACKAGES: PackageSource = {
 
 /** A guest that runs. Disposing of it ends its virtual machine. */
 export class Guest implements AsyncDisposable {
+  /** The virtual machine: to pause, resume and save it, and for the services of its plug-ins. */
   readonly vm: VirtualMachine
   /** Resolves when the virtual machine's run has ended, and how. */
   readonly outcome: Promise<VmOutcome>
@@ -130,6 +133,7 @@ export class Guest implements AsyncDisposable {
     return this.kernel.resume()
   }
 
+  /** Ends the virtual machine. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.vm[Symbol.asyncDispose]()
     await this.outcome.catch(() => undefined)

@@ -115,6 +115,7 @@ export class Kernel implements Program {
   #ended: GuestError | undefined
   #suspended = false
 
+  /** A kernel that has not booted: a processor runs it. */
   constructor(options: KernelOptions) {
     this.#options = options
     this.ready = this.#ready.promise
@@ -424,6 +425,7 @@ export interface FindOptions {
   readonly instanceId?: string
   /** Wait until there is one. */
   readonly wait?: boolean
+  /** Gives up waiting. */
   readonly signal?: AbortSignal
 }
 

@@ -10,9 +10,13 @@ import { type OperationOptions, type ScsiInitiator, transfer } from './transfer.
 export interface UnitDescription {
   /** Peripheral device type; 0 is a disk, 5 a CD or DVD drive. */
   readonly deviceType: number
+  /** The medium can be taken out. */
   readonly removable: boolean
+  /** Without padding. */
   readonly vendor: string
+  /** Without padding. */
   readonly product: string
+  /** Without padding. */
   readonly revision: string
 }
 
@@ -82,12 +86,15 @@ interface DiskFacts {
  * ```
  */
 export class ScsiDisk {
+  /** Logical unit number. */
   readonly lun: number
+  /** What INQUIRY said. */
   readonly description: UnitDescription
   /** Bytes. */
   readonly blockSize: number
   /** Blocks; 0 for a drive without a medium. */
   readonly blockCount: number
+  /** Writes fail. */
   readonly readOnly: boolean
   /** {@link ScsiDisk.unmap} is understood. */
   readonly canUnmap: boolean
@@ -128,6 +135,7 @@ export class ScsiDisk {
     return new ScsiDisk(initiator, saved as unknown as DiskFacts)
   }
 
+  /** For {@link ScsiDisk.restore}. */
   save(): SavedValue {
     return { ...this.#facts, description: { ...this.description } }
   }

@@ -25,8 +25,11 @@ import { StorageError } from '../storage-error.ts'
 
 /** A SCSI request to a controller. */
 export interface StorageRequest {
+  /** Logical unit number. */
   readonly lun: number
+  /** Default: 0. */
   readonly pathId?: number
+  /** Default: 0. */
   readonly targetId?: number
   /** At most 16 bytes. */
   readonly cdb: Uint8Array
@@ -46,6 +49,7 @@ export interface StorageRequest {
 export interface StorageResult {
   /** One of SRB_STATUS, without flags. */
   readonly srbStatus: number
+  /** The unit's SCSI status. */
   readonly scsiStatus: number
   /** Bytes that were moved. */
   readonly transferred: number
@@ -55,9 +59,11 @@ export interface StorageResult {
 
 /** What the two sides agreed on. */
 export interface StorageProperties {
+  /** One of VMSTOR_VERSION. */
   readonly version: number
   /** Sub-channels that may be opened. */
   readonly maximumSubChannels: number
+  /** Of one request. */
   readonly maximumTransferBytes: number
 }
 
@@ -80,6 +86,7 @@ export class StorageClient {
   readonly #requests: ChannelRequests
   #version = 0
 
+  /** A client on the controller's primary channel. */
   constructor(channel: ClientChannel) {
     this.#requests = new ChannelRequests(channel)
     this.#requests.onPacket = (packet) => this.#receive(packet)

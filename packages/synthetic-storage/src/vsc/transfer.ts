@@ -13,7 +13,7 @@ export interface ScsiInitiator {
   execute(request: StorageRequest): Promise<StorageResult>
   /** The ranges of a window on the partition's memory. */
   rangesOf(bytes: Uint8Array): GpaRange[] | undefined
-  /** Take memory that the device can read and write. */
+  /** Pages of the partition's memory. */
   allocate(byteLength: number): DmaBuffer
 }
 

@@ -58,6 +58,7 @@ export class ChannelRequests {
   #failure: Error | undefined
   #drained: PromiseWithResolvers<void> | undefined
 
+  /** Take over `channels`: their callbacks are this object's. */
   constructor(...channels: readonly ClientChannel[]) {
     for (const channel of channels) this.addChannel(channel)
   }

@@ -25,7 +25,9 @@ export class ClientChannel {
   onClosed: (() => void) | undefined
   /** Called once when a ring is found to make no sense: nothing more comes or goes. */
   onBroken: ((fault: string) => void) | undefined
+  /** The ring from the host. */
   readonly reader: RingReader
+  /** The ring to the host. */
   readonly writer: RingWriter
   readonly #port: ClientChannelPort
   #starved = false
@@ -34,13 +36,14 @@ export class ClientChannel {
   #closed = false
   #closing: Promise<void> | undefined
 
+  /** A client's: {@link VscDevice.open} and {@link VmbusClient.open} make channels. */
   constructor(port: ClientChannelPort, rings: { reader: RingReader; writer: RingWriter }) {
     this.#port = port
     this.reader = rings.reader
     this.writer = rings.writer
   }
 
-  /** The channel’s number. */
+  /** Number of the channel. */
   get relid(): number {
     return this.#port.relid
   }
@@ -81,7 +84,7 @@ export class ClientChannel {
     this.#corks++
   }
 
-  /** Send out what was collected, once it was called as often as {@link ClientChannel.cork}. */
+  /** Send what was collected. */
   uncork(): void {
     if (this.#corks > 0 && --this.#corks === 0) this.#flush()
   }

@@ -7,6 +7,7 @@ import type { VscDevice } from './vsc-device.ts'
 export interface DeviceChild {
   /** Distinguishes it from its siblings: `lun0`. */
   readonly id: string
+  /** For people. */
   readonly description: string
 }
 
@@ -42,6 +43,7 @@ export interface VscInstance {
  * ```
  */
 export interface VscDriver<Instance extends object = object> {
+  /** For the device tree. */
   readonly name: string
   /** GUIDs of the interfaces that it drives, text in lower case. */
   readonly interfaceIds: readonly string[]

@@ -17,6 +17,7 @@ export interface VmbusClientPort {
 export interface DmaBuffer extends Disposable {
   /** Guest physical address of the first byte. */
   readonly gpa: number
+  /** A window on them, as long as was asked for. */
   readonly bytes: Uint8Array
 }
 

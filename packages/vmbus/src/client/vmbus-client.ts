@@ -44,13 +44,21 @@ import { Waits } from './waits.ts'
 
 /** An offer of the host. */
 export interface ClientOffer {
+  /** Number of the channel, until it is released. */
   readonly relid: number
+  /** The kind of device: GUID, text in lower case. */
   readonly interfaceId: string
+  /** This device. */
   readonly instanceId: string
+  /** Offer flags. */
   readonly flags: number
+  /** MMIO space that it needs, MiB. */
   readonly mmioMegabytes: number
+  /** 120 bytes for the driver. */
   readonly userDefined: Uint8Array
+  /** 0 for the primary channel. */
   readonly subChannelIndex: number
+  /** What signals to the host go to. */
   readonly connectionId: number
 }
 
@@ -100,6 +108,7 @@ export class VmbusClient {
   #nextOpen = 1
   #ignored = 0
 
+  /** A client that has not connected. */
   constructor(port: VmbusClientPort) {
     this.#port = port
   }

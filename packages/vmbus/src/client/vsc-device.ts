@@ -20,8 +20,11 @@ export interface ChannelOptions {
 
 /** What a device is made of. */
 export interface VscDeviceOptions {
+  /** The connection that the offer came on. */
   readonly client: VmbusClient
+  /** Memory and signals. */
   readonly transport: VmbusTransport
+  /** The primary channel's. */
   readonly offer: ClientOffer
   /** The driver says that the device's children are others now. */
   changed?(): void
@@ -46,6 +49,7 @@ const DEFAULT_RING_BYTES = 65_536
  * ```
  */
 export class VscDevice {
+  /** The primary channel's. */
   readonly offer: ClientOffer
   /** Called for a sub-channel that the host offers after {@link VscDevice.subChannels} was looked at. */
   onSubChannel: ((offer: ClientOffer) => void) | undefined
@@ -55,6 +59,7 @@ export class VscDevice {
   readonly #buffers: Set<DmaBuffer> = new Set()
   readonly #gone = new AbortController()
 
+  /** A device that is not open. */
   constructor(options: VscDeviceOptions) {
     this.#options = options
     this.offer = options.offer

@@ -9,6 +9,7 @@ export interface AcpiDevice {
   readonly path: string
   /** _HID, or the empty string: `PNP0501`, `VMBus`. */
   readonly hardwareId: string
+  /** _UID, or 0. */
   readonly uniqueId: number | string
   /** _CRS */
   readonly resources: readonly AcpiResource[]

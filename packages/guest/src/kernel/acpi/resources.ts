@@ -1,9 +1,12 @@
 // Resource descriptors of _CRS (ACPI 6.5, section 6.4): ports, interrupts and memory that a device has, or passes on to those behind it.
 
-/** One resource. `start` and `length` are a range of ports or of addresses; an interrupt is its number, and has a length of 1. */
+/** One resource. */
 export interface AcpiResource {
+  /** What the range is one of. */
   readonly type: 'ports' | 'memory' | 'interrupt'
+  /** First port, address, or the interrupt's number. */
   readonly start: number
+  /** Ports or bytes; 1 for an interrupt. */
   readonly length: number
 }
 

@@ -25,17 +25,25 @@ export type DeviceState = 'enumerated' | 'starting' | 'started' | 'failed' | 'su
 
 /** One device. */
 export class DeviceNode {
+  /** Tells it from its siblings. */
   readonly id: string
+  /** What its driver is found by. */
   readonly hardwareId: string
+  /** For people. */
   readonly text: string
+  /** The bus that it is on. */
   readonly parent: DeviceNode | undefined
+  /** The devices on it. */
   readonly children: DeviceNode[] = []
   /** What the bus gives to the driver; another object after a suspension. */
   device: unknown
+  /** Where it is in its life. */
   state: DeviceState = 'enumerated'
+  /** The driver for it, whether it has started or not. */
   driver: Driver | undefined
   /** What the driver's start returned. */
   instance: VscInstance | undefined
+  /** Why it has failed. */
   error: Error | undefined
   readonly #close: DeviceDescription['close']
 

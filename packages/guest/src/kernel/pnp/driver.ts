@@ -9,9 +9,11 @@ import type { DeviceNode } from './device-node.ts'
  * A driver as the Plug and Play manager knows it. `device` is what the bus gives for the device; a bus' own driver adds the devices on it to `node`.
  */
 export interface Driver {
+  /** For the device tree. */
   readonly name: string
   /** `acpi:VMBUS`, `vmbus:ba6163d9-…` */
   readonly hardwareIds: readonly string[]
+  /** Bind to a device. */
   start(device: unknown, node: DeviceNode): Promise<VscInstance>
   /** Go on with a device of a saved state. */
   restore?(device: unknown, saved: SavedValue, node: DeviceNode): Promise<VscInstance>
@@ -52,7 +54,7 @@ export class DriverRegistry {
     return this.#vsc.get(vsc)
   }
 
-  /** The driver for a hardware id, if there is one. */
+  /** The driver for a device. */
   find(hardwareId: string): Driver | undefined {
     return this.#drivers.get(hardwareId)
   }

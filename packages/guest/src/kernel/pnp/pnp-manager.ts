@@ -11,8 +11,9 @@ const START_LIMIT_MS = 60_000
 
 /** What the manager needs of its kernel. */
 export interface PnpOptions {
+  /** Where drivers are found. */
   readonly drivers: DriverRegistry
-  /** Resolves after so much of the guest’s time; rejects when the signal aborts. */
+  /** Resolves after so many milliseconds. */
   sleep(milliseconds: number, signal: AbortSignal): Promise<void>
   /** A device came, went, or changed its state. */
   changed(node: DeviceNode): void
@@ -22,6 +23,7 @@ export interface PnpOptions {
 export class PnpManager {
   /** The root of the tree: the computer itself. */
   readonly root: DeviceNode
+  /** Where drivers are found. */
   readonly drivers: DriverRegistry
   readonly #options: PnpOptions
   /** What is going on with a device, or did last. */
