@@ -11,8 +11,11 @@ describe('parseArguments', () => {
   })
 
   it('takes a part, a time and a file', () => {
-    const given = parseArguments(['loops', '--only', 'crc,float', '--minutes', '0.5', '--json', 'a.json'], NAMES)
-    expect(given).toMatchObject({ only: ['crc', 'float'], minutes: 0.5, json: 'a.json' })
+    const given = parseArguments(
+      ['loops', '--only', 'crc,float', '--minutes', '0.5', '--json', 'a.json', '--mode', '3'],
+      NAMES,
+    )
+    expect(given).toMatchObject({ only: ['crc', 'float'], minutes: 0.5, json: 'a.json', mode: '3' })
     expect(parseArguments(['loops'], NAMES)).toMatchObject({ only: undefined, minutes: undefined, json: undefined })
   })
 
@@ -28,6 +31,7 @@ describe('parseArguments', () => {
     [['loops', '--runs', '2.5'], /whole number/],
     [['loops', '--runs', 'many'], /whole number/],
     [['loops', '--minutes', '0'], /--minutes/],
+    [['loops', '--mode', 'fast'], /--mode/],
     [['loops', '--fast'], /--fast/],
   ] as const)('refuses %j', (args, message) => {
     expect(() => parseArguments(args, NAMES)).toThrow(UsageError)

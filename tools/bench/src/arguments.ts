@@ -1,4 +1,4 @@
-// The command line: `NAME [--runs N] [--only TEXT] [--minutes N] [--json FILE]`.
+// The command line: `NAME [--runs N] [--only TEXT] [--minutes N] [--json FILE] [--mode MODE]`.
 
 import { parseArgs } from 'node:util'
 
@@ -12,6 +12,8 @@ export interface Arguments {
   readonly minutes: number | undefined
   /** File for the results as JSON. */
   readonly json: string | undefined
+  /** How the processor executes: `off`, `on`, `here` or a threshold. Undefined: as `partita run` has it. */
+  readonly mode: string | undefined
   readonly help: boolean
 }
 
@@ -31,6 +33,7 @@ export function parseArguments(args: readonly string[], names: readonly string[]
       readonly only?: string
       readonly minutes?: string
       readonly json?: string
+      readonly mode?: string
       readonly help?: boolean
     }
     readonly positionals: string[]
@@ -43,6 +46,7 @@ export function parseArguments(args: readonly string[], names: readonly string[]
         only: { type: 'string' },
         minutes: { type: 'string' },
         json: { type: 'string' },
+        mode: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
       allowPositionals: true,
@@ -66,5 +70,9 @@ export function parseArguments(args: readonly string[], names: readonly string[]
   if (minutes !== undefined && !(minutes > 0 && minutes <= 10_000)) {
     throw new UsageError(`--minutes takes a number above 0, not ${values.minutes}`)
   }
-  return { name, runs, only: values.only?.split(','), minutes, json: values.json, help }
+  const { json, mode } = values
+  if (mode !== undefined && !/^(off|on|here|[1-9]\d*)$/.test(mode)) {
+    throw new UsageError(`--mode takes off, on, here or a threshold, not ${mode}`)
+  }
+  return { name, runs, only: values.only?.split(','), minutes, json, mode, help }
 }

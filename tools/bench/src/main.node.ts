@@ -67,7 +67,7 @@ function usage(): string {
     ([name, { summary, defaultRuns }]) =>
       `  ${name.padEnd(14)}${summary} (${defaultRuns} ${defaultRuns === 1 ? 'run' : 'runs'})`,
   )
-  return `npm run bench -- NAME [--runs N] [--only NAME,…] [--minutes N] [--json FILE]\n\n${lines.join('\n')}\n`
+  return `npm run bench -- NAME [--runs N] [--only NAME,…] [--minutes N] [--json FILE] [--mode MODE]\n\n${lines.join('\n')}\n`
 }
 
 try {

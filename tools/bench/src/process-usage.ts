@@ -56,13 +56,13 @@ export async function processorSeconds(pid: number): Promise<number> {
   return (Number(fields[11]) + Number(fields[12])) / TICKS
 }
 
-/** Nanoseconds of processor time so far, of the threads that live now. */
-export async function threadNanoseconds(pid: number): Promise<number> {
+/** Nanoseconds of processor time so far of each thread that lives now, by its id. */
+export async function threadTimes(pid: number): Promise<ReadonlyMap<string, number>> {
   const threads = await readdir(`/proc/${pid}/task`)
-  const times = threads.map(async (thread) => {
+  const entries = threads.map(async (thread) => {
     // one that has just ended
     const text = await readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').catch(() => '0')
-    return Number(text.split(' ')[0])
+    return [thread, Number(text.split(' ')[0])] as const
   })
-  return (await Promise.all(times)).reduce((sum, time) => sum + time, 0)
+  return new Map(await Promise.all(entries))
 }

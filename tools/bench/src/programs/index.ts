@@ -37,7 +37,7 @@ export async function programs(runs: number, given: Arguments): Promise<void> {
   const version = await qemuVersion()
   console.log(`Linux ${guest.version}, ${guest.memory / 2 ** 20} MiB, one processor; ${guest.commandLine}`)
   console.log(version === undefined ? QEMU_MISSING : `peer: QEMU ${version}, TCG`)
-  const runners: ProgramRunner[] = [stack.use(await GuestRunner.boot(partitaProgramMachine(guest)))]
+  const runners: ProgramRunner[] = [stack.use(await GuestRunner.boot(partitaProgramMachine(guest, given.mode)))]
   if (version !== undefined) runners.push(stack.use(await GuestRunner.boot(qemuProgramMachine(guest))))
   runners.push(stack.use(new HostRunner(executable, busybox)))
 
@@ -53,7 +53,7 @@ export async function programs(runs: number, given: Arguments): Promise<void> {
   if (given.json !== undefined) {
     await writeFile(
       given.json,
-      `${JSON.stringify({ guest: guest.version, qemu: version, runs, measurements }, undefined, 1)}\n`,
+      `${JSON.stringify({ guest: guest.version, qemu: version, mode: given.mode, runs, measurements }, undefined, 1)}\n`,
     )
   }
 }

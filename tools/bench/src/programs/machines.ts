@@ -3,14 +3,30 @@
 import { join } from 'node:path'
 import type { BenchGuest } from '../bench-guest.ts'
 import { type Machine, qemuMachine } from '../guest-process.ts'
+import type { MachineDescription } from './machine.node.ts'
 
 const ROOT: string = join(import.meta.dirname, '../../../..')
 const MEBIBYTE = 2 ** 20
 /** What `partita run` tells a Linux kernel by itself. */
 const OWN_WORDS: ReadonlySet<string> = new Set(['console=ttyS0,115200', 'panic=-1'])
 
-/** `partita run` from the sources, as `npm start` runs it. */
-export function partitaProgramMachine({ kernel, initrd, commandLine, memory }: BenchGuest): Machine {
+/** The command line with what `partita run` adds. */
+function fullCommandLine({ commandLine }: BenchGuest): string {
+  return [...new Set([...OWN_WORDS, ...commandLine.split(' ')])].join(' ')
+}
+
+/** `partita run` from the sources, as `npm start` runs it, or, with a mode of the processor, a machine like it. */
+export function partitaProgramMachine(guest: BenchGuest, mode?: string): Machine {
+  const { kernel, initrd, commandLine, memory } = guest
+  if (mode !== undefined) {
+    const description: MachineDescription = { kernel, initrd, memory, mode, commandLine: fullCommandLine(guest) }
+    const file = join(import.meta.dirname, 'machine.node.ts')
+    return {
+      label: 'Partita',
+      command: process.execPath,
+      args: ['--conditions=@partita/source', file, JSON.stringify(description)],
+    }
+  }
   const append = commandLine
     .split(' ')
     .filter((word) => !OWN_WORDS.has(word))
@@ -29,5 +45,5 @@ export function partitaProgramMachine({ kernel, initrd, commandLine, memory }: B
 
 /** QEMU's translator. */
 export function qemuProgramMachine(guest: BenchGuest): Machine {
-  return qemuMachine({ ...guest, commandLine: [...new Set([...OWN_WORDS, ...guest.commandLine.split(' ')])].join(' ') })
+  return qemuMachine({ ...guest, commandLine: fullCommandLine(guest) })
 }

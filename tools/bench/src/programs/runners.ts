@@ -9,7 +9,7 @@ import { writeCpio } from '../../../../packages/cli/src/default-guest/cpio.ts'
 import type { BenchGuest } from '../bench-guest.ts'
 import { PROMPT } from '../guest-console.ts'
 import { GuestProcess, type Machine } from '../guest-process.ts'
-import { threadNanoseconds } from '../process-usage.ts'
+import { threadTimes } from '../process-usage.ts'
 import type { GuestProgram } from './compile.ts'
 import { type ProgramResult, parseResult } from './result.ts'
 
@@ -97,13 +97,13 @@ export class GuestRunner implements ProgramRunner {
       `cp /bin/bench b${n}; ./b${n} prepare ${name} ${permille}${tools ? `; cp /bin/busybox busybox${n}` : ''}; sync`,
     )
     const { pid } = this.process
-    const before = await threadNanoseconds(pid)
+    const before = await threadTimes(pid)
     const text = await this.#command(`${tools ? `BENCH_BUSYBOX=/tmp/busybox${n} ` : ''}./b${n} run ${name} ${permille}`)
-    const processor = ((await threadNanoseconds(pid)) - before) / 1e9
+    const used = [...(await threadTimes(pid))].map(([thread, time]) => (time - (before.get(thread) ?? 0)) / 1e9)
     const result = parseResult(text, name)
     if (result === undefined) throw new Error(`${name} on ${this.label}: ${text}`)
     await this.#command(`rm -f b${n} busybox${n}`)
-    return { ...result, processor }
+    return { ...result, thread: Math.max(...used), processor: used.reduce((sum, time) => sum + time, 0) }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -24,7 +24,7 @@ export async function soak(_runs: number, given: Arguments): Promise<void> {
   await compilePrograms(executable)
   const list = await listPrograms(executable, given.only)
   const guest = await addPrograms(await benchGuest(), executable, join(scratch.path, 'initrd.cpio'))
-  const runner = stack.use(await GuestRunner.boot(partitaProgramMachine(guest)))
+  const runner = stack.use(await GuestRunner.boot(partitaProgramMachine(guest, given.mode)))
   const { pid } = runner.process
 
   const checksums = new Map<string, string>()
