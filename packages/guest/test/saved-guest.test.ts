@@ -77,6 +77,32 @@ describe('a saved guest', () => {
     expect(guest.kernel.freePages).toBe(free)
   })
 
+  it('does nothing while the machine is paused, and all of it afterwards', async () => {
+    const disk = new MemoryDisk(8192)
+    const options = { disks: { disk }, memory: 8 * MIB }
+    await using guest = await bootGuest(options)
+    const controller = await guest.device(storageDriver)
+    await guest.vm.pause()
+    const steps = guest.vm.partition.virtualProcessors[0]?.instructionCount
+    let done = false
+    const writing = controller
+      .disk(0)
+      .write(3, new Uint8Array(512).fill(3))
+      .then(() => void (done = true))
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(done).toBe(false)
+    expect(guest.vm.partition.virtualProcessors[0]?.instructionCount).toBe(steps)
+    const state = structuredClone(guest.vm.save())
+    guest.vm.resume()
+    await writing
+    // In the saved machine the packet is in the ring, and nobody waits for its answer.
+    await disk.write(3, [new Uint8Array(512)])
+    await using later = await bootGuest({ ...options, restore: state })
+    const sector = new Uint8Array(512)
+    await (await later.device(storageDriver)).disk(0).read(3, sector)
+    expect(sector[0]).toBe(3)
+  })
+
   it('starts drivers anew that cannot go on, and connects anew when it was saved on the way', async () => {
     const options = { providers: [echoProvider], drivers: [echoDriver] }
     const guest = await bootGuest(options)

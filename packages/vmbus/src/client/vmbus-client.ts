@@ -5,7 +5,6 @@ import type { SavedValue } from '@partita/interface'
 import {
   EVENT_CONNECTION_BASE,
   HV_STATUS,
-  MAX_MESSAGE_SIZE,
   MESSAGE_CONNECTION_ID,
   MESSAGE_CONNECTION_ID_5,
   PAGE_SIZE,
@@ -15,9 +14,7 @@ import {
 import { checkMessage, MESSAGE_TYPE } from '../protocol/message-type.ts'
 import {
   CloseChannel,
-  GpadlBody,
   GpadlCreated,
-  GpadlHeader,
   GpadlTeardown,
   GpadlTorndown,
   InitiateContactTarget,
@@ -39,6 +36,7 @@ import { RingReader } from '../ring/ring-reader.ts'
 import { type GpaRange, RingWriter } from '../ring/ring-writer.ts'
 import { VmbusError } from '../vmbus-error.ts'
 import { ClientChannel } from './client-channel.ts'
+import { gpadlMessages } from './gpadl-messages.ts'
 import type { VmbusClientPort } from './transport.ts'
 import { Waits } from './waits.ts'
 
@@ -475,36 +473,6 @@ export class VmbusClient {
     this.#queue.push({ connectionId: this.#messageConnection, payload })
     if (this.#queue.length === 1) this.retry()
   }
-}
-
-/** The header and bodies that announce a GPADL. */
-export function gpadlMessages(relid: number, id: number, ranges: readonly GpaRange[]): Uint8Array[] {
-  const data: number[] = []
-  for (const { byteOffset, byteCount, pages } of ranges) data.push(byteOffset * 0x1_0000_0000 + byteCount, ...pages)
-  const inHeader = Math.min(data.length, (MAX_MESSAGE_SIZE - GpadlHeader.size) >> 3)
-  const header = GpadlHeader.allocate(GpadlHeader.size + inHeader * 8)
-  header.messageType = MESSAGE_TYPE.GPADL_HEADER
-  header.relid = relid
-  header.gpadlId = id
-  header.length = data.length * 8
-  header.rangeCount = ranges.length
-  fill(header.view, GpadlHeader.size, data.slice(0, inHeader))
-  const messages = [new Uint8Array(header.view.buffer)]
-  const perBody = (MAX_MESSAGE_SIZE - GpadlBody.size) >> 3
-  for (let at = inHeader; at < data.length; at += perBody) {
-    const part = data.slice(at, at + perBody)
-    const body = GpadlBody.allocate(GpadlBody.size + part.length * 8)
-    body.messageType = MESSAGE_TYPE.GPADL_BODY
-    body.messageNumber = messages.length
-    body.gpadlId = id
-    fill(body.view, GpadlBody.size, part)
-    messages.push(new Uint8Array(body.view.buffer))
-  }
-  return messages
-}
-
-function fill(view: DataView, at: number, values: readonly number[]): void {
-  for (const [index, value] of values.entries()) view.setBigUint64(at + index * 8, BigInt(value), true)
 }
 
 function bare(type: number): MessageHeader {
