@@ -93,6 +93,8 @@ export const CDB_SIZE = 0x10
 
 /** Channel property flag: sub-channels can be made. */
 export const SUPPORTS_MULTI_CHANNEL = 0x1
+/** Channel property flag: the disk is also that of an emulated IDE controller. */
+export const EMULATED_IDE = 0x2
 
 /** The beginning of every packet. */
 export interface PacketHeader extends StructView {

@@ -33,7 +33,7 @@ export { DvdUnit, type DvdUnitOptions } from './scsi/dvd-unit.ts'
 export { ScsiTarget, type ScsiTargetOptions } from './scsi/target.ts'
 export type { LogicalUnit, UnitBase, UnitIdentity } from './scsi/unit.ts'
 export { StorageError } from './storage-error.ts'
-export { CONTROLLER_LUNS, StorageController, type StorageControllerOptions } from './vsp/controller.ts'
+export { CONTROLLER_LUNS, type IdePlace, StorageController, type StorageControllerOptions } from './vsp/controller.ts'
 export { PHASE, type Phase } from './vsp/negotiation.ts'
 
 /** A logical unit in the options of the plug-in. */
@@ -57,10 +57,24 @@ export interface ControllerOptions {
   readonly instanceId?: string | undefined
 }
 
+/** The fast path to a disk of an emulated IDE controller, in the options of the plug-in. */
+export interface IdeDiskOptions {
+  /** 0: the primary channel; 1: the secondary. */
+  readonly channel: number
+  /** 0: the master; 1: the slave. */
+  readonly device: number
+  /** Name of the disk that is at this place. Guests that know the fast path leave the emulated drive alone. */
+  readonly disk: string
+  readonly readOnly?: boolean | undefined
+  readonly serial?: string | undefined
+}
+
 /** Options of `@partita/synthetic-storage/vsp`. */
 export interface StorageOptions {
   /** Default: one controller without disks. */
   readonly controllers: readonly ControllerOptions[]
+  /** Disks of an emulated IDE controller that the guest may also use over the VMBus. Default: none. */
+  readonly ide: readonly IdeDiskOptions[]
   /** Sub-channels of each controller. Default: 4. */
   readonly subChannels: number
   /** Most bytes of one request, a multiple of 4096. Default: 524288. */
@@ -86,13 +100,14 @@ export interface StorageControl {
 export const storageControlToken: ServiceToken<StorageControl> = serviceToken('partita/storage-control')
 
 const name = v.pipe(v.string(), v.nonEmpty())
+const serialNumber = v.pipe(v.string(), v.nonEmpty(), v.maxLength(32))
 const lunOptions = v.pipe(
   v.strictObject({
     lun: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(CONTROLLER_LUNS - 1))),
     disk: v.nullable(name),
     readOnly: v.optional(v.boolean()),
     dvd: v.optional(v.boolean()),
-    serial: v.optional(v.pipe(v.string(), v.nonEmpty(), v.maxLength(32))),
+    serial: v.optional(serialNumber),
   }),
   v.check((lun) => lun.disk !== null || lun.dvd === true, 'only a DVD drive can be empty'),
 )
@@ -109,6 +124,24 @@ const options: v.GenericSchema<unknown, StorageOptions> = v.strictObject({
       v.maxLength(16, 'there can be 16 controllers'),
     ),
     [{ luns: [] }],
+  ),
+  ide: v.optional(
+    v.pipe(
+      v.array(
+        v.strictObject({
+          channel: v.picklist([0, 1]),
+          device: v.picklist([0, 1]),
+          disk: name,
+          readOnly: v.optional(v.boolean()),
+          serial: v.optional(serialNumber),
+        }),
+      ),
+      v.check(
+        (disks) => new Set(disks.map(({ channel, device }) => 2 * channel + device)).size === disks.length,
+        'two disks have the same place',
+      ),
+    ),
+    [],
   ),
   subChannels: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(63)), 4),
   maximumTransferBytes: v.optional(
@@ -157,6 +190,17 @@ class Storage implements StorageControl {
     return lun
   }
 
+  /** Attach the units of the options, by controller. @throws StorageError `ERR_STORAGE_LUN`, `ERR_STORAGE_DISK`, `ERR_STORAGE_DISK_UNKNOWN` */
+  attachAll(controllers: readonly (readonly LunOptions[])[], find: (name: string) => Disk): void {
+    controllers.forEach((luns, controller) => {
+      // Those with numbers first: the others take what is left.
+      for (const lun of [...luns].sort((a, b) => Number(a.lun === undefined) - Number(b.lun === undefined))) {
+        const disk = lun.disk === null ? undefined : find(lun.disk)
+        this.attachUnit(controller, disk, { ...lun, serial: lun.serial ?? lun.disk ?? `dvd-${controller}` })
+      }
+    })
+  }
+
   async detach(controller: number, lun: number): Promise<LogicalUnit> {
     const unit = await this.#controller(controller).target.detach(lun)
     this.#disks.delete(unit)
@@ -202,48 +246,57 @@ const plugin: Plugin<StorageOptions> = definePlugin<StorageOptions>({
           logger: context.logger,
         }),
     )
+    const accelerators = context.options.ide.map(
+      ({ channel, device }, order) =>
+        new StorageController({ ide: { channel, device }, order, maximumTransferBytes, logger: context.logger }),
+    )
+    const find = (name: string): Disk => {
+      const disk = disks?.get(name)
+      if (disk !== undefined) return disk
+      throw new StorageError('ERR_STORAGE_DISK_UNKNOWN', `there is no disk named ${name}`, {
+        hint: `Known disks: ${[...(disks?.keys() ?? [])].join(', ') || 'none'}.`,
+        data: { name },
+      })
+    }
+    // Those who detach and attach see SCSI controllers alone.
+    const all = [...controllers, ...accelerators]
     const storage = new Storage(controllers)
-    context.options.controllers.forEach(({ luns }, controller) => {
-      // Those with numbers first: the others take what is left.
-      for (const lun of [...luns].sort((a, b) => Number(a.lun === undefined) - Number(b.lun === undefined))) {
-        const disk = lun.disk === null ? undefined : disks?.get(lun.disk)
-        if (lun.disk !== null && disk === undefined) {
-          throw new StorageError('ERR_STORAGE_DISK_UNKNOWN', `there is no disk named ${lun.disk}`, {
-            hint: `Known disks: ${[...(disks?.keys() ?? [])].join(', ') || 'none'}.`,
-            data: { name: lun.disk },
-          })
-        }
-        storage.attachUnit(controller, disk, { ...lun, serial: lun.serial ?? lun.disk ?? `dvd-${controller}` })
-      }
-    })
+    new Storage(accelerators).attachAll(
+      context.options.ide.map((place) => [{ ...place, lun: 0 }]),
+      find,
+    )
+    storage.attachAll(
+      context.options.controllers.map(({ luns }) => luns),
+      find,
+    )
     await using offered = new AsyncDisposableStack()
-    for (const controller of controllers) offered.use(vmbus.offer(controller))
+    for (const controller of all) offered.use(vmbus.offer(controller))
     const owned = offered.move()
     return {
       services: { [storageControlToken.name]: storage satisfies StorageControl },
       start: () => {
-        for (const controller of controllers) controller.start()
+        for (const controller of all) controller.start()
       },
       stop: async () => {
-        await Promise.all(controllers.map((controller) => controller.stop()))
+        await Promise.all(all.map((controller) => controller.stop()))
       },
       reset: () => {
-        for (const controller of controllers) controller.reset()
+        for (const controller of all) controller.reset()
       },
       save: () => ({
         version: 1,
         data: {
-          controllers: controllers.map((controller) => {
+          controllers: all.map((controller) => {
             const { version, data } = controller.save()
             return { version, data }
           }),
         },
       }),
-      restore: (state) => restoreControllers(controllers, state),
+      restore: (state) => restoreControllers(all, state),
       [Symbol.asyncDispose]: async () => {
-        for (const controller of controllers) controller.target.abort()
+        for (const controller of all) controller.target.abort()
         await owned.disposeAsync()
-        await Promise.all(controllers.map((controller) => controller.target.drain()))
+        await Promise.all(all.map((controller) => controller.target.drain()))
       },
     }
   },

@@ -74,7 +74,7 @@ export class Guest {
   #transaction = 0
 
   constructor(options: Partial<StorageControllerOptions> = {}) {
-    this.controller = new StorageController({ instanceId: INSTANCE, ...options })
+    this.controller = new StorageController({ ...(options.ide === undefined && { instanceId: INSTANCE }), ...options })
     this.pair.server.offer(this.controller)
   }
 

@@ -47,6 +47,41 @@ function unitAt<T>(control: StorageControl, controller: number, lun: number, kin
   return unit
 }
 
+describe('fast paths to IDE disks', () => {
+  it('are offered beside the controllers, and stand and go on with them', async () => {
+    const disks = { root: disk(), ide: disk() }
+    const ide = [{ channel: 0, device: 1, disk: 'ide', serial: 'fast' }]
+    const { instance, control, pair } = await create({ controllers: [{ luns: [{ disk: 'root' }] }], ide }, disks)
+    expect(control.controllers).toHaveLength(1)
+    await pair.run(pair.client.connect())
+    await pair.run(pair.client.requestOffers())
+    expect(pair.client.offers.map(({ interfaceId }) => interfaceId.slice(0, 8)).sort()).toEqual([
+      '32412632',
+      'ba6163d9',
+    ])
+    const saved = instance.save?.()
+    expect(saved?.data['controllers']).toHaveLength(2)
+    const without = await create({ controllers: [{ luns: [{ disk: 'root' }] }] }, disks)
+    expect(() => without.instance.restore?.(saved as never)).toThrow(
+      expect.objectContaining({ code: 'ERR_STATE_INVALID' }),
+    )
+  })
+
+  it('name disks that there are, at places of their own', async () => {
+    await expect(create({ ide: [{ channel: 0, device: 0, disk: 'none' }] })).rejects.toMatchObject({
+      code: 'ERR_STORAGE_DISK_UNKNOWN',
+    })
+    for (const ide of [
+      [{ channel: 2, device: 0, disk: 'a' }],
+      [
+        { channel: 1, device: 0, disk: 'a' },
+        { channel: 1, device: 0, disk: 'b' },
+      ],
+    ])
+      expect(() => parse({ ide })).toThrow()
+  })
+})
+
 describe('units', () => {
   it('tell whoever asks first that they were switched on, once, and again after a reset of the machine', async () => {
     const disks = { disk: disk(), iso: new MemoryDisk(64, { readOnly: true }) }
@@ -95,7 +130,7 @@ describe('options', () => {
   })
 
   it('have defaults, and are checked', async () => {
-    expect(parse({})).toEqual({ controllers: [{ luns: [] }], subChannels: 4, maximumTransferBytes: 524_288 })
+    expect(parse({})).toEqual({ controllers: [{ luns: [] }], ide: [], subChannels: 4, maximumTransferBytes: 524_288 })
     for (const wrong of [
       { controllers: [{ luns: [{ disk: null }] }] },
       { controllers: [{ luns: [{ disk: 'a', lun: 64 }] }] },

@@ -12,7 +12,7 @@ import {
   type VmOutcome,
 } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
-import { type StorageControl, storageControlToken } from '@partita/synthetic-storage/vsp'
+import { type IdeDiskOptions, type StorageControl, storageControlToken } from '@partita/synthetic-storage/vsp'
 import { type DefaultGuest, makeScratchRootDisk } from '../../../packages/cli/src/default-guest/index.ts'
 import { GuestConsole } from '../../../packages/cli/test/guest-console.ts'
 
@@ -42,6 +42,8 @@ export interface BootOptions {
   /** Bytes. Default: 512 MiB. */
   readonly memory?: number
   readonly disks?: Readonly<Record<string, GuestDisk>>
+  /** Disks that are offered as fast paths to those of an IDE controller. */
+  readonly ide?: readonly (Omit<IdeDiskOptions, 'disk'> & { readonly disk: Disk })[]
   /** Words for the kernel's command line. */
   readonly append?: string
   readonly onGuestCrash?: 'end' | 'continue'
@@ -49,8 +51,9 @@ export interface BootOptions {
   readonly devices?: readonly PluginConfiguration[]
 }
 
-/** For the guest's shell: `lun N`, or `lun N C`, is the name of a disk. Linux names disks in the order in which it is done with looking at them. */
-const FUNCTIONS = 'lun() { echo /dev/$(ls /sys/bus/scsi/devices/$' + '{2:-0}:0:0:$1/block); }'
+/** For the guest's shell: `lun N`, or `lun N C`, is the name of a disk on controller 0, or C. Linux names disks in the order in which it is done with looking at them. */
+const FUNCTIONS =
+  'lun() { echo /dev/$(ls /sys/bus/vmbus/devices/*-5a70b1c0000$' + '{2:-0}/host*/target*/*:0:0:$1/block); }'
 
 /** A running guest. */
 export class MatrixGuest implements AsyncDisposable {
@@ -90,8 +93,12 @@ export class MatrixGuest implements AsyncDisposable {
       while (controllers.length <= controller) controllers.push({ luns: [] })
       controllers[controller]?.luns.push({ disk: name, ...place })
     }
+    const ide = (options.ide ?? []).map((place, index) => ({ ...place, disk: `ide${index}` }))
+    ide.forEach(({ disk }, index) => {
+      disks.set(disk, options.ide?.[index]?.disk as Disk)
+    })
     const own = new Map<string, PluginConfiguration>([
-      [STORAGE, { plugin: STORAGE, options: { controllers } }],
+      [STORAGE, { plugin: STORAGE, options: { controllers, ide } }],
       [VMBUS, { plugin: VMBUS, options: { trace: true } }],
     ])
     for (const device of options.devices ?? []) own.set(device.plugin, device)

@@ -12,7 +12,7 @@ import type {
 } from '@partita/interface'
 import { silentLogger } from '@partita/interface'
 import * as v from 'valibot'
-import { PACKET_SIZE, SCSI_INTERFACE_ID } from '../protocol.ts'
+import { IDE_INTERFACE_ID, PACKET_SIZE, SCSI_INTERFACE_ID } from '../protocol.ts'
 import { type ScsiCommand, senseOfDiskError } from '../scsi/command.ts'
 import { ScsiTarget } from '../scsi/target.ts'
 import { StorageError } from '../storage-error.ts'
@@ -22,10 +22,23 @@ import { type ChannelHost, type PendingCompletion, StorageChannel } from './stor
 /** Logical units of a controller. */
 export const CONTROLLER_LUNS = 64
 
+/** The place of a disk on an emulated IDE controller. */
+export interface IdePlace {
+  /** 0: the primary channel. */
+  readonly channel: number
+  /** 0: the master. */
+  readonly device: number
+}
+
 /** Options of {@link StorageController}. */
 export interface StorageControllerOptions {
-  /** GUID of this controller; stable over the life of the VM. */
-  readonly instanceId: string
+  /** GUID of this controller; stable over the life of the VM. Needed but for {@link StorageControllerOptions.ide}. */
+  readonly instanceId?: string
+  /**
+   * Be the fast path to the disk at this place of an emulated IDE controller in place of a SCSI controller: one unit, at LUN 0 of whatever address, and no
+   * sub-channels. Linux takes the number of the target out of the instance's GUID (storvsc_probe).
+   */
+  readonly ide?: IdePlace
   /** Position among the controllers. Default: 0. */
   readonly order?: number
   /** Sub-channels that the guest may open. Default: 4. */
@@ -37,6 +50,11 @@ export interface StorageControllerOptions {
   /** The I_T nexus by which units know this controller. Default: 0. */
   readonly initiator?: number
   readonly logger?: Logger
+}
+
+/** The GUID by which guests find the place: the channel, then the device. */
+function ideInstanceId({ channel, device }: IdePlace): string {
+  return `${channel.toString(16).padStart(8, '0')}-${device.toString(16).padStart(4, '0')}-8899-0000-000000000000`
 }
 
 const u32 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff))
@@ -83,8 +101,9 @@ export class StorageController implements VmbusDevice, Saveable {
   constructor(options: StorageControllerOptions) {
     this.#options = options
     this.#logger = options.logger ?? silentLogger
-    this.offer = { interfaceId: SCSI_INTERFACE_ID, instanceId: options.instanceId, order: options.order ?? 0 }
-    this.target = new ScsiTarget({ luns: CONTROLLER_LUNS, onChange: () => this.#changed() })
+    const { ide, instanceId = ide === undefined ? '' : ideInstanceId(ide), order = 0 } = options
+    this.offer = { interfaceId: ide === undefined ? SCSI_INTERFACE_ID : IDE_INTERFACE_ID, instanceId, order }
+    this.target = new ScsiTarget({ luns: ide === undefined ? CONTROLLER_LUNS : 1, onChange: () => this.#changed() })
   }
 
   /** How far the guest's driver has set the protocol up, and what was agreed on. */
@@ -103,7 +122,7 @@ export class StorageController implements VmbusDevice, Saveable {
     // A ring that cannot take an answer would stand still for ever.
     if (channel.maxPayload < PACKET_SIZE) return undefined
     const index = channel.subChannelIndex
-    if (index > (this.#options.subChannels ?? 4)) return undefined
+    if (index > this.#host.maximumSubChannels) return undefined
     if (index === 0 && !channel.restored) {
       this.#negotiation = startNegotiation()
       this.#enumerate = false
@@ -142,7 +161,10 @@ export class StorageController implements VmbusDevice, Saveable {
         return controller.#options.initiator ?? 0
       },
       get maximumSubChannels() {
-        return controller.#options.subChannels ?? 4
+        return controller.#options.ide === undefined ? (controller.#options.subChannels ?? 4) : 0
+      },
+      get isIde() {
+        return controller.#options.ide !== undefined
       },
       get maximumTransferBytes() {
         return controller.#options.maximumTransferBytes ?? 0x8_0000

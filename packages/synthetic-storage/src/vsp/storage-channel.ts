@@ -5,6 +5,7 @@ import { VMBUS_COMPLETION_REQUESTED, VMBUS_PACKET } from '@partita/interface'
 import {
   ChannelProperties,
   CreateSubChannels,
+  EMULATED_IDE,
   PACKET_SIZE,
   PacketHeader,
   ProtocolVersion,
@@ -32,6 +33,8 @@ export interface ChannelHost {
   readonly nothing: ScsiTarget
   readonly initiator: number
   readonly maximumSubChannels: number
+  /** The fast path to an IDE disk: its one unit is at every path and target. */
+  readonly isIde: boolean
   readonly maximumTransferBytes: number
   /** Requests of one channel in service at a time. */
   readonly queueDepth: number
@@ -143,9 +146,10 @@ export class StorageChannel implements VmbusChannelHandler {
       new ProtocolVersion(this.#header.view, PacketHeader.size).majorMinor = argument
     if (operation === VSTOR_OPERATION.QUERY_PROPERTIES && status === VSTOR_STATUS.SUCCESS) {
       const properties = new ChannelProperties(this.#header.view, PacketHeader.size)
-      const multiple = hasSubChannels(negotiation.version)
+      const { isIde } = this.#host
+      const multiple = hasSubChannels(negotiation.version) && !isIde
       properties.maximumSubChannelCount = multiple ? maximumSubChannels : 0
-      properties.flags = multiple ? SUPPORTS_MULTI_CHANNEL : 0
+      properties.flags = isIde ? EMULATED_IDE : multiple ? SUPPORTS_MULTI_CHANNEL : 0
       properties.maximumTransferBytes = this.#host.maximumTransferBytes
     }
     if (operation === VSTOR_OPERATION.CREATE_SUB_CHANNELS && status === VSTOR_STATUS.SUCCESS) {
@@ -215,7 +219,8 @@ export class StorageChannel implements VmbusChannelHandler {
         mapped = request.map(this.#memory, wanted, command.direction)
       }
       if (mapped) {
-        const target = request.pathId === 0 && request.targetId === 0 ? this.#host.target : this.#host.nothing
+        const { isIde, target: units, nothing } = this.#host
+        const target = isIde || (request.pathId === 0 && request.targetId === 0) ? units : nothing
         const running = target.execute(request.lun, command)
         if (running !== undefined) {
           void running.then(request.completed)

@@ -7,6 +7,7 @@ import { files } from './files.ts'
 import { fioOnFiles, fioRandom, fioSequential } from './fio.ts'
 import { fullDisk } from './full-disk.ts'
 import { hotPlug } from './hot-plug.ts'
+import { ideAccelerator } from './ide-accelerator.ts'
 import { kexec, kexecWithProcessors } from './kexec.ts'
 import { scsiCommands } from './scsi-commands.ts'
 import { subChannels } from './sub-channels.ts'
@@ -23,6 +24,7 @@ export const CASES: readonly GuestCase[] = [
   failingDisks,
   fullDisk,
   scsiCommands,
+  ideAccelerator,
   kexec,
   kexecWithProcessors,
   crashKernel,
