@@ -15,6 +15,7 @@ import type { ComplianceCheck } from './compliance/check.ts'
 import { type DiskSubject, diskChecks } from './compliance/disk-compliance.ts'
 import { emulatedDeviceChecks } from './compliance/emulated-device-compliance.ts'
 import type { EmulatedDeviceSubject } from './compliance/emulated-device-subject.ts'
+import { type ProcessorSubject, processorChecks } from './compliance/processor-compliance.ts'
 import { vscChecks } from './compliance/vsc-compliance.ts'
 import type { VscSubject } from './compliance/vsc-subject.ts'
 import { vspChecks } from './compliance/vsp-compliance.ts'
@@ -47,4 +48,9 @@ export function vscCompliance<Instance extends object>(subject: VscSubject<Insta
 /** Test a disk. */
 export function diskCompliance(subject: DiskSubject): void {
   suite(`the disk '${subject.name}'`, diskChecks(subject))
+}
+
+/** Test a processor of x86 machine code. */
+export function processorCompliance(subject: ProcessorSubject): void {
+  suite(`the processor '${subject.create().name}'`, processorChecks(subject))
 }
