@@ -15,7 +15,7 @@ export type KeyType = (typeof KEY_TYPE)[keyof typeof KEY_TYPE]
 export interface Key {
   /** Code in set 2, without prefix. */
   readonly set2: number
-  /** Whether sets 1 and 2 put {@link EXTENDED} in front. */
+  /** Whether sets 1 and 2 put `EXTENDED` in front. */
   readonly extended: boolean
   /** Code in set 3; 0 for a key that set 3 does not have. */
   readonly set3: number
@@ -140,7 +140,7 @@ const MAIN: readonly Row[] = [
   ['NumpadComma', 0x6d, 0x7b, M],
 ]
 
-/** With {@link EXTENDED} in sets 1 and 2. */
+/** With `EXTENDED` in sets 1 and 2. */
 const EXTENDED_KEYS: readonly Row[] = [
   ['ControlRight', 0x14, 0x58, M],
   ['AltRight', 0x11, 0x39, M],

@@ -149,12 +149,12 @@ export class FakeHost implements AsyncDisposable {
     if (!deaf) for (const channel of this.channels) channel.resume()
   }
 
-  /** Keep an answer. For {@link RelayChannel}. */
+  /** Keep an answer. For `RelayChannel`. */
   hold(reply: HeldReply): void {
     this.held.push(reply)
   }
 
-  /** A channel was closed. For {@link RelayChannel}. */
+  /** A channel was closed. For `RelayChannel`. */
   channelClosed(channel: RelayChannel): void {
     const index = this.channels.indexOf(channel)
     if (index >= 0) this.channels.splice(index, 1)

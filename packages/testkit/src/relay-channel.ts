@@ -13,7 +13,7 @@ export interface HeldReply {
   deliver(payload?: Uint8Array): boolean
 }
 
-/** Implements VmbusChannel for the device; what the bus does with it comes in by {@link RelayChannel.handler}. */
+/** Implements VmbusChannel for the device; what the bus does with it comes in by `RelayChannel.handler`. */
 export class RelayChannel implements VmbusChannel {
   readonly #host: FakeHost
   readonly #channel: VmbusChannel

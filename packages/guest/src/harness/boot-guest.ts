@@ -50,7 +50,7 @@ export interface BootGuestOptions {
   /** The devices that the root partition is to have: plug-ins, as a VSP's package exports them, or a device on the VMBus as it is. */
   // biome-ignore lint/suspicious/noExplicitAny: the type of a plug-in's options is its own affair
   readonly providers?: readonly (Plugin<any> | ProviderConfiguration | VmbusDevice)[]
-  /** Drivers for them, besides {@link BUILT_IN_DRIVERS}. One for an interface that a built-in driver is for goes before it. */
+  /** Drivers for them, besides `BUILT_IN_DRIVERS`. One for an interface that a built-in driver is for goes before it. */
   readonly drivers?: readonly VscDriver[]
   /** Disks by name, for storage providers. Without such a provider there is a SCSI controller with all of them, the first at LUN 0. */
   readonly disks?: Readonly<Record<string, Disk>>
