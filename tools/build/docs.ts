@@ -2,12 +2,16 @@
  * Generates the API site of all packages into `docs/api/` with TypeDoc: each package is converted from the sources
  * that its `exports` name, with its own `tsconfig.json`, and the results are merged into one site.
  *
- * Usage: `node tools/build/docs.ts`. Exits with 1 on an error or on a link that leads nowhere.
+ * The site groups packages by the picture of the architecture. Usage: `node tools/build/docs.ts [--check] [package …]`; with `--check` no site is written. Exits with 1 on an
+ * error, on a public symbol without documentation, or on a link that leads nowhere.
  */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { Application, type ProjectReflection, TSConfigReader, type TypeDocOptions } from 'typedoc'
+import { undocumented } from './documented.ts'
+import { GROUPS, groupOf } from './package-groups.ts'
 import { exportedSources, packageDirectories, ROOT, readManifest } from './workspace.ts'
 
 /** The type check is a step of its own, with the settings of each file's own package. */
@@ -26,11 +30,25 @@ async function convert(options: Partial<TypeDocOptions>): Promise<{ app: Applica
   return { app, project }
 }
 
+/** Give a package its place in the picture. */
+function setGroup(file: string, group: string): void {
+  const json = JSON.parse(readFileSync(file, 'utf8')) as { comment?: { summary: unknown[]; blockTags?: unknown[] } }
+  json.comment ??= { summary: [] }
+  json.comment.blockTags = [
+    ...(json.comment.blockTags ?? []),
+    { tag: '@category', content: [{ kind: 'text', text: group }] },
+  ]
+  writeFileSync(file, JSON.stringify(json))
+}
+
 async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { check: { type: 'boolean' } } })
+  const missing: string[] = []
   const scratch = mkdtempSync(join(tmpdir(), 'partita-docs-'))
   try {
     const converted: string[] = []
     for (const directory of packageDirectories()) {
+      if (positionals.length > 0 && !positionals.includes(basename(directory))) continue
       const manifest = readManifest(directory)
       const entryPoints = exportedSources(manifest)
         .map((source) => join(directory, source))
@@ -57,13 +75,21 @@ async function main(): Promise<void> {
       })
       const file = join(scratch, `${basename(directory)}.json`)
       await app.generateJson(project, file)
+      setGroup(file, groupOf(basename(directory)))
       converted.push(file)
+      missing.push(...undocumented(project))
     }
+    for (const name of missing) console.error(`not documented: ${name}`)
+    if (missing.length > 0) throw new DocsError(`${missing.length} public symbols are not documented`)
+    if (values.check === true) return
     const { app, project } = await convert({
       name: 'Partita',
       entryPointStrategy: 'merge',
       entryPoints: converted,
       readme: join(ROOT, 'README.md'),
+      categorizeByGroup: false,
+      categoryOrder: [...GROUPS],
+      navigation: { includeCategories: true, includeGroups: false, includeFolders: true },
       validation: {
         notExported: false,
         invalidLink: true,
