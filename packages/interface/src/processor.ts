@@ -190,6 +190,8 @@ export interface VirtualProcessor extends Saveable, Disposable {
   getXmm(index: number): Uint8Array
   /** Set the 16 bytes of XMM register `index`. */
   setXmm(index: number, value: Uint8Array): void
+  /** What the processor has to tell of its work, as lines for people, if it has anything. `symbol` names a linear address of the guest. */
+  describe?(symbol?: (address: bigint) => string | undefined): readonly string[]
   /** Power-on or INIT state (Intel SDM vol. 3, table 9-1). */
   reset(kind: 'power-on' | 'init'): void
   /** Accept a message at the local APIC, if this processor is among its destinations. Returns whether it was. The object is the caller's: it may change afterwards. */

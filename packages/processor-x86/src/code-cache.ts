@@ -31,7 +31,19 @@ interface Block {
   readonly start: number
   readonly end: number
   readonly nextPage: number
+  /** Where control may go on outside the page: places counted from its start. */
+  readonly far: readonly number[]
 }
+
+/** What of a page is decoded, for translation. */
+export interface DecodedPage {
+  /** Offsets of blocks, and their records. */
+  readonly starts: Uint16Array
+  readonly records: Int32Array
+  /** Where control may go on outside the page, by direct jumps, calls and the end of the page. */
+  readonly far: readonly number[]
+}
+const NO_PLACES: readonly number[] = []
 
 function overlaps(block: Block, page: number, start: number, end: number): boolean {
   if (block.page === page) return block.start < end && Math.min(block.end, PAGE) > start
@@ -98,13 +110,22 @@ export class CodeCache {
   placeOf(record: number): { readonly page: number; readonly start: number; readonly mode: Mode } | undefined {
     return this.#byRecord.get(record)
   }
-  /** Offsets in a page of the blocks of a mode. */
-  starts(page: number, mode: Mode): Uint16Array {
-    const found: number[] = []
+  /** The blocks of a mode in a page. */
+  decodedPage(page: number, mode: Mode): DecodedPage {
+    const starts: number[] = []
+    const records: number[] = []
+    const far = new Set<number>()
     for (const block of this.#pages.get(page) ?? []) {
-      if (block.page === page && block.mode === mode) found.push(block.start)
+      if (block.page !== page || block.mode !== mode) continue
+      starts.push(block.start)
+      records.push(block.record)
+      for (const place of block.far) far.add(place)
     }
-    return Uint16Array.from(found)
+    return { starts: Uint16Array.from(starts), records: Int32Array.from(records), far: [...far] }
+  }
+  /** The page that the last instruction of the block with a record crosses into, or -1. */
+  nextPageOf(record: number): number {
+    return this.#byRecord.get(record)?.nextPage ?? -1
   }
   /** Whether decoded instructions have bytes of `[start, end)` of a page. */
   covers(page: number, start: number, end: number): boolean {
@@ -162,6 +183,7 @@ export class CodeCache {
     let record = first
     let count = 0
     let ended = false
+    let far: number[] | undefined
     while (count < limit && start < PAGE) {
       crossed = false
       const result = decoder.decode(mode, fetch, view, record, start - offset)
@@ -184,7 +206,9 @@ export class CodeCache {
       if (decoder.isRelative) {
         // linked only inside the page, where no mapping can come between
         const target = next + decoder.relative
-        view.setUint32(record + RECORD.CHAIN, !single && !crossed && target >= 0 && target < PAGE ? 0 : 1, true)
+        const inside = target >= 0 && target < PAGE
+        view.setUint32(record + RECORD.CHAIN, !single && !crossed && inside ? 0 : 1, true)
+        if (!inside) (far ??= []).push(target)
       }
       record += RECORD.SIZE
       start = next
@@ -195,6 +219,7 @@ export class CodeCache {
       }
       if (crossed) break
     }
+    if (!ended && start >= PAGE) (far ??= []).push(start)
     if (!ended) {
       view.setUint16(record + RECORD.HANDLER, HANDLER.CONTINUE, true)
       view.setUint16(record + RECORD.OFFSET, start - offset, true)
@@ -213,6 +238,7 @@ export class CodeCache {
       start: offset,
       end: start,
       nextPage: start > PAGE ? following : -1,
+      far: far ?? NO_PLACES,
     }
     this.#blocks.set(block.key, block)
     this.#byRecord.set(first, block)

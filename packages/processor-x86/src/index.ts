@@ -14,31 +14,48 @@
 import { definePlugin, PLUGIN_CONTRACT, type Plugin, processorToken } from '@partita/interface'
 import { createProcessor } from './processor.ts'
 
-export { createProcessor } from './processor.ts'
+export { createProcessor, type ProcessorOptions } from './processor.ts'
 export { ProcessorError } from './processor-error.ts'
+export type { CompileJob, CompileResult, RegionCompiler } from './translator/compilation.ts'
+export { TRANSLATION_DEFAULTS, type TranslationOptions } from './translator/translator.ts'
 
-/** The plug-in: provides the processor. It has no options. */
-const plugin: Plugin<Record<string, never>> = definePlugin({
+/** Options of the plug-in. */
+export interface ProcessorPluginOptions {
+  /** `off`: everything is interpreted. */
+  readonly translation?: 'on' | 'off'
+  /** Count instructions by region of translated code, for what the processor tells of itself. */
+  readonly statistics?: boolean
+}
+
+/** The plug-in: provides the processor. */
+const plugin: Plugin<ProcessorPluginOptions> = definePlugin({
   name: '@partita/processor-x86',
   kind: 'processor',
   contract: PLUGIN_CONTRACT,
-  description: 'Software x86-64 processor, interpreted by generated WebAssembly',
+  description: 'Software x86-64 processor: interpreter and translator to WebAssembly',
   options: {
     '~standard': {
       version: 1,
       vendor: 'partita',
       validate(value) {
-        if (value === undefined || (typeof value === 'object' && value !== null && Object.keys(value).length === 0))
-          return { value: {} }
-        return { issues: [{ message: 'The processor has no options' }] }
+        const given = value ?? {}
+        if (typeof given !== 'object' || given === null) return { issues: [{ message: 'Options are an object' }] }
+        const { translation, statistics, ...others } = given as Record<string, unknown>
+        const [unknown] = Object.keys(others)
+        if (unknown !== undefined) return { issues: [{ message: 'There is no such option', path: [unknown] }] }
+        if (translation !== undefined && translation !== 'on' && translation !== 'off')
+          return { issues: [{ message: 'Must be "on" or "off"', path: ['translation'] }] }
+        if (statistics !== undefined && typeof statistics !== 'boolean')
+          return { issues: [{ message: 'Must be true or false', path: ['statistics'] }] }
+        return { value: given as ProcessorPluginOptions }
       },
     },
   },
   needs: [],
   provides: [processorToken],
-  create() {
+  create({ options: { translation = 'on', statistics = false } }) {
     return {
-      services: { [processorToken.name]: createProcessor() },
+      services: { [processorToken.name]: createProcessor({ translation: { mode: translation }, statistics }) },
       async [Symbol.asyncDispose]() {},
     }
   },

@@ -241,6 +241,9 @@ export class Mmu {
     }
   }
 
+  /** Translations that no TLB had. */
+  walks = 0
+
   /** Keep every access on the slow path: data breakpoints are enabled. */
   watching = false
 
@@ -295,6 +298,7 @@ export class Mmu {
    * Returns true with {@link Mmu.page} set, or false with {@link Mmu.errorCode} of the page fault.
    */
   walk(lo: number, hi: number, access: number, user: boolean, allowUserData: boolean): boolean {
+    this.walks++
     const cr0 = this.#state(STATE.CR0)
     this.global = false
     this.pageSize = 0

@@ -5,12 +5,16 @@ import { APIC_TIMER_FREQUENCY } from './local-apic.ts'
 import { MAXIMUM_RAM, SoftwareMemory } from './memory.ts'
 import { TSC_FREQUENCY } from './msr.ts'
 import { ProcessorError } from './processor-error.ts'
+import { type ThreadCompiler, threadCompiler } from './translator/thread-compiler.ts'
 import type { TranslationOptions } from './translator/translator.ts'
 import { SoftwareVirtualProcessor } from './virtual-processor.ts'
 
 /** What {@link createProcessor} takes. */
 export interface ProcessorOptions {
+  /** How code is executed; see {@link TranslationOptions}. By default hot code is translated, on a thread of its own where there can be one. */
   readonly translation?: TranslationOptions
+  /** Count instructions by region, for {@link VirtualProcessor.describe}; a little slower. */
+  readonly statistics?: boolean
 }
 
 /**
@@ -23,7 +27,16 @@ export interface ProcessorOptions {
  * ```
  */
 export function createProcessor(options: ProcessorOptions = {}): Processor {
-  const translation: TranslationOptions = options.translation ?? { mode: 'off' }
+  const { statistics = false } = options
+  const given: TranslationOptions = options.translation ?? { mode: 'on' }
+  // one thread for all virtual processors, from the first to the last
+  let compiler: ThreadCompiler | undefined
+  let users = 0
+  const release = (): void => {
+    if (--users > 0) return
+    compiler?.[Symbol.dispose]()
+    compiler = undefined
+  }
   return {
     name: 'software-x86-64',
     maximumRam: MAXIMUM_RAM,
@@ -46,7 +59,17 @@ export function createProcessor(options: ProcessorOptions = {}): Processor {
       if (!(memory instanceof SoftwareMemory)) {
         throw new ProcessorError('ERR_PROCESSOR_MEMORY', 'The memory was made by another processor')
       }
-      return new SoftwareVirtualProcessor({ ...vp, memory, translation })
+      if (given.mode === 'off' || given.threshold === 1 || given.compiler !== undefined) {
+        return new SoftwareVirtualProcessor({ ...vp, memory, translation: given, statistics })
+      }
+      if (users++ === 0) compiler = threadCompiler()
+      return new SoftwareVirtualProcessor({
+        ...vp,
+        memory,
+        translation: { ...given, compiler },
+        statistics,
+        onDispose: release,
+      })
     },
   }
 }

@@ -181,6 +181,10 @@ export class TlbCache extends TranslationCache {
   }
 }
 
+/** Bytes of the longest instruction, less one; and the last offset in a page from where no instruction reaches the next. */
+const LONGEST = 14
+const LAST_WHOLE = 4096 - 15
+
 /** Records of decoded code: RIP → record. */
 export class JumpCache extends TranslationCache {
   /** Pages that code has been entered of; a superset. */
@@ -205,14 +209,23 @@ export class JumpCache extends TranslationCache {
   fill(lo: number, hi: number, record: number, flags: number): void {
     this.#used = true
     this.#pages[pageNumber(lo, hi)] = 1
+    // its first instruction may end in the next page
+    if ((lo & 0xfff) > LAST_WHOLE)
+      this.#pages[pageNumber((lo + LONGEST) | 0, lo >>> 0 > 0xffffffff - LONGEST ? hi + 1 : hi)] = 1
     this.put((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1), lo, hi, record, flags)
   }
-  /** Drop the code of one page, and all of a large page that has the address. */
+  /** Drop the code of one page, that which an instruction brings into it, and all of a large page that has the address. */
   invalidatePage(lo: number, hi: number): void {
     if (this.#pages[pageNumber(lo, hi)]) {
       const { i32 } = this
       const page = lo & ~0xfff
-      this.dropWhere((at) => ((i32[at] as number) & ~0xfff) === page && i32[at + 1] === hi)
+      const before = page - LONGEST
+      const beforeHigh = page === 0 ? (hi - 1) | 0 : hi
+      this.dropWhere((at) => {
+        const low = i32[at] as number
+        if ((low & ~0xfff) === page) return i32[at + 1] === hi
+        return low >>> 0 >= before >>> 0 && low >>> 0 <= (page - 1) >>> 0 && i32[at + 1] === beforeHigh
+      })
     }
     this.dropLarge(lo, hi)
   }

@@ -36,8 +36,10 @@ import { ACCESS } from './mmu.ts'
 import { ModelSpecificRegisters, TSC_FREQUENCY } from './msr.ts'
 import { ProcessorError } from './processor-error.ts'
 import { GPR, JUMP_ENTRIES, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
+import { describeProcessor, type ProcessorExits } from './statistics.ts'
 import { RegionCompilation } from './translator/compilation.ts'
 import {
+  COUNTERS_SIZE,
   MAXIMUM_REGIONS,
   type TranslationOptions,
   type TranslationStatistics,
@@ -124,6 +126,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
 
   readonly #profile: ExecutionProfile | undefined
   #translator: Translator | undefined
+  #onDispose: (() => void) | undefined
 
   /** `profile`: count executions, for {@link SoftwareVirtualProcessor.executionProfile}; slower. */
   constructor(
@@ -131,15 +134,21 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       readonly memory: SoftwareMemory
       readonly profile?: boolean
       readonly translation?: TranslationOptions
+      /** Count what each region executes, for {@link SoftwareVirtualProcessor.describe}; a little slower. */
+      readonly statistics?: boolean
+      readonly onDispose?: () => void
     },
   ) {
     const { memory, index, apicId, intercepts, clock } = options
     this.index = index
     this.apicId = apicId
+    this.#onDispose = options.onDispose
     this.#memory = memory
     const area = memory.allocateVp()
     // the counters take the end of the decoded code's area
-    const arenaEnd = options.profile ? area.arenaEnd - PROFILE_SIZE : area.arenaEnd
+    const counters = options.statistics ? area.arenaEnd - COUNTERS_SIZE : undefined
+    const countersStart = counters ?? area.arenaEnd
+    const arenaEnd = options.profile ? countersStart - PROFILE_SIZE : countersStart
     this.#profile = options.profile ? new ExecutionProfile(memory, arenaEnd) : undefined
     const cpu = new Cpu(index, memory, area.state, intercepts)
     this.cpu = cpu
@@ -221,6 +230,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         tableBase: FORMS,
         imports: this.#imports as WebAssembly.Imports,
         translation,
+        counters,
       })
       this.#translator = translator
       cpu.hasCode = (page, start, end) => this.#code.covers(page, start, end) || translator.covers(page, start, end)
@@ -507,6 +517,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     return cpu.interruptShadow || (cpu.get32(STATE.FLAGS_REST) & FLAG.TF) !== 0 || (cpu.get32(STATE.DR7) & 0xff) !== 0
   }
 
+  readonly #exits: ProcessorExits = { budget: 0, exception: 0, leave: 0, requested: 0, system: 0 }
   #executed = 0
   /** Execute generated code for about `budget` instructions. */
   #slice(budget: number, start: number): boolean {
@@ -523,6 +534,12 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     let status: number
     try {
       status = this.#run(start)
+      const exits = this.#exits
+      if (status === STATUS.FAULT) exits.exception++
+      else if (status === STATUS.LEAVE) exits.leave++
+      else if (cpu.stolenBudget > 0) exits.requested++
+      else if (cpu.get32(STATE.RESERVE) < 0 || cpu.get32(STATE.BUDGET) < 0) exits.budget++
+      else exits.system++
     } finally {
       this.#running = false
       if (translator && cpu.get32(STATE.BUDGET) < 0 && cpu.stolenBudget === 0) this.#sample(translator)
@@ -562,8 +579,10 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const { i32, base } = this.cpu
     const rip = (base + STATE.RIP) >> 2
     const lo = i32[rip] as number
-    const entry = (this.cpu.get32(STATE.JUMPS) >> 2) + (((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1)) << 2)
-    if (i32[entry] === lo && i32[entry + 1] === i32[rip + 1]) translator.sample(i32[entry + 2] as number)
+    const hi = i32[rip + 1] as number
+    const jumps = this.cpu.get32(STATE.JUMPS)
+    const entry = (jumps >> 2) + (((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1)) << 2)
+    if (i32[entry] === lo && i32[entry + 1] === hi) translator.sample(i32[entry + 2] as number, lo, hi, jumps)
   }
   /** Whether the next instruction is the one after an STI; asked once. */
   #inShadow(): boolean {
@@ -679,6 +698,19 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   /** What was translated; undefined without a translator. */
   translationStatistics(): TranslationStatistics | undefined {
     return this.#translator?.statistics
+  }
+  describe(symbol?: (address: bigint) => string | undefined): readonly string[] {
+    return describeProcessor(
+      {
+        index: this.index,
+        instructions: this.instructionCount,
+        exits: this.#exits,
+        walks: this.cpu.mmu.walks,
+        blocksDecoded: this.#code.blocksDecoded,
+        translation: this.#translator?.statistics,
+      },
+      symbol,
+    )
   }
   get nextDeadline(): number {
     return this.cpu.apic.nextDeadline
@@ -970,5 +1002,8 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
 
   [Symbol.dispose](): void {
     this.#code.reset()
+    const onDispose = this.#onDispose
+    this.#onDispose = undefined
+    onDispose?.()
   }
 }

@@ -7,6 +7,7 @@ import { gateDescriptor, segmentDescriptor, systemDescriptor } from '@partita/te
 import { ACTIVITY } from '../src/cpu.ts'
 import { SoftwareMemory } from '../src/memory.ts'
 import { translationMode } from '../src/testing/translation-mode.ts'
+import type { TranslationOptions } from '../src/translator/translator.ts'
 import { SoftwareVirtualProcessor } from '../src/virtual-processor.ts'
 
 const PAGE = 4096
@@ -116,7 +117,8 @@ export class SystemMachine {
   time = 0
   readonly mode: Mode
 
-  constructor(mode: Mode = 'long') {
+  /** `translation`: as the environment asks, unless given. */
+  constructor(mode: Mode = 'long', translation: TranslationOptions = translationMode()) {
     this.mode = mode
     const memory = new SoftwareMemory(RAM)
     memory.map(0, RAM / PAGE, memory.ramOffset, 7)
@@ -152,7 +154,7 @@ export class SystemMachine {
       intercepts,
       clock,
       logger: silentLogger,
-      translation: translationMode(),
+      translation,
     })
     this.#tables()
     this.#handlers()

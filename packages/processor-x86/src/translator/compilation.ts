@@ -3,21 +3,30 @@
 import { Decoder } from '../decoder/decoder.ts'
 import type { Mode } from '../decoder/mode.ts'
 import { INSTRUCTION_SET } from '../instruction-set/index.ts'
-import { type Region, RegionFinder } from './region.ts'
+import { type Region, RegionFinder, type RegionPage } from './region.ts'
 import { RegionModule } from './region-module.ts'
 
 const PAGE = 4096
 const WASM_PAGE = 65536
 
+/** A page that a region may take code of. */
+export interface PageRequest {
+  /** Distance in linear pages from the entry's. */
+  readonly distance: number
+  /** Offset in the partition's memory. */
+  readonly offset: number
+  /** Offsets of blocks that have been executed, and their records; without them all that jumps inside the page lead to is taken in. */
+  readonly starts: Uint16Array | undefined
+  readonly records: Int32Array | undefined
+}
+
 /** A region to be made. */
 export interface RegionRequest {
-  /** Offset of the page in the partition's memory. */
-  readonly page: number
-  /** Where the region begins in it. */
+  /** The entry's page first. */
+  readonly pages: readonly PageRequest[]
+  /** Where the region begins in its page. */
   readonly entry: number
   readonly mode: Mode
-  /** Offsets of blocks that have been executed; without them all that jumps lead to is taken in. */
-  readonly known: Uint16Array | undefined
   /** For profilers. */
   readonly name: string
 }
@@ -30,6 +39,8 @@ export interface CompileJob {
   readonly memory: ArrayBufferLike
   /** Place in the function table of the first region; there are as many as requests. */
   readonly tableBase: number
+  /** Offset in memory of the first region's counter (i64), the others' follow; undefined when nothing is counted. */
+  readonly counters: number | undefined
   /** Most instructions of a region. */
   readonly instructions: number
   readonly regions: readonly RegionRequest[]
@@ -39,6 +50,8 @@ export interface CompiledRegion {
   /** Place in the table. */
   readonly place: number
   readonly ranges: Region['ranges']
+  /** Records of blocks in other pages that it asks the jump cache for. */
+  readonly asked: readonly number[]
   /** What was translated: the bytes of the ranges. */
   readonly bytes: Uint8Array
   readonly instructions: number
@@ -59,6 +72,8 @@ export interface CompileResult {
 export interface RegionCompiler {
   /** Most regions of a job. */
   readonly batch: number
+  /** Samples that a region waits for others to come along: several in a module cost less. */
+  readonly patience: number
   /** `done` gets undefined when the compiler has come to an end. */
   compile(job: CompileJob, done: (result: CompileResult | undefined) => void): void
   /** Look whether a job is done. */
@@ -87,18 +102,30 @@ export class RegionCompilation {
       base: job.base,
       memory: { initial: pages, maximum: pages, shared: true },
       tableBase: job.tableBase,
+      counters: job.counters,
     })
     const regions: (CompiledRegion | undefined)[] = []
-    for (const { page: offset, entry, mode, known, name } of job.regions) {
-      const page = new Uint8Array(job.memory, offset, PAGE).slice()
-      const starts = known && new Set(known)
-      const region = finder.find(page, entry, mode, (start) => starts === undefined || starts.has(start))
+    for (const { pages: wanted, entry, mode, name } of job.regions) {
+      const sources = new Map<number, RegionPage>()
+      for (const { distance, offset, starts, records } of wanted) {
+        const blocks = starts && new Map([...starts].map((start, i) => [start, records?.[i] ?? 0]))
+        sources.set(distance, { distance, bytes: new Uint8Array(job.memory, offset, PAGE).slice(), blocks })
+      }
+      const region = finder.find(sources, entry, mode)
       if (!region) {
         regions.push(undefined)
         continue
       }
       const { ranges, instructions } = region
-      regions.push({ place: job.tableBase + module.regions, ranges, bytes: bytesOf(page, ranges), instructions })
+      const asked: number[] = []
+      for (const { page, block } of region.blocks.values()) if (page !== 0 && block !== 0) asked.push(block)
+      regions.push({
+        place: job.tableBase + module.regions,
+        ranges,
+        asked,
+        bytes: bytesOf(sources, ranges),
+        instructions,
+      })
       module.add(region, name)
     }
     const bytes = module.regions > 0 ? module.build() : undefined
@@ -113,11 +140,12 @@ export class RegionCompilation {
   }
 }
 
-function bytesOf(page: Uint8Array, ranges: Region['ranges']): Uint8Array {
+function bytesOf(pages: ReadonlyMap<number, RegionPage>, ranges: Region['ranges']): Uint8Array {
   const out = new Uint8Array(ranges.reduce((sum, [from, to]) => sum + to - from, 0))
   let at = 0
-  for (const [from, to] of ranges) {
-    out.set(page.subarray(from, to), at)
+  for (const [from, to, distance] of ranges) {
+    const page = pages.get(distance)
+    if (page) out.set(page.bytes.subarray(from, to), at)
     at += to - from
   }
   return out
@@ -127,6 +155,7 @@ function bytesOf(page: Uint8Array, ranges: Region['ranges']): Uint8Array {
 export function inlineCompiler(compilation: RegionCompilation): RegionCompiler {
   return {
     batch: 4,
+    patience: 1,
     compile: (job, done) => done(compilation.run(job)),
     poll() {},
   }

@@ -85,6 +85,9 @@ export class RegionEmitter extends InstructionEmitter {
   readonly #budget: Local
   readonly #out: Local
   readonly #how: Local
+  /** For pages but the entry's: not 0 once control has come there and the mapping was right. */
+  readonly #seen = new Map<number, Local>()
+  readonly #counter: number | undefined
   /** Bit masks of registers. */
   #used = 0
   #written = 0
@@ -103,8 +106,10 @@ export class RegionEmitter extends InstructionEmitter {
   /** Where `complete` goes. */
   #completed: Label | undefined
 
-  constructor(region: Region, base: number, functions: RegionFunctions) {
+  /** `counter`: where in memory (i64) the instructions that the region executes are counted, if they are. */
+  constructor(region: Region, base: number, functions: RegionFunctions, counter: number | undefined) {
     super(['i32'])
+    this.#counter = counter
     this.#base = base
     this.#functions = functions
     this.#region = region
@@ -122,6 +127,10 @@ export class RegionEmitter extends InstructionEmitter {
     this.#context = this.local('i32')
     this.#budget = this.local('i32')
     this.#how = this.local('i32')
+    // locals begin as 0
+    for (const { page } of region.blocks.values()) {
+      if (page !== 0 && !this.#seen.has(page)) this.#seen.set(page, this.local('i32'))
+    }
   }
 
   /** Emit the whole function. */
@@ -157,6 +166,11 @@ export class RegionEmitter extends InstructionEmitter {
     for (let r = 0; r < 16; r++) {
       if (!(this.#written & (1 << r))) continue
       this.do(i64.store(zero, this.get(this.#registers[r] as Local), this.stateOffset(STATE.FILE + r * 8)))
+    }
+    if (this.#counter !== undefined) {
+      const executed = i32.sub(this.#field32(STATE.RESERVE), this.get(this.#budget))
+      const sum = i64.add(i64.load(zero, this.#counter), i64.extend_i32_u(executed))
+      this.do(i64.store(zero, sum, this.#counter))
     }
     this.do(i64.store(zero, this.get(this.#out), this.stateOffset(STATE.RIP)))
     this.do(i32.store(zero, this.get(this.#budget), this.stateOffset(STATE.RESERVE)))
@@ -232,6 +246,7 @@ export class RegionEmitter extends InstructionEmitter {
       this.#leave(i64.add(this.get(this.#rip), i64.const(target)), i32.const(EXIT.CHAIN), 0)
       return
     }
+    this.#enterPage(target)
     const place = this.#labels.get(node)
     if (!place || (!node.merge && !place.loop)) {
       this.#tree(node)
@@ -252,6 +267,25 @@ export class RegionEmitter extends InstructionEmitter {
       )
     }
     this.br(place.label)
+  }
+  /** Control comes from one page into another: leave unless that is still the one that the region was made for. */
+  #enterPage(target: number): void {
+    const { blocks } = this.#region
+    const { page, block } = blocks.get(target) as RegionBlock
+    const seen = this.#seen.get(page)
+    if (!seen || blocks.get(this.#node.at)?.page === page) return
+    this.if(
+      i32.eqz(this.get(seen)),
+      () => {
+        const rip = this.let(i64.add(this.get(this.#rip), i64.const(target)))
+        const entry = this.let(jumpEntry(this, this.#base, rip))
+        const other = i32.or(i64.ne(i64.load(entry), rip), i32.ne(i32.load(entry, 8), i32.const(block)))
+        this.if(other, () => this.#leave(rip, i32.const(EXIT.CHAIN), 0), undefined, false)
+        this.set(seen, i32.const(1))
+      },
+      undefined,
+      false,
+    )
   }
   /** Leave the region: `extra` instructions have been completed beside those counted. */
   #leave(rip: Expr, how: Expr, extra: number): void {

@@ -12,6 +12,8 @@ export interface RegionModuleOptions {
   readonly memory: { readonly initial: number; readonly maximum: number; readonly shared: boolean }
   /** Place in the function table of the first region. */
   readonly tableBase: number
+  /** Offset in memory of the first region's counter (i64), the others' follow; undefined when nothing is counted. */
+  readonly counters: number | undefined
 }
 
 /** Collects regions for one module. */
@@ -19,10 +21,12 @@ export class RegionModule {
   readonly #base: number
   readonly #module: ModuleBuilder
   readonly #functions: RegionFunctionsWithHelpers
+  readonly #counters: number | undefined
   regions = 0
 
   constructor(options: RegionModuleOptions) {
     this.#base = options.base
+    this.#counters = options.counters
     const module = new ModuleBuilder(options.memory, options.tableBase)
     this.#module = module
     const access = (name: string, result: 'i32' | 'void'): FunctionReference =>
@@ -61,7 +65,12 @@ export class RegionModule {
   /** Translate a region; `name` is for profilers. */
   add(region: Region, name: string): void {
     const reference = this.#module.declare(name, ['i32'], 'i32')
-    const emitter = new RegionEmitter(region, this.#base, this.#functions)
+    const emitter = new RegionEmitter(
+      region,
+      this.#base,
+      this.#functions,
+      this.#counters && this.#counters + this.regions * 8,
+    )
     emitter.emit()
     this.#module.defineFrom(reference, emitter)
     this.#module.element(reference)

@@ -4,6 +4,8 @@ import type { CompileJob, CompileResult, RegionCompiler } from './compilation.ts
 
 /** Regions of a job: the more, the cheaper each, and the later the first. */
 const BATCH = 32
+/** About 60,000 instructions: less than starting a job takes. */
+const PATIENCE = 64
 
 /** What this file uses of `node:worker_threads`. */
 interface NodePort {
@@ -111,6 +113,7 @@ function browserThread(Worker: new (url: URL, options: { type: 'module' }) => Br
 
 class OneThread implements ThreadCompiler {
   readonly batch: number = BATCH
+  readonly patience: number = PATIENCE
   readonly #start: () => Thread
   #thread: Thread | undefined
   #ended = false

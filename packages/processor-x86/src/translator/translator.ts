@@ -5,16 +5,15 @@ import type { CodeCache } from '../code-cache.ts'
 import { MODE, type Mode } from '../decoder/mode.ts'
 import { HANDLER } from '../interpreter/handler.ts'
 import type { SoftwareMemory } from '../memory.ts'
-import { RECORD } from '../state-layout.ts'
+import { JUMP_ENTRIES, RECORD } from '../state-layout.ts'
 import {
-  type CompiledRegion,
   type CompileJob,
   type CompileResult,
   inlineCompiler,
+  type PageRequest,
   type RegionCompilation,
   type RegionCompiler,
 } from './compilation.ts'
-import type { Region } from './region.ts'
 
 const PAGE = 4096
 
@@ -25,12 +24,16 @@ export interface TranslationOptions {
   readonly threshold?: number
   /** Most instructions of a region. */
   readonly instructions?: number
+  /** Most regions in use; those that were compiled first go first. */
+  readonly regions?: number
   /** Who compiles. By default the virtual processor's own thread does. */
   readonly compiler?: RegionCompiler | undefined
 }
+/** Measured: see "The translator" in the architecture page. */
 export const TRANSLATION_DEFAULTS = {
-  threshold: 2,
-  instructions: 200,
+  threshold: 24,
+  instructions: 128,
+  regions: 16384,
 } as const
 
 /** Places in the function table for regions. */
@@ -42,6 +45,8 @@ const SAMPLE = 700
 const SAMPLE_SHIFT = 23
 /** Samples between two looks at what the compiler has done. */
 const POLL = 16
+/** Most pages that one region takes code of. */
+const MAXIMUM_PAGES = 8
 /** Code that keeps changing becomes colder and colder. */
 const MAXIMUM_CHANGES = 10
 
@@ -55,18 +60,37 @@ interface Batch {
 /** A region in use. */
 interface Installed {
   readonly record: number
-  readonly page: number
-  readonly ranges: Region['ranges']
+  /** The bytes that it depends on. */
+  readonly pieces: readonly Piece[]
+  /** Records of blocks in other pages that it asks for. */
+  readonly asked: readonly number[]
+  readonly rip: bigint
   readonly batch: Batch
   readonly place: number
   /** What the record said before. */
   readonly handler: number
   readonly function: number
 }
+/** Bytes `[start, end)` of a page. */
+interface Piece {
+  readonly page: number
+  readonly start: number
+  readonly end: number
+}
+/** A block that was met by samples often enough. */
+interface Hot {
+  readonly record: number
+  /** RIP and the jump cache in use then. */
+  readonly lo: number
+  readonly hi: number
+  readonly jumps: number
+}
 /** A region that is being compiled. */
 interface Ordered {
   readonly record: number
-  readonly page: number
+  /** Pages by their distance from the entry's. */
+  readonly pages: ReadonlyMap<number, number>
+  readonly rip: bigint
   /** Its block was dropped meanwhile. */
   stale: boolean
 }
@@ -90,7 +114,21 @@ export interface TranslationStatistics {
   readonly emitTime: number
   readonly compileTime: number
   readonly jobs: number
+  /** Regions that executed most, when instructions are counted by region. */
+  readonly top: readonly RegionCount[]
 }
+/** What one region executed. */
+export interface RegionCount {
+  /** RIP of its entry when it was found to be hot. */
+  readonly rip: bigint
+  readonly instructions: number
+}
+
+/** Bytes of the counters of all regions. */
+export const COUNTERS_SIZE: number = MAXIMUM_REGIONS * 8
+/** Regions that are told of, and whose counts are kept after they have gone. */
+const TOP = 20
+const KEPT_COUNTS = 4096
 
 export class Translator {
   readonly #memory: SoftwareMemory
@@ -101,20 +139,28 @@ export class Translator {
   readonly #tableBase: number
   readonly #imports: WebAssembly.Imports
   readonly #compilation: RegionCompilation
-  readonly #compiler: RegionCompiler
+  #compiler: RegionCompiler
+  readonly #maximum: number
+  readonly #counters: number | undefined
+  /** Counts of regions that have gone, by RIP. */
+  readonly #counted = new Map<bigint, number>()
   readonly threshold: number
   readonly #instructions: number
 
   readonly #byRecord = new Map<number, Installed>()
   readonly #byPage = new Map<number, Set<Installed>>()
+  /** Regions that ask for a block. */
+  readonly #askers = new Map<number, Set<Installed>>()
   /** By age. */
   readonly #batches = new Set<Batch>()
   /** First places of free runs of 1, 2, 4 … places. */
   readonly #free: number[][] = []
   #placesUsed = 0
   readonly #heat = new Map<number, number>()
-  /** Records of blocks to be translated, by age. */
-  readonly #queue = new Set<number>()
+  /** Blocks to be translated, by record, by age. */
+  readonly #queue = new Map<number, Hot>()
+  /** Samples since the queue was empty. */
+  #waited = 0
   #ordered: readonly Ordered[] | undefined
   #samples = 0
   #random = 1
@@ -143,6 +189,8 @@ export class Translator {
     readonly tableBase: number
     readonly imports: WebAssembly.Imports
     readonly translation: TranslationOptions
+    /** Offset in memory of {@link COUNTERS_SIZE} bytes for counters, if instructions are counted by region. */
+    readonly counters: number | undefined
   }) {
     const { translation } = options
     this.#memory = options.memory
@@ -153,8 +201,10 @@ export class Translator {
     this.#tableBase = options.tableBase
     this.#imports = options.imports
     this.#compilation = options.compilation
+    this.#counters = options.counters
     this.threshold = translation.threshold ?? TRANSLATION_DEFAULTS.threshold
     this.#instructions = translation.instructions ?? TRANSLATION_DEFAULTS.instructions
+    this.#maximum = Math.min(translation.regions ?? TRANSLATION_DEFAULTS.regions, MAXIMUM_REGIONS)
     this.#compiler = translation.compiler ?? inlineCompiler(options.compilation)
   }
 
@@ -166,8 +216,8 @@ export class Translator {
     return SAMPLE + (this.#random >>> SAMPLE_SHIFT)
   }
 
-  /** The interpreter was seen at the block with this record. */
-  sample(record: number): void {
+  /** The interpreter was seen at the block with this record: RIP, and the jump cache in use. */
+  sample(record: number, lo: number, hi: number, jumps: number): void {
     if (this.#ordered && ++this.#samples % POLL === 0) this.#compiler.poll()
     if (!this.#byRecord.has(record) && !this.#queue.has(record)) {
       const heat = (this.#heat.get(record) ?? 0) + 1
@@ -175,29 +225,40 @@ export class Translator {
       if (heat >= this.threshold) {
         const page = this.#code.placeOf(record)?.page ?? -1
         const changes = this.#changes.get(page)
-        if (changes === undefined || heat >= this.threshold << changes) this.#queue.add(record)
+        if (changes === undefined || heat >= this.threshold << changes) {
+          this.#queue.set(record, { record, lo, hi, jumps })
+        }
       }
     }
-    if (this.#queue.size > 0 && !this.#ordered) this.#order()
+    if (this.#queue.size === 0 || this.#ordered) return
+    // several regions in a module cost less
+    if (this.#queue.size >= this.#compiler.batch || ++this.#waited >= this.#compiler.patience) this.#order()
   }
   /** Give the compiler what is queued. */
   #order(): void {
     const ordered: Ordered[] = []
     const regions: CompileJob['regions'][number][] = []
-    for (const record of this.#queue) {
+    this.#waited = 0
+    for (const hot of this.#queue.values()) {
+      const { record } = hot
       if (regions.length === this.#compiler.batch) break
       this.#queue.delete(record)
       // once it is ordered, heat is no matter until the region is gone
       this.#heat.set(record, Number.NEGATIVE_INFINITY)
       const place = this.#code.placeOf(record)
       if (!place || (place.mode !== MODE.LONG && place.mode !== MODE.CODE32)) continue
-      ordered.push({ record, page: place.page, stale: false })
+      const pages = this.#pagesOf(hot, place.page, place.mode)
+      ordered.push({
+        record,
+        pages: new Map(pages.map(({ distance, page }) => [distance, page])),
+        rip: ripOf(hot),
+        stale: false,
+      })
       regions.push({
-        page: this.#hostOf(place.page),
+        pages: pages.map(({ request }) => request),
         entry: place.start,
         mode: place.mode,
-        known: this.#code.starts(place.page, place.mode),
-        name: `region ${(place.page * PAGE + place.start).toString(16)}`,
+        name: nameOf(place.page, place.start),
       })
     }
     if (regions.length === 0) return
@@ -207,6 +268,11 @@ export class Translator {
     this.#compiler.compile(this.#job(batch, regions), (result) => {
       this.#ordered = undefined
       if (result) this.#install(batch, ordered, result)
+      else {
+        // the thread has come to an end
+        this.#compiler = inlineCompiler(this.#compilation)
+        for (const { record } of ordered) this.#heat.delete(record)
+      }
       if (batch.regions.size === 0) this.#release(batch)
     })
   }
@@ -217,16 +283,56 @@ export class Translator {
     const result = this.#compilation.run(
       this.#job(batch, [
         {
-          page: this.#hostOf(page),
+          pages: [{ distance: 0, offset: this.#hostOf(page), starts: undefined, records: undefined }],
           entry: offset,
           mode,
-          known: undefined,
-          name: `region ${(page * PAGE + offset).toString(16)}`,
+          name: nameOf(page, offset),
         },
       ]),
     )
-    this.#install(batch, [{ record, page, stale: false }], result)
+    this.#install(batch, [{ record, pages: new Map([[0, page]]), rip: 0n, stale: false }], result)
     if (batch.regions.size === 0) this.#release(batch)
+  }
+  /** The pages whose code a region may take in: its own, and those where control goes from there, as far as the jump cache knows where they are. */
+  #pagesOf(hot: Hot, page: number, mode: Mode): { distance: number; page: number; request: PageRequest }[] {
+    const places = new Map<number, number>([[0, page]])
+    const own = this.#code.decodedPage(page, mode)
+    const { lo, hi, jumps } = hot
+    // elsewhere a RIP is no linear address
+    if (mode === MODE.LONG && this.#jump(jumps, lo, hi) === hot.record) {
+      const start = (lo & ~0xfff) >>> 0
+      for (const far of own.far) {
+        if (places.size === MAXIMUM_PAGES) break
+        const distance = Math.floor(far / PAGE)
+        if (places.has(distance)) continue
+        const low = start + far
+        const block = this.#jump(jumps, low | 0, (hi + Math.floor(low / 2 ** 32)) | 0)
+        const place = block === 0 ? undefined : this.#code.placeOf(block)
+        if (place && place.mode === mode && place.start === (far & (PAGE - 1))) places.set(distance, place.page)
+      }
+    }
+    return [...places].map(([distance, at]) => {
+      const { starts, records } = distance === 0 ? own : this.#code.decodedPage(at, mode)
+      const following = places.get(distance + 1)
+      // an instruction that crosses must end in the page that the region has there
+      const usable = (i: number): boolean => {
+        const next = this.#code.nextPageOf(records[i] as number)
+        return next < 0 || next === following
+      }
+      const request = {
+        distance,
+        offset: this.#hostOf(at),
+        starts: starts.filter((_, i) => usable(i)),
+        records: records.filter((_, i) => usable(i)),
+      }
+      return { distance, page: at, request }
+    })
+  }
+  /** The record that a jump cache has for a RIP, or 0. */
+  #jump(jumps: number, lo: number, hi: number): number {
+    const { i32 } = this.#memory
+    const entry = (jumps >> 2) + (((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1)) << 2)
+    return i32[entry] === lo && i32[entry + 1] === hi ? (i32[entry + 2] as number) : 0
   }
   #hostOf(page: number): number {
     return ((this.#memory.gpaMap[page] as number) & ~0xfff) >>> 0
@@ -236,6 +342,7 @@ export class Translator {
       base: this.#base,
       memory: this.#memory.buffer,
       tableBase: this.#tableBase + batch.first,
+      counters: this.#counters && this.#counters + batch.first * 8,
       instructions: this.#instructions,
       regions,
     }
@@ -250,20 +357,22 @@ export class Translator {
     statistics.bytes += result.size
     if (!result.module) return
     new WebAssembly.Instance(result.module, this.#imports)
-    ordered.forEach(({ record, page, stale }, i) => {
+    ordered.forEach(({ record, pages, rip, stale }, i) => {
       const compiled = result.regions[i]
       if (!compiled) return
       statistics.translated++
       statistics.instructions += compiled.instructions
       if (stale || this.#byRecord.has(record)) return
-      if (!this.#unchanged(page, compiled)) {
+      const pieces = compiled.ranges.map(([start, end, distance]) => ({ page: pages.get(distance) ?? -1, start, end }))
+      if (!this.#unchanged(pieces, compiled.bytes) || compiled.asked.some((block) => !this.#code.placeOf(block))) {
         this.#heat.delete(record)
         return
       }
       const region: Installed = {
         record,
-        page,
-        ranges: compiled.ranges,
+        pieces,
+        asked: compiled.asked,
+        rip,
         batch,
         place: compiled.place,
         handler: this.#view.getUint16(record + RECORD.HANDLER, true),
@@ -273,19 +382,17 @@ export class Translator {
       this.#view.setUint16(record + RECORD.FUNCTION, region.place, true)
       batch.regions.add(region)
       this.#byRecord.set(record, region)
-      const regions = this.#byPage.get(page)
-      if (regions) regions.add(region)
-      else this.#byPage.set(page, new Set([region]))
+      for (const { page } of pieces) enter(this.#byPage, page, region)
+      for (const block of region.asked) enter(this.#askers, block, region)
     })
   }
-
-  /** Whether a page still has the bytes that were translated. */
-  #unchanged(page: number, { ranges, bytes }: CompiledRegion): boolean {
+  /** Whether memory still has the bytes that were translated. */
+  #unchanged(pieces: readonly Piece[], bytes: Uint8Array): boolean {
     const { u8 } = this.#memory
-    const host = this.#hostOf(page)
     let at = 0
-    for (const [from, to] of ranges) {
-      for (let i = from; i < to; i++) if (u8[host + i] !== bytes[at++]) return false
+    for (const { page, start, end } of pieces) {
+      const host = this.#hostOf(page)
+      for (let i = start; i < end; i++) if (u8[host + i] !== bytes[at++]) return false
     }
     return true
   }
@@ -306,7 +413,7 @@ export class Translator {
     if (this.#batches.size >= MAXIMUM_MODULES) return -1
     const free = this.#free[size]?.pop()
     if (free !== undefined) return free
-    if (this.#placesUsed + (1 << size) <= MAXIMUM_REGIONS) {
+    if (this.#placesUsed + (1 << size) <= this.#maximum) {
       const first = this.#placesUsed
       this.#placesUsed += 1 << size
       return first
@@ -347,7 +454,7 @@ export class Translator {
     const regions = this.#byPage.get(page)
     if (!regions) return
     for (const region of regions) {
-      if (!overlaps(region.ranges, start, end)) continue
+      if (!overlaps(region.pieces, page, start, end)) continue
       this.#heat.delete(region.record)
       this.#remove(region, true)
       this.#changed(page)
@@ -359,7 +466,7 @@ export class Translator {
   }
   /** Whether bytes `[start, end)` of a page are part of a region. */
   covers(page: number, start: number, end: number): boolean {
-    for (const { ranges } of this.#byPage.get(page) ?? []) if (overlaps(ranges, start, end)) return true
+    for (const { pieces } of this.#byPage.get(page) ?? []) if (overlaps(pieces, page, start, end)) return true
     return false
   }
   /** A block was dropped: its record means something else now. */
@@ -367,21 +474,27 @@ export class Translator {
     this.#heat.delete(record)
     this.#queue.delete(record)
     for (const order of this.#ordered ?? []) if (order.record === record) order.stale = true
+    // a region alive keeps its pages watched by the blocks that it asks for
+    for (const asker of this.#askers.get(record) ?? []) {
+      this.#heat.delete(asker.record)
+      this.#remove(asker, true)
+      this.#changed(asker.pieces[0]?.page ?? -1)
+    }
     const region = this.#byRecord.get(record)
     if (!region) return
     this.#remove(region, false)
-    this.#changed(region.page)
+    this.#changed(region.pieces[0]?.page ?? -1)
   }
   #remove(region: Installed, restore: boolean): void {
-    const { record, page, batch } = region
+    const { record, pieces, asked, batch } = region
+    this.#keepCount(region)
     if (restore) {
       this.#view.setUint16(record + RECORD.HANDLER, region.handler, true)
       this.#view.setUint16(record + RECORD.FUNCTION, region.function, true)
     }
     this.#byRecord.delete(record)
-    const regions = this.#byPage.get(page)
-    regions?.delete(region)
-    if (regions?.size === 0) this.#byPage.delete(page)
+    for (const { page } of pieces) take(this.#byPage, page, region)
+    for (const block of asked) take(this.#askers, block, region)
     batch.regions.delete(region)
     if (batch.regions.size === 0) this.#release(batch)
   }
@@ -394,11 +507,60 @@ export class Translator {
     for (const order of this.#ordered ?? []) order.stale = true
   }
 
+  // --- figures
+
+  #counterOf(region: Installed): number {
+    return ((this.#counters ?? 0) >> 3) + region.place - this.#tableBase
+  }
+  /** A region goes, and its counter will be another's. */
+  #keepCount(region: Installed): void {
+    if (this.#counters === undefined) return
+    const at = this.#counterOf(region)
+    const { u64 } = this.#memory
+    const known = this.#counted.get(region.rip)
+    if (known !== undefined || this.#counted.size < KEPT_COUNTS) {
+      this.#counted.set(region.rip, (known ?? 0) + Number(u64[at]))
+    }
+    u64[at] = 0n
+  }
+  #top(): RegionCount[] {
+    if (this.#counters === undefined) return []
+    const counts = new Map(this.#counted)
+    for (const region of this.#byRecord.values()) {
+      const now = Number(this.#memory.u64[this.#counterOf(region)])
+      counts.set(region.rip, (counts.get(region.rip) ?? 0) + now)
+    }
+    return [...counts]
+      .map(([rip, instructions]) => ({ rip, instructions }))
+      .sort((a, b) => b.instructions - a.instructions)
+      .slice(0, TOP)
+  }
   get statistics(): TranslationStatistics {
-    return { executed: this.executed, regions: this.#byRecord.size, modules: this.#batches.size, ...this.#statistics }
+    return {
+      executed: this.executed,
+      regions: this.#byRecord.size,
+      modules: this.#batches.size,
+      ...this.#statistics,
+      top: this.#top(),
+    }
   }
 }
 
-function overlaps(ranges: Region['ranges'], start: number, end: number): boolean {
-  return ranges.some(([from, to]) => from < end && to > start)
+function overlaps(pieces: readonly Piece[], page: number, start: number, end: number): boolean {
+  return pieces.some((piece) => piece.page === page && piece.start < end && piece.end > start)
+}
+function enter<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
+  const set = sets.get(key)
+  if (set) set.add(value)
+  else sets.set(key, new Set([value]))
+}
+function take<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
+  const set = sets.get(key)
+  if (set?.delete(value) && set.size === 0) sets.delete(key)
+}
+function nameOf(page: number, offset: number): string {
+  return `region ${(page * PAGE + offset).toString(16)}`
+}
+function ripOf({ lo, hi }: Hot): bigint {
+  return (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)
 }

@@ -1,0 +1,290 @@
+// Translated code by itself: loops and calls over pages, mappings and bytes that change under it, exact faults and counts, what is kept and what goes. Each program is long enough to
+// become hot.
+
+import { dword } from '@partita/testkit/assembler'
+import { describe, expect, it } from 'vitest'
+import { RegionCompilation } from '../src/translator/compilation.ts'
+import { threadCompiler } from '../src/translator/thread-compiler.ts'
+import type { TranslationOptions } from '../src/translator/translator.ts'
+import { AT, PTE, SystemMachine } from './system-machine.ts'
+
+const PAGE = 4096
+const MIXED: TranslationOptions = { mode: 'on', threshold: 2 }
+/** Instructions that are certainly hot. */
+const LONG = 4_000_000
+const FAR = AT.DATA
+const OTHER = AT.DATA + 0x1000
+
+function machine(options: TranslationOptions = MIXED): SystemMachine {
+  return new SystemMachine('long', options)
+}
+/** Runs to the end of the program. */
+function finish(m: SystemMachine): void {
+  for (let n = 0; n < 1000 && m.vp.cpu.activity === 0; n++) m.run(LONG)
+}
+/** The share of a machine's instructions that was translated. */
+function translated(m: SystemMachine): number {
+  return (m.vp.translationStatistics()?.executed ?? 0) / m.vp.instructionCount
+}
+
+describe('hot code', () => {
+  it('is translated, and counts what it executes', () => {
+    const results = [MIXED, { mode: 'off' } as const, { mode: 'on', threshold: 1 } as const].map((options) => {
+      const m = machine(options)
+      m.kernel((a) =>
+        a.mov('ecx', 100_000).label('loop').add('eax', 'ecx').xor('eax', 0x55).dec('ecx').jcc('ne', 'loop'),
+      )
+      finish(m)
+      return { rax: m.get('rax'), count: m.vp.instructionCount, share: translated(m) }
+    })
+    const [mixed, interpreted, all] = results
+    expect(mixed?.rax).toBe(interpreted?.rax)
+    expect(all?.rax).toBe(interpreted?.rax)
+    expect(mixed?.count).toBe(interpreted?.count)
+    expect(all?.count).toBe(interpreted?.count)
+    expect(mixed?.share).toBeGreaterThan(0.9)
+    expect(interpreted?.share).toBe(0)
+  })
+  it('stays in a loop that lies over the end of a page, with an instruction across it', () => {
+    const m = machine()
+    const loop = AT.CODE + PAGE - 3
+    m.program(loop, 64, (a) =>
+      a.label('loop').add('eax', 'ecx').add('edx', 0x01234567).dec('ecx').jcc('ne', 'loop').hlt(),
+    )
+    m.set('rcx', 200_000)
+    m.set('rax', 0)
+    m.set('rdx', 0)
+    m.start(loop)
+    finish(m)
+    expect(m.get('rax')).toBe(BigInt.asUintN(32, (200_000n * 200_001n) / 2n))
+    expect(m.get('rdx')).toBe(BigInt.asUintN(32, 200_000n * 0x01234567n))
+    expect(translated(m)).toBeGreaterThan(0.9)
+  })
+  it('calls functions of other pages and comes back', () => {
+    const m = machine()
+    m.program(FAR, 64, (a) => a.add('eax', 3).ret())
+    m.kernel((a) => {
+      a.mov('ecx', 100_000).mov('eax', 0).label('loop')
+      a.bytes(0xe8).bytes(...bytes32(FAR - (a.here + 4)))
+      a.dec('ecx').jcc('ne', 'loop')
+    })
+    finish(m)
+    expect(m.get('rax')).toBe(300_000n)
+    expect(translated(m)).toBeGreaterThan(0.9)
+  })
+  it('leaves a loop without an end when the slice is over', () => {
+    const m = machine()
+    m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))
+    m.start()
+    for (let n = 0; n < 10; n++) {
+      const before = m.vp.instructionCount
+      expect(m.run(1_000_000)).toBe('budget')
+      expect(m.vp.instructionCount - before).toBeGreaterThanOrEqual(1_000_000)
+      expect(m.vp.instructionCount - before).toBeLessThan(1_001_000)
+    }
+    expect(translated(m)).toBeGreaterThan(0.9)
+  })
+})
+
+describe('what changes under translated code', () => {
+  /** Calls FAR 50,000 times, does `between`, and calls it 50,000 times again; the program of FAR adds a number to RAX. */
+  function twice(
+    m: SystemMachine,
+    between: (a: Parameters<Parameters<SystemMachine['kernel']>[0]>[0]) => unknown,
+  ): void {
+    m.program(FAR, 64, (a) => a.add('eax', 0x1000_0001).ret())
+    m.kernel((a) => {
+      a.mov('edi', 2).mov('eax', 0).label('again').mov('ecx', 50_000).label('loop')
+      a.bytes(0xe8).bytes(...bytes32(FAR - (a.here + 4)))
+      a.dec('ecx').jcc('ne', 'loop').dec('edi').jcc('e', 'end')
+      between(a)
+      a.jmp('again').label('end')
+    })
+    finish(m)
+  }
+  it('another page is mapped there, and INVLPG says so', () => {
+    const m = machine()
+    m.program(OTHER, 64, (a) => a.add('eax', 0x1000_0100).ret())
+    twice(m, (a) => a.mov(dword(AT.PT + (FAR / PAGE) * 8), OTHER | 3).bytes(0x0f, 0x01, 0x3c, 0x25, ...bytes32(FAR)))
+    expect(m.get('rax')).toBe(BigInt.asUintN(32, 50_000n * (0x1000_0001n + 0x1000_0100n)))
+    expect(translated(m)).toBeGreaterThan(0.8)
+  })
+  it('another page is mapped there, and a write of CR3 says so', () => {
+    const m = machine()
+    m.program(OTHER, 64, (a) => a.add('eax', 0x1000_0100).ret())
+    twice(m, (a) => a.mov(dword(AT.PT + (FAR / PAGE) * 8), OTHER | 3).bytes(0x0f, 0x20, 0xdb, 0x0f, 0x22, 0xdb))
+    expect(m.get('rax')).toBe(BigInt.asUintN(32, 50_000n * (0x1000_0001n + 0x1000_0100n)))
+  })
+  it('a store to a function of another page', () => {
+    const m = machine()
+    // add eax, imm32 is 05 and the immediate
+    twice(m, (a) => a.mov(dword(FAR + 1), 0x1000_0100))
+    expect(m.get('rax')).toBe(BigInt.asUintN(32, 50_000n * (0x1000_0001n + 0x1000_0100n)))
+    expect(m.vp.translationStatistics()?.dropped).toBeGreaterThan(0)
+  })
+  it('a store of the loop to its own next instruction', () => {
+    const m = machine()
+    m.kernel((a) => {
+      a.mov('ecx', 20_000).mov('eax', 0).label('loop')
+      // mov [next + 1], cl; next: add eax, imm32
+      a.bytes(0x88, 0x0c, 0x25)
+        .bytes(...bytes32(a.here + 5))
+        .bytes(0x05, 0, 0, 0, 0)
+      a.dec('ecx').jcc('ne', 'loop')
+    })
+    finish(m)
+    let sum = 0
+    for (let n = 1; n <= 20_000; n++) sum += n & 0xff
+    expect(m.get('rax')).toBe(BigInt(sum))
+  })
+  it('a device writes to it', () => {
+    const m = machine()
+    m.program(AT.CODE, 64, (a) => a.label('loop').mov('eax', 1).jmp('loop'))
+    m.start()
+    m.run(LONG)
+    expect(translated(m)).toBeGreaterThan(0.9)
+    m.load(AT.CODE + 1, Uint8Array.of(2))
+    m.run(1000)
+    expect(m.get('rax')).toBe(2n)
+  })
+})
+
+describe('faults in translated code', () => {
+  it('say where, and leave everything as it was before the instruction', () => {
+    const m = machine()
+    const buffer = 0x40_0000
+    const missing = 0x60_0000
+    m.write64(AT.PD + (missing >> 21) * 8, 0n)
+    m.kernel((a) => {
+      a.mov('rdi', buffer).mov('edx', 0).label('loop')
+      a.add('edx', 1).label('store')
+      // mov [rdi + 4], edx
+      a.bytes(0x89, 0x57, 0x04).add('rdi', 8).jmp('loop')
+    })
+    finish(m)
+    const [event] = m.events
+    expect(event?.vector).toBe(14)
+    expect(event?.error).toBe(2)
+    expect(event?.cr2).toBe(BigInt(missing + 4))
+    expect(m.get('rdi')).toBe(BigInt(missing))
+    expect(m.get('rdx')).toBe(BigInt((missing - buffer) / 8 + 1))
+    expect(event?.rip).toBe(AT.CODE + (m.read(AT.CODE, 1) === 0x48 ? 7 : 5) + 5 + 3)
+    expect(translated(m)).toBeGreaterThan(0.9)
+  })
+  it('have the flags of the last instruction that set them', () => {
+    const flags = [MIXED, { mode: 'off' } as const].map((options) => {
+      const m = machine(options)
+      m.write64(AT.PD + (0x60_0000 >> 21) * 8, 0n)
+      m.kernel((a) => {
+        a.mov('rdi', 0x58_0000).mov('edx', 0x7fff_fff0).label('loop').add('edx', 0x11).inc('edx')
+        a.bytes(0x89, 0x17).add('rdi', 4).bytes(0xf5).jmp('loop')
+      })
+      finish(m)
+      return m.events[0]?.flags
+    })
+    expect(flags[0]).toBe(flags[1])
+  })
+})
+
+describe('what is kept', () => {
+  it('regions go when there are too many, and come back', () => {
+    const m = machine({ ...MIXED, regions: 8 })
+    const functions = 40
+    for (let n = 0; n < functions; n++) {
+      m.program(AT.DATA + n * PAGE, 64, (a) =>
+        a.mov('edx', 3000).label('loop').add('eax', n).dec('edx').jcc('ne', 'loop').ret(),
+      )
+    }
+    m.kernel((a) => {
+      a.mov('ecx', 5).mov('eax', 0).label('again').mov('rbx', AT.DATA).label('next')
+      a.call('rbx')
+        .add('rbx', PAGE)
+        .bytes(0x48, 0x81, 0xfb, ...bytes32(AT.DATA + functions * PAGE))
+        .jcc('ne', 'next')
+      a.dec('ecx').jcc('ne', 'again')
+    })
+    finish(m)
+    expect(m.get('rax')).toBe(BigInt((5 * 3000 * functions * (functions - 1)) / 2))
+    const statistics = m.vp.translationStatistics()
+    expect(statistics?.regions).toBeLessThanOrEqual(8)
+    expect(statistics?.evicted).toBeGreaterThan(functions)
+  })
+  it('nothing is left of regions after a reset of the decoded code', () => {
+    const m = machine()
+    m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))
+    m.start()
+    m.run(LONG)
+    expect(m.vp.translationStatistics()?.regions).toBe(1)
+    m.vp.restore(m.vp.save())
+    expect(m.vp.translationStatistics()?.regions).toBe(0)
+    m.run(LONG)
+    expect(m.vp.translationStatistics()?.regions).toBe(1)
+  })
+  it('nor of mappings that no page table has any more', () => {
+    const m = machine()
+    m.program(FAR, 64, (a) => a.label('loop').inc('eax').jmp('loop'))
+    m.start(FAR)
+    m.run(LONG)
+    m.setPage(FAR, BigInt(FAR) & ~PTE.P)
+    m.vp.flushTranslations()
+    m.run(100)
+    expect(m.events[0]?.vector).toBe(14)
+  })
+})
+
+describe('a compiler on a thread of its own', () => {
+  it('delivers between slices', { timeout: 60_000 }, async () => {
+    using compiler = threadCompiler()
+    expect(compiler).toBeDefined()
+    const m = machine({ ...MIXED, compiler })
+    m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))
+    m.start()
+    while (m.vp.translationStatistics()?.regions === 0) {
+      m.run(100_000)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const before = m.get('rax')
+    const count = m.vp.instructionCount
+    m.run(LONG)
+    expect((Number(m.get('rax') - before) * 2) / (m.vp.instructionCount - count)).toBeCloseTo(1, 3)
+  })
+  it('that ends is replaced', () => {
+    const m = machine({
+      ...MIXED,
+      compiler: { batch: 8, patience: 1, compile: (_job, done) => done(undefined), poll() {} },
+    })
+    m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))
+    m.start()
+    m.run(LONG)
+    expect(m.vp.translationStatistics()?.regions).toBe(1)
+  })
+  it('may answer for code that is there no more', () => {
+    const compilation = new RegionCompilation()
+    let waiting: (() => void) | undefined
+    const m = machine({
+      ...MIXED,
+      compiler: {
+        batch: 8,
+        patience: 1,
+        compile(job, done) {
+          const result = compilation.run(job)
+          waiting = () => done(result)
+        },
+        poll() {},
+      },
+    })
+    m.program(AT.CODE, 64, (a) => a.label('loop').mov('eax', 1).jmp('loop'))
+    m.start()
+    m.run(LONG)
+    m.load(AT.CODE + 1, Uint8Array.of(2))
+    waiting?.()
+    expect(m.vp.translationStatistics()?.regions).toBe(0)
+    m.run(1000)
+    expect(m.get('rax')).toBe(2n)
+    expect(m.read(AT.CODE + 1, 1)).toBe(2)
+  })
+})
+
+function bytes32(value: number): number[] {
+  return [value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, value >>> 24]
+}
