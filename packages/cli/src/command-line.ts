@@ -47,6 +47,7 @@ interface RunValues {
   readonly guestFile: readonly GuestFileOption[]
   readonly module: readonly string[]
   readonly config?: string
+  readonly processorStats?: string | true
 }
 
 /** One for the process: an error of the event loop knows no machine. */
@@ -198,6 +199,10 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     )
     .option('--module <name>', 'have the default guest load a kernel module; may be repeated', collect(parseModule), [])
     .option('--trace <what>', 'vmbus: messages and channel events on standard error', collect(parseTrace), [])
+    .option(
+      '--processor-stats [System.map]',
+      'at the end, what the processors did, on standard error: instructions, translation, the hottest code; with a symbol file by name',
+    )
     .addHelpText('after', RUN_HELP)
     .action(async (values: RunValues) => {
       const file = values.config === undefined ? undefined : readConfigurationFile(values.config, run)

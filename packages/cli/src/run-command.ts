@@ -6,6 +6,7 @@ import { detectKernel } from '@partita/firmware'
 import { type CharacterBackend, type Logger, silentLogger, vmbusServerToken } from '@partita/interface'
 import {
   DEFAULT_DEVICES,
+  DEFAULT_PROCESSOR,
   MemoryManager,
   PLAIN_DEVICES,
   type PluginConfiguration,
@@ -40,6 +41,7 @@ import type {
   SerialOption,
   TraceOption,
 } from './option-values.ts'
+import { readSymbols } from './processor-symbols.ts'
 import { rootDiskOf } from './root-disk.ts'
 import { RawTerminal } from './terminal.ts'
 
@@ -66,6 +68,8 @@ export interface RunOptions {
   readonly guestFiles: readonly GuestFileOption[]
   /** Kernel modules that the guest loads: names and `.ko` files. */
   readonly modules: readonly string[]
+  /** Tell at the end what the processors did; the name of a symbol file, if there is one. */
+  readonly processorStats?: string | true | undefined
 }
 
 /** The world around the command. */
@@ -169,6 +173,7 @@ export async function runVirtualMachine(options: RunOptions, host: RunHost): Pro
     await openDisks([...(root === undefined ? [] : [root.option]), ...options.disks], options.hypervisor),
   )
   root?.opened()
+  const symbols = typeof options.processorStats === 'string' ? await readSymbols(options.processorStats) : undefined
   vm = stack.use(await createMachine(options, host, plan, console, disks, watcher, notices))
   if (end !== undefined) return end
   if (interactive) {
@@ -193,6 +198,9 @@ export async function runVirtualMachine(options: RunOptions, host: RunHost): Pro
   try {
     return conclude(await vm.run(), end, watcher)
   } finally {
+    if (options.processorStats !== undefined) {
+      notices.conclude(vm.partition.virtualProcessors.flatMap((vp) => vp.describe?.(symbols) ?? []))
+    }
     if (options.traces.includes('vmbus')) notices.conclude(reportChannels(vm.find(vmbusServerToken)?.channels() ?? []))
   }
 }
@@ -335,6 +343,9 @@ async function createMachine(
       memory: options.memory,
       virtualProcessors: options.processors,
       hypervisor: options.hypervisor,
+      ...(options.processorStats !== undefined && {
+        processor: { plugin: DEFAULT_PROCESSOR, options: { statistics: true } },
+      }),
       devices: machineDevices(options, disks.devices),
       boot: { kernel, commandLine, ...(initrd !== undefined && { initrd }) },
     },
