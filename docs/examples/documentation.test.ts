@@ -46,6 +46,23 @@ describe('links', () => {
   })
 })
 
+describe('the README of a package stands alone:', () => {
+  it.each(withReadme('packages').map((directory) => ({ name: directory.slice(ROOT.length + 1), directory })))(
+    '$name',
+    ({ directory }) => {
+      const readme = readFileSync(join(directory, 'README.md'), 'utf8')
+      const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name: string }
+      expect(readme.startsWith(`# ${name}\n`)).toBe(true)
+      const creates = name.replace(/^create-/, '')
+      expect(readme).toMatch(new RegExp(`npm (install .*${name}|create ${creates})(\\s|$)`, 'm'))
+      expect(readme).toMatch(/^```ts/m)
+      expect(readme).toContain('MIT licence')
+      // On a page of its own it has no neighbours.
+      expect(readme.match(/\]\(\.\.\/[^)]*\)/g)).toBeNull()
+    },
+  )
+})
+
 describe('error codes', () => {
   const sources = readdirSync(join(ROOT, 'packages'), { recursive: true, encoding: 'utf8' })
     .filter((file) => /^[^/]+\/src\/.*\.ts$/.test(file) && !file.includes('node_modules'))
