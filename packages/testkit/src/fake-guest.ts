@@ -19,6 +19,7 @@ import { measure, saveOf } from './compliance/plain-data.ts'
 import type { SeededRandom } from './compliance/seeded-random.ts'
 import type { GuestAnswer, GuestExchange, GuestPacket, GuestStep } from './fake-guest-exchange.ts'
 import { FakeMachine } from './fake-machine.ts'
+import { GuestLoans } from './guest-loans.ts'
 import { type GuestBlock, WatchedMemory } from './watched-memory.ts'
 
 /** Options of {@link FakeGuest.boot}. */
@@ -53,8 +54,6 @@ export interface Sent {
   readonly before: Uint8Array | undefined
   answer: GuestAnswer | undefined
 }
-
-type Rings = ReturnType<VmbusPair['rings']>
 
 /** The high halves of transaction ids: a provider that drops them is noticed. */
 const TRANSACTION_HIGH = 0x8765_4321
@@ -98,11 +97,7 @@ export class FakeGuest implements AsyncDisposable {
   readonly #allowed: Set<number> = new Set()
   /** Of earlier openings of the channel. */
   readonly #dead: Set<number> = new Set()
-  /** Blocks that the provider may use until the channel is closed. */
-  readonly #retired: GuestBlock[] = []
-  /** Pages of rings, by size: those of the open channel, and those that nobody uses. */
-  readonly #retiredRings: [string, Rings][] = []
-  readonly #freeRings: Map<string, Rings[]> = new Map()
+  readonly #loans: GuestLoans
   /** Completions of the guest that found no room. */
   readonly #responses: (() => boolean)[] = []
   readonly #gpadls: number[] = []
@@ -120,6 +115,7 @@ export class FakeGuest implements AsyncDisposable {
       ...(random === undefined ? {} : { pick: (count) => random.below(count) }),
       onDeviceError: (_device, error) => void this.deviceErrors.push(error),
     })
+    this.#loans = new GuestLoans(this.pair, this.memory)
     this.#pump = new BusPump(this.pair, () => this.#machine.clock)
     this.pair.client.onRescind = (offer) => {
       this.rescinded++
@@ -186,7 +182,7 @@ export class FakeGuest implements AsyncDisposable {
   async connect(): Promise<readonly ClientOffer[]> {
     this.#forget()
     await this.run(this.pair.client.connect(), 'the connection')
-    this.#reclaim()
+    this.#loans.reclaim()
     return await this.run(this.pair.client.requestOffers(), 'the list of offers')
   }
 
@@ -205,15 +201,13 @@ export class FakeGuest implements AsyncDisposable {
     if (offer === undefined) return fail('there is no such offer')
     const upstream = options.upstream ?? 4
     const downstream = options.downstream ?? upstream
-    const rings = this.#freeRings.get(`${upstream} ${downstream}`)?.pop() ?? this.pair.rings(upstream, downstream)
-    this.#retiredRings.push([`${upstream} ${downstream}`, rings])
-    const opening = this.pair.client.open(offer, rings)
+    const opening = this.pair.client.open(offer, this.#loans.rings(upstream, downstream))
     const channel = await this.run(
       opening.catch(() => undefined),
       'the opening of the channel',
     )
     if (channel === undefined) {
-      this.#reclaim()
+      this.#loans.reclaim()
       return false
     }
     const signalled = channel.signalled.bind(channel)
@@ -236,13 +230,13 @@ export class FakeGuest implements AsyncDisposable {
     this.#forget()
     await this.run(channel.close(), 'the closing of the channel')
     for (const id of gpadls) await this.run(this.pair.client.teardownGpadl(relid, id), 'the end of a GPADL')
-    this.#reclaim()
+    this.#loans.reclaim()
   }
 
   #forget(): void {
     for (const transaction of [...this.#waiting.keys(), ...this.#allowed]) this.#dead.add(transaction)
     for (const { block } of [...this.#waiting.values(), ...this.#byPacket])
-      if (block !== undefined) this.#retired.push(block)
+      if (block !== undefined) this.#loans.add(block)
     this.#waiting.clear()
     this.#allowed.clear()
     this.#byPacket.length = 0
@@ -252,16 +246,6 @@ export class FakeGuest implements AsyncDisposable {
     this.#offer = undefined
     this.#asleep = false
     this.#missed = false
-  }
-
-  /** The provider has let go: whatever it stores there from now on is a mistake. */
-  #reclaim(): void {
-    for (const block of this.#retired.splice(0)) this.memory.freeBlock(block)
-    for (const [size, rings] of this.#retiredRings.splice(0)) {
-      const free = this.#freeRings.get(size)
-      if (free === undefined) this.#freeRings.set(size, [rings])
-      else free.push(rings)
-    }
   }
 
   /** Give pages to the open channel, for good; the id of the GPADL. They are taken back when it is closed. */
@@ -537,7 +521,7 @@ export class FakeGuest implements AsyncDisposable {
   async withdraw(): Promise<void> {
     await this.run(this.#machine[Symbol.asyncDispose](), 'the disposal of the plug-in')
     await this.settle()
-    this.#reclaim()
+    this.#loans.reclaim()
   }
 
   /** @throws ComplianceError when the provider has done what it must not */

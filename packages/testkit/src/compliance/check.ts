@@ -35,7 +35,7 @@ export function expectThat(condition: boolean, message: string): void {
 }
 
 /** Whether two pieces of plain data are the same. */
-export function same(a: unknown, b: unknown): boolean {
+function same(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (a instanceof Uint8Array && b instanceof Uint8Array)

@@ -375,7 +375,7 @@ const NAMES: Readonly<Record<number, string>> = {
 }
 
 /** `#GP(8)`, `#UD`, `interrupt 32`. */
-export function eventName({ vector, error }: BenchEvent): string {
+function eventName({ vector, error }: BenchEvent): string {
   const name = NAMES[vector] ?? `interrupt ${vector}`
   return WITH_ERROR.has(vector) ? `${name}(${error})` : name
 }
