@@ -31,7 +31,7 @@ const options: v.GenericSchema<unknown, MyDeviceOptions> = v.strictObject({ star
 const stateSchema = v.strictObject({ total })
 
 /** The counter. */
-class MyDevice implements VmbusDevice {
+export class MyDevice implements VmbusDevice {
   readonly offer: VmbusOffer = {
     interfaceId: INTERFACE_ID,
     instanceId: INSTANCE_ID,
