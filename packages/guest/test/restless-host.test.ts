@@ -185,6 +185,46 @@ const act: fc.Arbitrary<Act> = fc.oneof(
 )
 
 describe('a host that is never at rest', () => {
+  it('may offer a device again before the guest has let go of it', async () => {
+    const host = new RestlessHost()
+    const drivers = new DriverRegistry()
+    const pnp = new PnpManager({ drivers, sleep: () => new Promise(() => {}), changed: () => undefined })
+    const started: number[] = []
+    const start = async (device: VscDevice) => {
+      await device.open({ ringBytes: 4096 })
+      started.push(device.offer.relid)
+      return {}
+    }
+    drivers.addVsc(defineVscDriver({ name: 'd', interfaceIds: [INTERFACES[0] as string], start }))
+    const attach = (bus: VmbusBus | undefined): void => {
+      host.bus = bus
+    }
+    drivers.add(vmbusDriver({ transport: host.transport, pnp, attach }))
+    pnp.add(pnp.root, { id: 'bus', hardwareId: 'acpi:VMBUS', text: 'bus', device: undefined })
+    const settle = async (): Promise<void> => {
+      for (let round = 0; round < 20; round++) {
+        host.deliver(0)
+        await breathe()
+      }
+    }
+    await settle()
+    host.offer(1, 0, 0, 0)
+    await settle()
+    host.rescind(1)
+    host.deliver(0)
+    host.offer(2, 0, 0, 0)
+    host.offer(3, 0, 0, 0)
+    host.deliver(0)
+    host.deliver(0)
+    expect(started).toEqual([1])
+    await settle()
+    expect(started).toEqual([1, 2])
+    host.rescind(3)
+    await settle()
+    expect([...host.offers.keys()]).toEqual([2])
+    expect(host.mistakes).toEqual([])
+  })
+
   it('leaves nothing behind', async () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...KINDS), fc.array(act, { maxLength: 60 }), async (kind, acts) => {

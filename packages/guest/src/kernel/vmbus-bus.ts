@@ -41,6 +41,8 @@ export class VmbusBus implements VscInstance {
   readonly #node: DeviceNode
   /** The devices by the number of each of their channels. */
   readonly #devices = new Map<number, { readonly device: VscDevice; readonly node: DeviceNode }>()
+  /** Offers of devices that are there already: they count when those are gone. */
+  readonly #again: ClientOffer[] = []
 
   constructor(options: VmbusBusOptions, node: DeviceNode) {
     this.#options = options
@@ -83,6 +85,7 @@ export class VmbusBus implements VscInstance {
   async suspend(): Promise<void> {
     await this.client.unload()
     this.#devices.clear()
+    this.#again.length = 0
   }
 
   /** Connect anew. Devices are offered with other numbers, and known by their GUIDs; those that are not offered any more are gone. */
@@ -122,8 +125,7 @@ export class VmbusBus implements VscInstance {
       this.#devices.set(offer.relid, { device, node: known })
       if (known.state === 'suspended') void this.#options.pnp.resume(known, device)
       else known.device = device
-    }
-    // Else the host offers the same device twice: the first one counts.
+    } else this.#again.push(offer)
   }
 
   #describe(id: string, device: VscDevice): DeviceDescription {
@@ -140,13 +142,17 @@ export class VmbusBus implements VscInstance {
   async #rescinded(offer: ClientOffer): Promise<void> {
     const { relid } = offer
     const found = this.#devices.get(relid)
-    this.#devices.delete(relid)
+    if (this.#again.includes(offer)) this.#again.splice(this.#again.indexOf(offer), 1)
     if (found !== undefined && offer.subChannelIndex > 0) await found.device.removeSubChannel(offer)
     else if (found !== undefined) {
       found.device.rescinded()
       await this.#options.pnp.remove(found.node)
     }
+    this.#devices.delete(relid)
     this.client.release(relid)
+    const { interfaceId, instanceId } = offer
+    const next = this.#again.findIndex((each) => each.interfaceId === interfaceId && each.instanceId === instanceId)
+    for (const each of next < 0 ? [] : this.#again.splice(next, 1)) this.#offered(each)
   }
 
   // --- saved state
@@ -154,7 +160,7 @@ export class VmbusBus implements VscInstance {
   /** Connection, and every device with its channels and what its driver saves; `null` while anything is going on: then the bus is to be connected anew. */
   save(): SavedValue {
     const { client } = this
-    if (!client.atRest || !this.#options.pnp.atRest) return null
+    if (!client.atRest || !this.#options.pnp.atRest || this.#again.length > 0) return null
     const primaries = [...this.#devices].filter(([relid, { device }]) => device.offer.relid === relid)
     return {
       client: client.save(),
@@ -178,9 +184,10 @@ export class VmbusBus implements VscInstance {
       const { interfaceId } = offer
       const id = `${interfaceId}/${offer.instanceId}`
       if (driver !== undefined && pnp.drivers.find(vmbusHardwareId(interfaceId))?.restore !== undefined) {
-        const node = pnp.add(this.#node, this.#describe(id, device), driver)
-        for (const channel of device.channels) this.#devices.set(channel.relid, { device, node })
-        this.#devices.set(relid, { device, node })
+        const found = { device, node: pnp.add(this.#node, this.#describe(id, device), driver) }
+        for (const number of [relid, ...device.channels.map((channel) => channel.relid)])
+          this.#devices.set(number, found)
+        for (const subChannel of device.subChannels) this.#devices.set(subChannel.relid, found)
       } else void this.#startAnew(device, offer)
     }
     // What came while nobody listened.

@@ -51,9 +51,9 @@ export class PnpManager {
     this.#removals.set(node, new AbortController())
     this.#options.changed(node)
     const driver = this.drivers.find(node.hardwareId)
-    const restore = saved === undefined ? undefined : driver?.restore
     if (driver === undefined) return node
     node.driver = driver
+    const restore = saved === undefined ? undefined : driver.restore
     // At once, so that no interrupt comes before: what a driver does first in restoring is to listen.
     const restored = restore?.call(driver, node.device, saved as SavedValue, node)
     void this.#then(node, () => this.#bind(node, () => restored ?? driver.start(node.device, node)))
@@ -97,9 +97,14 @@ export class PnpManager {
     await Promise.all(node.children.map((child) => this.suspend(child)))
     await this.#then(node, async () => {
       if (node.state !== 'started' && node.state !== 'failed') return
-      await node.instance?.suspend?.()
-      // Without a way to go on, a driver starts anew.
-      if (node.instance?.resume === undefined) this.#stop(node)
+      let canGoOn = node.instance?.resume !== undefined
+      try {
+        await node.instance?.suspend?.()
+      } catch {
+        canGoOn = false
+      }
+      // One that cannot starts anew.
+      if (!canGoOn) this.#stop(node)
       await node.close()
       this.#to(node, 'suspended')
     })
