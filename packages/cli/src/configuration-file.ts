@@ -27,6 +27,8 @@ const PATHS: Readonly<Record<string, (value: string, absolute: (path: string) =>
   // Words follow the path; they never look like a directory.
   disk: (value, absolute) => absolute(value),
   guestFile: (value, absolute) => absolute(value),
+  capture: (value, absolute) => absolute(value),
+  network: (value, absolute) => value.replace(/^switch:(.+)$/s, (_, path) => `switch:${absolute(path)}`),
   serial: (value, absolute) => value.replace(/^(file|unix):(.+)$/s, (_, kind, path) => `${kind}:${absolute(path)}`),
   device: (value, absolute) => (isRelative(value) ? absolute(value) : value),
   module: (value, absolute) => (value.endsWith('.ko') ? absolute(value) : value),
@@ -48,11 +50,10 @@ export function readConfigurationFile(path: string, run: Command): Configuration
       cause,
     })
   }
-  return parseConfigurationFile(text, path, run)
+  return parse(text, path, run)
 }
 
-/** {@link readConfigurationFile} for a text that is read already. */
-export function parseConfigurationFile(text: string, path: string, run: Command): ConfigurationFile {
+function parse(text: string, path: string, run: Command): ConfigurationFile {
   let json: unknown
   try {
     json = JSON.parse(text)

@@ -35,7 +35,7 @@ export interface PlannedPlugin {
 }
 
 /** Errors of a module that come up in the event loop, from before there is anybody to blame. */
-export interface Strays {
+interface Strays {
   first?: { readonly error: unknown }
   blame?: (error: unknown) => void
 }
