@@ -20,7 +20,7 @@ const RECORD_SIZE: number = 16_384
 const RECORDS: number = 512
 
 /** Seconds after which a guest that has not got as far as its stop hangs. */
-const TIMEOUT: number = 600
+const TIMEOUT: number = 3600
 
 /** Which of {@link E2FSPROGS} this host does not have. */
 export function missingPrograms(): string[] {

@@ -59,7 +59,8 @@ async function readLock(path: string): Promise<string | undefined> {
   }
 }
 
-function locked(image: string, owner: Owner | undefined): DiskError {
+/** The error for an image that a live process, `owner` if that is known, writes to. */
+export function locked(image: string, owner: Owner | undefined): DiskError {
   return new DiskError('ERR_DISK_LOCKED', `${image} is in use by another VM`, {
     hint: 'Stop the other VM, or open the disk read-only.',
     data: { path: image, pid: owner?.pid ?? null },

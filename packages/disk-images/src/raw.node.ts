@@ -15,7 +15,8 @@ import { constants, fstatSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { DISK_ERROR, type Disk } from '@partita/interface'
 import { checkRange, DiskError, transferLength } from './disk-error.ts'
-import { lockImage } from './image-lock.node.ts'
+import { lockOpenFile } from './file-lock.node.ts'
+import { locked, lockImage } from './image-lock.node.ts'
 import { type PunchHole, punchHole } from './punch-hole.node.ts'
 
 export { DiskError } from './disk-error.ts'
@@ -76,6 +77,7 @@ export async function openRawDisk(path: string, options: RawDiskOptions = {}): P
   await using owned = new AsyncDisposableStack()
   let file: FileHandle
   let size: number
+  let inode: number
   try {
     // Not blocked by a pipe that nobody writes to; it is refused below.
     file = await open(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | (constants.O_NONBLOCK ?? 0))
@@ -83,6 +85,7 @@ export async function openRawDisk(path: string, options: RawDiskOptions = {}): P
     const status = await file.stat()
     if (!status.isFile()) throw new DiskError('ERR_DISK_FORMAT', `${path} is not a regular file`, { data: { path } })
     size = status.size
+    inode = status.ino
   } catch (cause) {
     if (cause instanceof DiskError) throw cause
     throw new DiskError('ERR_DISK_OPEN', `${path} cannot be opened: ${(cause as Error).message}`, {
@@ -103,6 +106,7 @@ export async function openRawDisk(path: string, options: RawDiskOptions = {}): P
   if (!readOnly) {
     try {
       lock = owned.use(await lockImage(path))
+      if (!(await lockOpenFile(file.fd, inode))) throw locked(path, undefined)
     } catch (cause) {
       if (cause instanceof DiskError) throw cause
       throw new DiskError('ERR_DISK_OPEN', `${path} cannot be locked: ${(cause as Error).message}`, {

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, open, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
+import { link, mkdtemp, open, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { lockByProgram, lockOpenFile } from '../src/file-lock.node.ts'
 import { punchHoleByProgram } from '../src/punch-hole.node.ts'
 import { createRawImage, openRawDisk } from '../src/raw.node.ts'
 
@@ -177,6 +178,37 @@ describe('lock', () => {
     await using again = await openRawDisk(link)
     expect(again.readOnly).toBe(false)
   })
+
+  it.skipIf(process.platform !== 'linux')('keeps a second writer out by another hard link, too', async () => {
+    await createRawImage(image, 5120)
+    const other = join(directory, 'other.img')
+    await link(image, other)
+    const disk = await openRawDisk(image)
+    await expect(openRawDisk(other)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED' })
+    await using _reader = await openRawDisk(other, { readOnly: true })
+    await disk[Symbol.asyncDispose]()
+    await (await openRawDisk(other))[Symbol.asyncDispose]()
+    expect((await readdir(directory)).sort()).toEqual(['disk.img', 'other.img'])
+  })
+
+  it.skipIf(process.platform !== 'linux')(
+    'of the open file is taken by the program where there is no call',
+    async () => {
+      await createRawImage(image, 5120)
+      const { ino } = await stat(image)
+      const first = await open(image, 'r+')
+      const second = await open(image, 'r+')
+      expect(await lockOpenFile(first.fd, ino, lockByProgram)).toBe(true)
+      expect(await lockOpenFile(second.fd, ino, lockByProgram)).toBe(false)
+      expect(await lockOpenFile(second.fd, ino)).toBe(false)
+      // Refused although nobody has it: such a file system knows no locks.
+      expect(await lockOpenFile(second.fd, 2 ** 40, () => false)).toBe(true)
+      expect(await lockOpenFile(second.fd, ino, () => undefined)).toBe(true)
+      await first.close()
+      expect(await lockOpenFile(second.fd, ino, lockByProgram)).toBe(true)
+      await second.close()
+    },
+  )
 
   it('leaves nothing behind', async () => {
     await createRawImage(image, 5120)

@@ -58,7 +58,7 @@ export const scsiCommands: GuestCase = {
       'Persistent reserve out',
     ])
       match(commands, new RegExp(name, 'i'))
-    match(await plain('sg_opcodes --opcode=0x28'), /Command supported \[conforms to (SCSI )?standard\]/i)
+    match(await plain('sg_opcodes --opcode=0x28'), /Command is supported \[conforming to SCSI standard\]/)
     match(await plain('sg_get_lba_status --lba=100'), /LBA: 0x0000000000000064 {2}blocks: +130972 {2}mapped/)
 
     // Modes: the cache is switched off and on, and the page says so; nothing else may be changed.
