@@ -147,6 +147,30 @@ describe('requests', () => {
   })
 })
 
+describe('a device', () => {
+  it('lends memory until it is closed, or before', async () => {
+    const { pair, vsc } = await device()
+    const one = vsc.allocate(3 * 4096)
+    const two = vsc.allocate(100)
+    const first = await pair.run(vsc.createGpadl(one.bytes))
+    const second = await pair.run(vsc.createGpadl(two.bytes))
+    expect(second).not.toBe(first)
+    expect(pair.server.gpadlCount).toBe(3)
+    await pair.run(vsc.teardownGpadl(first))
+    await pair.run(vsc.teardownGpadl(first))
+    expect(pair.server.gpadlCount).toBe(2)
+    one[Symbol.dispose]()
+    one[Symbol.dispose]()
+    await expect(pair.run(vsc.createGpadl(new Uint8Array(8)))).rejects.toMatchObject({ code: 'ERR_VMBUS_CLIENT' })
+    const late = vsc.createGpadl(two.bytes)
+    const closing = vsc.close()
+    await expect(pair.run(late)).rejects.toMatchObject({ code: 'ERR_VMBUS_GONE' })
+    await pair.run(closing)
+    expect([pair.server.gpadlCount, pair.memory.allocations]).toEqual([0, 0])
+    await expect(vsc.createGpadl(two.bytes)).rejects.toMatchObject({ code: 'ERR_VMBUS_GONE' })
+  })
+})
+
 describe('sub-channels', () => {
   it('take turns with the primary, and what waits on one fails with it', async () => {
     const { pair, host, requests, vsc } = await device()

@@ -57,6 +57,7 @@ export class VscDevice {
   readonly #opened: Opened[] = []
   readonly #subChannels: ClientOffer[] = []
   readonly #buffers: Set<DmaBuffer> = new Set()
+  readonly #gpadls: Set<number> = new Set()
   readonly #gone = new AbortController()
 
   /** A device that is not open. */
@@ -130,17 +131,23 @@ export class VscDevice {
     return gpa === undefined ? undefined : bytes.length === 0 ? [] : [contiguousRange(gpa, bytes.length)]
   }
 
-  /** Give memory to the device for as long as it is open (a GPADL). Resolves with its id. @throws VmbusError `ERR_VMBUS_CLIENT` */
-  createGpadl(bytes: Uint8Array): Promise<number> {
+  /** Give memory to the device until it is closed (a GPADL). Resolves with its id. @throws VmbusError `ERR_VMBUS_CLIENT`, `ERR_VMBUS_GONE` */
+  async createGpadl(bytes: Uint8Array): Promise<number> {
+    this.signal.throwIfAborted()
     const ranges = this.rangesOf(bytes)
     if (ranges === undefined || ranges.length === 0)
-      return Promise.reject(new VmbusError('ERR_VMBUS_CLIENT', 'These bytes are not in memory of the partition'))
-    return this.#options.client.createGpadl(this.offer.relid, ranges)
+      throw new VmbusError('ERR_VMBUS_CLIENT', 'These bytes are not in memory of the partition')
+    const id = await this.#options.client.createGpadl(this.offer.relid, ranges)
+    this.#gpadls.add(id)
+    // It was closed meanwhile.
+    if (this.signal.aborted) await this.teardownGpadl(id)
+    this.signal.throwIfAborted()
+    return id
   }
 
-  /** Take a GPADL back. */
-  teardownGpadl(id: number): Promise<void> {
-    return this.#options.client.teardownGpadl(this.offer.relid, id)
+  /** Take a GPADL back before. Resolves when the host has let go of it. */
+  async teardownGpadl(id: number): Promise<void> {
+    if (this.#gpadls.delete(id)) await this.#options.client.teardownGpadl(this.offer.relid, id)
   }
 
   /** The device's children are others now. */
@@ -179,6 +186,7 @@ export class VscDevice {
       await channel.close()
       rings[Symbol.dispose]()
     }
+    for (const id of [...this.#gpadls]) await this.teardownGpadl(id)
     for (const buffer of this.#buffers) buffer[Symbol.dispose]()
   }
 
@@ -192,6 +200,7 @@ export class VscDevice {
       })),
       subChannels: this.#subChannels.map(({ relid }) => relid),
       buffers: [...this.#buffers].map(saveBuffer),
+      gpadls: [...this.#gpadls],
     }
   }
 
@@ -213,6 +222,7 @@ export class VscDevice {
     }
     for (const relid of state.subChannels) device.#subChannels.push(offerOf(relid))
     for (const { gpa, byteLength } of state.buffers) device.#own(transport.adopt(gpa, byteLength))
+    for (const id of state.gpadls) device.#gpadls.add(id)
     return device
   }
 
@@ -251,6 +261,7 @@ interface SavedDevice {
   readonly opened: readonly { readonly relid: number; readonly gpadl: number; readonly rings: SavedBuffer }[]
   readonly subChannels: readonly number[]
   readonly buffers: readonly SavedBuffer[]
+  readonly gpadls: readonly number[]
 }
 
 function saveBuffer({ gpa, bytes }: DmaBuffer): { gpa: number; byteLength: number } {
