@@ -243,13 +243,14 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
   program
     .command('plugins')
     .summary('list plug-ins')
-    .description('Lists the built-in plug-ins, and those of the packages that are named. None of them runs.')
+    .description('Lists the built-in plug-ins, those of the packages that this directory’s package.json depends on, and those that are named. None of them runs.')
     .argument('[packages...]', 'npm packages, or paths of packages or of their modules')
     .option('--long', 'with options, GUIDs and places', false)
     .option('--json', 'as JSON', false)
     .action(async (packages: string[], { json, long }: { json: boolean; long: boolean }) => {
-      const { listPlugins } = await import('./plugins-command.ts')
-      process.stdout.write(await listPlugins(registry(), packages, json ? 'json' : long ? 'long' : 'table'))
+      const { installedPackages, listPlugins } = await import('./plugins-command.ts')
+      const installed = await installedPackages(process.cwd())
+      process.stdout.write(await listPlugins(registry(), packages, json ? 'json' : long ? 'long' : 'table', installed))
     })
   return program
 }

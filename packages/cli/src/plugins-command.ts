@@ -1,6 +1,8 @@
 // `partita plugins`: lists plug-ins by their manifests; none of them runs.
 
-import type { PluginListing, PluginRegistry } from '@partita/root-partition'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { BUILT_IN_PACKAGES, type PluginListing, type PluginRegistry } from '@partita/root-partition'
 
 /** How a listing is written. */
 export type ListingFormat = 'table' | 'long' | 'json'
@@ -8,14 +10,22 @@ export type ListingFormat = 'table' | 'long' | 'json'
 /**
  * The listing as text: a line for each plug-in, all that is known of each, or JSON. Packages that are named are told of at length.
  * @param packages npm names or paths of packages or modules to list; the built-in ones too, unless the listing is long
+ * @param installed packages of which those that have plug-ins are listed too
  * @throws RootPartitionError `ERR_PLUGIN_UNKNOWN`, `ERR_PLUGIN_INVALID`
  */
 export async function listPlugins(
   registry: PluginRegistry,
   packages: readonly string[],
   format: ListingFormat,
+  installed: readonly string[] = [],
 ): Promise<string> {
-  const listings = await registry.list(packages)
+  const others: string[] = []
+  for (const name of installed) {
+    // Most of what a project depends on is no plug-in.
+    const isPlugin = !packages.includes(name) && (await registry.list([name]).catch(() => undefined)) !== undefined
+    if (isPlugin) others.push(name)
+  }
+  const listings = await registry.list([...others, ...packages])
   if (format === 'json') return `${JSON.stringify(listings, null, 2)}\n`
   const strangers = listings.filter(({ origin }) => origin === 'package' || origin === 'path')
   if (format === 'long') return listings.map(describe).join('\n')
@@ -31,6 +41,20 @@ export async function listPlugins(
     ]),
   ])
   return [table, ...strangers.map(describe)].join('\n')
+}
+
+/** What the `package.json` of a directory depends on, without what belongs to Partita. A directory without one depends on nothing. */
+export async function installedPackages(directory: string): Promise<string[]> {
+  try {
+    const manifest = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')) as Partial<
+      Record<'dependencies' | 'devDependencies' | 'optionalDependencies', Readonly<Record<string, string>>>
+    >
+    const { dependencies, devDependencies, optionalDependencies } = manifest
+    const names = Object.keys({ ...dependencies, ...devDependencies, ...optionalDependencies })
+    return names.filter((name) => !BUILT_IN_PACKAGES.includes(name)).sort()
+  } catch {
+    return []
+  }
 }
 
 function contractProblem(contract: number): string {

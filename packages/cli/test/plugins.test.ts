@@ -82,6 +82,15 @@ door-bell
   })
 })
 
+describe('partita plugins, in a project', { timeout: 30_000 }, () => {
+  it('tells of what the project depends on, too', async () => {
+    put('vm/package.json', { dependencies: { 'door-bell': '1', absent: '1' }, devDependencies: { typescript: '6' } })
+    const { status, stdout, stderr } = await partita('fake', ['plugins'], file('vm'))
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(/^door-bell +emulated-device +1\.2\.3 +1 +package +Rings$/m)
+  })
+})
+
 describe('a plug-in that fails', { timeout: 30_000 }, () => {
   it.each([
     ['when it is loaded', "throw new Error('nobody home')", 'broken.mjs cannot be loaded: nobody home'],
