@@ -35,13 +35,13 @@ const SPENT = 0xdb
  * ```ts
  * import { FakeHost, scriptedHost } from '@partita/testkit'
  *
- * const device = scriptedHost({ interfaceId, instanceId }, (packet) => packet.payload())
- * await using host = await FakeHost.boot(() => device)
- * const echo = await host.bind(echoDriver)
+ * const offer = { interfaceId: '7f6c1a10-0000-4000-8000-000000000001', instanceId: '7f6c1a10-0000-4000-8000-000000000002' }
+ * await using host = await FakeHost.boot(() => scriptedHost(offer, (packet) => packet.payload()))
+ * const channel = await host.run(host.createDevice().open(), 'the opening')
+ * channel.onPacket = ({ transactionLow }) => console.log(transactionLow)
  * host.replies = 'hold'
- * const answer = echo.echo(Uint8Array.of(1))
- * await host.settle()
- * host.held.pop()?.deliver()
+ * for (const id of [1, 2]) channel.send(Uint8Array.of(id), id, 0, 1)
+ * for (const reply of host.held.splice(0).reverse()) reply.deliver()
  * ```
  */
 export class FakeHost implements AsyncDisposable {

@@ -316,12 +316,22 @@ function lifeChecks<Instance extends object>(bench: VscBench<Instance>): Complia
  * @example
  * ```ts
  * import { scriptedHost, vscChecks } from '@partita/testkit'
+ * import { ChannelRequests, defineVscDriver } from '@partita/vmbus/client'
  *
- * const host = () => scriptedHost({ interfaceId, instanceId }, (packet) => packet.payload())
+ * const offer = { interfaceId: '7f6c1a10-0000-4000-8000-000000000001', instanceId: '7f6c1a10-0000-4000-8000-000000000002' }
+ * const host = () => scriptedHost(offer, (packet) => packet.payload())
  * const operate = async (echo: { echo(bytes: Uint8Array): Promise<Uint8Array> }, n: number) => {
  *   if ((await echo.echo(Uint8Array.of(n)))[0] !== n) throw new Error('this is no echo')
  * }
- * for (const check of vscChecks({ driver: echoDriver, host, operate })) test(check.name, check.run)
+ * const driver = defineVscDriver({
+ *   name: 'echo',
+ *   interfaceIds: [offer.interfaceId],
+ *   async start(device) {
+ *     const requests = new ChannelRequests(await device.open())
+ *     return { echo: (bytes: Uint8Array) => requests.send(bytes), stop: () => requests.fail(new Error('stopped')) }
+ *   },
+ * })
+ * for (const check of vscChecks({ driver, host, operate })) test(check.name, check.run)
  * ```
  */
 export function vscChecks<Instance extends object>(subject: VscSubject<Instance>): readonly ComplianceCheck[] {
