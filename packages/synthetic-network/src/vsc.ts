@@ -1,11 +1,12 @@
 /**
- * The child side of synthetic networking: a driver for a network adapter on the VMBus, for an operating system in TypeScript and for tests.
+ * The child side of synthetic networking: a driver for network adapters on the VMBus, for an operating system in TypeScript and for tests.
  *
  * @example
  * ```ts
- * import { NetworkClient } from '@partita/synthetic-network/vsc'
+ * import { PACKET_FILTER } from '@partita/synthetic-network/protocol'
+ * import { networkDriver } from '@partita/synthetic-network/vsc'
  *
- * const nic = await NetworkClient.open({ client, offer, memory, allocatePages })
+ * const nic = await guest.device(networkDriver)
  * nic.onReceive = (frame) => console.log(frame.bytes.subarray(frame.start, frame.end))
  * await nic.setPacketFilter(PACKET_FILTER.DIRECTED | PACKET_FILTER.BROADCAST)
  * nic.send(bytes)
@@ -14,3 +15,4 @@
  */
 export { NetworkError } from './network-error.ts'
 export { NetworkClient, type NetworkClientOptions, type NetworkProperties } from './vsc/network-client.ts'
+export { networkDriver } from './vsc/network-driver.ts'

@@ -2,6 +2,7 @@
 
 import { parseMacAddress } from '@partita/ethernet'
 import type { Network, NetworkFrame } from '@partita/interface'
+import { VscDevice } from '@partita/vmbus/client'
 import { VmbusPair } from '@partita/vmbus/testing'
 import { NVSP_VERSION, PACKET_FILTER } from '../src/protocol.ts'
 import { NetworkClient, type NetworkClientOptions } from '../src/vsc.ts'
@@ -30,6 +31,7 @@ export class Machine {
   readonly network: TestNetwork = new TestNetwork()
   device: NetworkDevice
   nic!: NetworkClient
+  vsc!: VscDevice
   readonly received: SentFrame[] = []
   readonly queues: number[] = []
 
@@ -40,23 +42,20 @@ export class Machine {
   }
 
   /** Open the adapter, with a filter for everything that is for it. */
-  async open(options: Partial<NetworkClientOptions> = {}, filter: number = ALL): Promise<this> {
-    const { client, memory } = this.pair
+  async open(options: NetworkClientOptions = {}, filter: number = ALL): Promise<this> {
+    const { client } = this.pair
     if (client.version === 0) {
       await this.pair.run(client.connect())
       await this.pair.run(client.requestOffers())
     }
     const offer = client.offers.find(({ subChannelIndex }) => subChannelIndex === 0)
     if (offer === undefined) throw new Error('no offer')
-    this.nic = await this.pair.run(
-      NetworkClient.open({
-        client,
-        offer,
-        memory,
-        allocatePages: (count) => memory.allocatePages(count, 1),
-        ...options,
-      }),
-    )
+    const device = new VscDevice({ client, transport: this.pair.transport, offer })
+    client.onOffer = (later) => {
+      if (later.subChannelIndex > 0) device.addSubChannel(later)
+    }
+    this.vsc = device
+    this.nic = await this.run(NetworkClient.open(device, options))
     this.nic.onReceive = (frame: NetworkFrame, queue) => {
       this.received.push(new SentFrame(frame))
       this.queues.push(queue)
@@ -65,13 +64,23 @@ export class Machine {
     return this
   }
 
+  /** Let everything pass until a request is over that takes several turns. */
+  async run<T>(request: Promise<T>): Promise<T> {
+    let over = false
+    const end = (): void => {
+      over = true
+    }
+    request.then(end, end)
+    for (let round = 0; round < 100 && !over; round++) {
+      await this.pair.settle()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    return this.pair.run(request)
+  }
+
   /** Open sub-channels. */
   async widen(count: number): Promise<void> {
-    const { client } = this.pair
-    await this.pair.run(this.nic.createSubChannels(count))
-    const offers = client.offers.filter(({ subChannelIndex }) => subChannelIndex > 0)
-    offers.sort((left, right) => left.subChannelIndex - right.subChannelIndex)
-    for (const offer of offers) this.nic.addChannel(await this.pair.run(client.open(offer, this.pair.rings(8, 8))))
+    await this.run(this.nic.createSubChannels(count))
     await this.pair.settle()
   }
 }

@@ -2,14 +2,13 @@
 
 import { Frame, formatMacAddress, readMacAddress } from '@partita/ethernet'
 import {
-  type GuestMemory,
   MAXIMUM_FRAME_LENGTH,
   type NetworkFrame,
   VMBUS_COMPLETION_REQUESTED,
   VMBUS_PACKET,
   type VmbusPacket,
 } from '@partita/interface'
-import type { ClientChannel, ClientOffer, VmbusClient } from '@partita/vmbus/client'
+import type { ClientChannel, ClientOffer, DmaBuffer, VscDevice, VscInstance } from '@partita/vmbus/client'
 import { NetworkError } from '../network-error.ts'
 import {
   NDIS_OBJECT,
@@ -54,25 +53,21 @@ import {
   RndisRequest,
 } from '../protocol/rndis.ts'
 import { ASSEMBLED, FrameAssembler, LONGEST_TX_HEADERS, MessageBuilder } from './data-messages.ts'
-import { PageBuffer } from './page-buffer.ts'
 
-/** What a driver needs. */
+/** How to open an adapter. */
 export interface NetworkClientOptions {
-  readonly client: VmbusClient
-  readonly offer: ClientOffer
-  readonly memory: GuestMemory
-  /** Numbers of pages of this partition that nothing else uses. They are the driver's for good. */
-  readonly allocatePages: (count: number) => number[]
-  /** Pages of data of each ring. Default: 32. */
-  readonly ringPages?: number
-  /** Pages of the receive buffer. Default: 512. */
-  readonly receivePages?: number
-  /** Pages of the send buffer. Default: 64. */
-  readonly sendPages?: number
+  /** Bytes of data in each ring. Default: 128 KiB. */
+  readonly ringBytes?: number
+  /** Bytes of the receive buffer, whole pages. Default: 2 MiB. */
+  readonly receiveBytes?: number
+  /** Bytes of the send buffer, whole pages. Default: 256 KiB. */
+  readonly sendBytes?: number
   /** Frames that are larger than a section of the send buffer, under way at a time. Default: 4. */
   readonly largeFrames?: number
   /** Bytes of the largest packet. Default: 1500. */
   readonly mtu?: number
+  /** Channels to spread frames over, at most. Default: one for each virtual processor. */
+  readonly queues?: number
   /** Versions of NVSP to offer, best first. */
   readonly versions?: readonly number[]
 }
@@ -90,15 +85,30 @@ export interface NetworkProperties {
 
 /** Which packets are waited for: answers of set-up messages have transaction ids from here on. */
 const SETUP_TRANSACTION = 0x8000_0000
+/** The control message under way. */
+const CONTROL_TRANSACTION = 0x7fff_ffff
 /** Large frames have ids from here on, sections of the send buffer from 1. */
 const LARGE_TRANSACTION = 0x4000_0000
 const RECEIVE_BUFFER_ID = 0xcafe
-const LARGE_PAGES: number = Math.ceil((MAXIMUM_FRAME_LENGTH + LONGEST_TX_HEADERS) / 4096)
+const LARGE_BYTES: number = MAXIMUM_FRAME_LENGTH + LONGEST_TX_HEADERS
+const CONTROL_BYTES = 4096
+const RING_BYTES = 128 * 1024
+/** The key of Microsoft's examples, which Linux uses too. */
+const DEFAULT_KEY: Uint8Array = Uint8Array.of(
+  ...[
+    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b,
+    0xcb,
+  ],
+  ...[
+    0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01,
+    0xfa,
+  ],
+)
 const VERSIONS: readonly number[] = Object.values(NVSP_VERSION).reverse()
 
 interface Waiting {
   readonly resolve: (answer: Uint8Array) => void
-  readonly reject: (error: NetworkError) => void
+  readonly reject: (error: unknown) => void
 }
 
 /**
@@ -106,13 +116,13 @@ interface Waiting {
  *
  * @example
  * ```ts
- * const nic = await NetworkClient.open({ client, offer, memory, allocatePages })
+ * const nic = await guest.device(networkDriver)
  * nic.onReceive = (frame) => handle(frame.bytes.subarray(frame.start, frame.end))
  * await nic.setPacketFilter(PACKET_FILTER.DIRECTED | PACKET_FILTER.BROADCAST)
  * if (!nic.send(bytes)) nic.onWritable = () => nic.send(bytes)
  * ```
  */
-export class NetworkClient {
+export class NetworkClient implements VscInstance {
   /** Called for each frame, which is lent until it returns. `queue`: the channel that it came through. */
   onReceive: ((frame: NetworkFrame, queue: number) => void) | undefined
   /** Called when there is room again after {@link NetworkClient.send} returned false. */
@@ -125,15 +135,17 @@ export class NetworkClient {
   ignored = 0
   /** The channels to send on, by hash, as the provider told. */
   readonly sendTable: Uint32Array = new Uint32Array(SEND_TABLE_SIZE)
+  readonly #device: VscDevice
   readonly #options: NetworkClientOptions
-  readonly #channels: ClientChannel[] = []
+  /** By sub-channel index. */
+  readonly #channels: (ClientChannel | undefined)[] = []
   readonly #assemblers: FrameAssembler[] = []
   readonly #answers: Map<number, Waiting> = new Map()
   readonly #requests: Map<number, Waiting> = new Map()
-  readonly #receive: PageBuffer
-  readonly #send: PageBuffer
-  readonly #large: PageBuffer[]
-  readonly #controlPage: PageBuffer
+  readonly #receive: DmaBuffer
+  readonly #send: DmaBuffer
+  readonly #large: DmaBuffer[]
+  readonly #controlBuffer: DmaBuffer
   readonly #builder: MessageBuilder = new MessageBuilder()
   readonly #frame: Frame = new Frame()
   readonly #message: Uint8Array = new Uint8Array(PACKET_SIZE_V61)
@@ -154,26 +166,25 @@ export class NetworkClient {
   #nextRequest = 1
   #control: Promise<unknown> = Promise.resolve()
   #starved = false
-  #closed = false
+  #failure: unknown
+  #opening: ((offer: ClientOffer) => void) | undefined
 
-  private constructor(options: NetworkClientOptions) {
-    const { memory, allocatePages } = options
+  private constructor(device: VscDevice, options: NetworkClientOptions) {
+    this.#device = device
     this.#options = options
-    this.#receive = new PageBuffer(memory, allocatePages(options.receivePages ?? 512))
-    this.#send = new PageBuffer(memory, allocatePages(options.sendPages ?? 64))
-    this.#large = Array.from(
-      { length: options.largeFrames ?? 4 },
-      () => new PageBuffer(memory, allocatePages(LARGE_PAGES)),
-    )
-    this.#controlPage = new PageBuffer(memory, allocatePages(1))
+    this.#receive = device.allocate(options.receiveBytes ?? 2 * 1024 * 1024)
+    this.#send = device.allocate(options.sendBytes ?? 256 * 1024)
+    this.#large = Array.from({ length: options.largeFrames ?? 4 }, () => device.allocate(LARGE_BYTES))
+    this.#controlBuffer = device.allocate(CONTROL_BYTES)
+    device.signal.addEventListener('abort', () => this.#fail(device.signal.reason))
   }
 
   /**
-   * Open an adapter: channel, versions, buffers, RNDIS. It receives nothing before {@link NetworkClient.setPacketFilter}.
-   * @throws NetworkError `ERR_NETWORK_PROTOCOL` when the provider refuses; VmbusError when the channel cannot be opened
+   * Open an adapter: channels, version, buffers, RNDIS. It receives nothing before {@link NetworkClient.setPacketFilter}.
+   * @throws NetworkError `ERR_NETWORK_PROTOCOL` when the provider refuses; VmbusError when a channel cannot be opened, or the device goes
    */
-  static async open(options: NetworkClientOptions): Promise<NetworkClient> {
-    const nic = new NetworkClient(options)
+  static async open(device: VscDevice, options: NetworkClientOptions = {}): Promise<NetworkClient> {
+    const nic = new NetworkClient(device, options)
     await nic.#connect()
     return nic
   }
@@ -185,16 +196,15 @@ export class NetworkClient {
 
   /** Frames that the provider has not completed. */
   get pending(): number {
-    const sections = this.#sectionSize === 0 ? 0 : Math.floor(this.#send.byteLength / this.#sectionSize)
+    const sections = this.#sectionSize === 0 ? 0 : Math.floor(this.#send.bytes.length / this.#sectionSize)
     return sections - this.#freeSections.length + this.#large.length - this.#freeLarge.length
   }
 
   // ── setting up ──
 
   async #connect(): Promise<void> {
-    const { client, offer, allocatePages, ringPages = 32, mtu = 1500 } = this.#options
-    const rings = { pages: allocatePages(2 * ringPages + 2), downstreamPageOffset: ringPages + 1 }
-    this.#add(await client.open(offer, rings))
+    const { ringBytes = RING_BYTES, mtu = 1500 } = this.#options
+    this.#add(await this.#device.open({ ringBytes }), 0)
     for (const version of this.#options.versions ?? VERSIONS) {
       const answer = await this.#ask((view) => {
         const init = new NvspInit(view)
@@ -214,8 +224,8 @@ export class NetworkClient {
       message.major = 6
       message.minor = this.#version >= NVSP_VERSION.V5 ? 30 : 1
     })
-    const { receiveSections, receiveSectionSize } = await this.#giveReceiveBuffer(client, offer.relid)
-    await this.#giveSendBuffer(client, offer.relid)
+    const { receiveSections, receiveSectionSize } = await this.#giveReceiveBuffer()
+    await this.#giveSendBuffer()
     await this.#initialize()
     const address = await this.query(OID.ETHERNET_PERMANENT_ADDRESS)
     const frameSize = await this.query(OID.GEN_MAXIMUM_FRAME_SIZE)
@@ -228,6 +238,16 @@ export class NetworkClient {
       receiveSections,
       receiveSectionSize,
     }
+    await this.#spread()
+  }
+
+  /** A channel for each processor, where the provider has as many. */
+  async #spread(): Promise<void> {
+    const wanted = this.#options.queues ?? this.#device.processorCount
+    if (wanted < 2 || this.#version < NVSP_VERSION.V5) return
+    const capabilities = await this.query(OID.GEN_RECEIVE_SCALE_CAPABILITIES)
+    const queues = capabilities.length < 16 ? 1 : Math.min(wanted, viewOf(capabilities).getUint32(12, true))
+    if (queues > 1) await this.createSubChannels(queues - 1)
   }
 
   #configure(message: NvspNdisConfig, mtu: number): void {
@@ -239,11 +259,8 @@ export class NetworkClient {
       (this.#version >= NVSP_VERSION.V61 ? NDIS_CONFIG_CAPABILITY.RSC : 0)
   }
 
-  async #giveReceiveBuffer(
-    client: VmbusClient,
-    relid: number,
-  ): Promise<{ receiveSections: number; receiveSectionSize: number }> {
-    this.#receiveGpadl = await client.createGpadl(relid, [this.#receive.range(0, this.#receive.byteLength)])
+  async #giveReceiveBuffer(): Promise<{ receiveSections: number; receiveSectionSize: number }> {
+    this.#receiveGpadl = await this.#device.createGpadl(this.#receive.bytes)
     const answer = await this.#ask((view) => {
       const message = new NvspSendBuffer(view)
       message.messageType = NVSP_MESSAGE.SEND_RECEIVE_BUFFER
@@ -251,25 +268,27 @@ export class NetworkClient {
       message.id = RECEIVE_BUFFER_ID
     }, NVSP_MESSAGE.SEND_RECEIVE_BUFFER_COMPLETE)
     const { status, sectionCount, subAllocationSize, subAllocationCount } = new NvspReceiveBufferComplete(answer)
-    if (status !== NVSP_STATUS.SUCCESS || sectionCount !== 1 || subAllocationSize === 0)
+    const fits =
+      subAllocationSize >= RndisComplete.size && subAllocationSize * subAllocationCount <= this.#receive.bytes.length
+    if (status !== NVSP_STATUS.SUCCESS || sectionCount !== 1 || !fits)
       throw new NetworkError('ERR_NETWORK_PROTOCOL', 'the receive buffer is refused', { data: { status } })
     this.#copy = new Uint8Array(subAllocationSize)
     this.#copyView = viewOf(this.#copy)
     return { receiveSections: subAllocationCount, receiveSectionSize: subAllocationSize }
   }
 
-  async #giveSendBuffer(client: VmbusClient, relid: number): Promise<void> {
-    this.#sendGpadl = await client.createGpadl(relid, [this.#send.range(0, this.#send.byteLength)])
+  async #giveSendBuffer(): Promise<void> {
+    this.#sendGpadl = await this.#device.createGpadl(this.#send.bytes)
     const answer = await this.#ask((view) => {
       const message = new NvspSendBuffer(view)
       message.messageType = NVSP_MESSAGE.SEND_SEND_BUFFER
       message.gpadlId = this.#sendGpadl
     }, NVSP_MESSAGE.SEND_SEND_BUFFER_COMPLETE)
     const { status, sectionSize } = new NvspSendBufferComplete(answer)
-    if (status !== NVSP_STATUS.SUCCESS || sectionSize <= LONGEST_TX_HEADERS)
+    if (status !== NVSP_STATUS.SUCCESS || sectionSize <= LONGEST_TX_HEADERS || sectionSize > this.#send.bytes.length)
       throw new NetworkError('ERR_NETWORK_PROTOCOL', 'the send buffer is refused', { data: { status } })
     this.#sectionSize = sectionSize
-    const sections = Math.floor(this.#send.byteLength / sectionSize)
+    const sections = Math.floor(this.#send.bytes.length / sectionSize)
     this.#freeSections = Array.from({ length: sections }, (_, section) => section)
     this.#freeLarge = this.#large.map((_, index) => index)
   }
@@ -290,10 +309,22 @@ export class NetworkClient {
   }
 
   /**
-   * Ask for sub-channels. They are offered on the bus; open them, and give each to {@link NetworkClient.addChannel}. Returns how many there will be.
-   * @throws NetworkError `ERR_NETWORK_PROTOCOL`
+   * Have sub-channels besides the primary channel, and spread received frames over all of them. Resolves when they are open.
+   * @throws NetworkError `ERR_NETWORK_PROTOCOL`, `ERR_NETWORK_OID`; VmbusError
    */
-  async createSubChannels(count: number): Promise<number> {
+  async createSubChannels(count: number): Promise<void> {
+    const { ringBytes = RING_BYTES } = this.#options
+    const opened: Promise<void>[] = []
+    const offered = Promise.withResolvers<void>()
+    this.#opening = (offer) => {
+      opened.push(
+        this.#device.openSubChannel(offer, { ringBytes }).then((channel) => this.#add(channel, offer.subChannelIndex)),
+      )
+      // Somebody has to hear of it before the others are offered.
+      opened.at(-1)?.catch(() => undefined)
+      if (opened.length === count) offered.resolve()
+    }
+    this.#device.onSubChannel = (offer) => this.#opening?.(offer)
     const answer = await this.#ask((view) => {
       const message = new NvspSubChannel(view)
       message.messageType = NVSP_MESSAGE.SUB_CHANNEL
@@ -301,13 +332,19 @@ export class NetworkClient {
       message.count = count
     }, NVSP_MESSAGE.SUB_CHANNEL)
     const { operationOrStatus: status, count: given } = new NvspSubChannel(answer)
-    if (status === NVSP_STATUS.SUCCESS) return given
-    throw new NetworkError('ERR_NETWORK_PROTOCOL', `${count} sub-channels are refused`, { data: { status } })
-  }
-
-  /** Use an open sub-channel too. */
-  addChannel(channel: ClientChannel): void {
-    this.#add(channel)
+    if (status !== NVSP_STATUS.SUCCESS || given !== count)
+      throw new NetworkError('ERR_NETWORK_PROTOCOL', `${count} sub-channels are refused`, { data: { status } })
+    const { signal } = this.#device
+    const gone = (): void => offered.reject(signal.reason)
+    signal.addEventListener('abort', gone)
+    if (signal.aborted) gone()
+    if (count > 0) await offered.promise.finally(() => signal.removeEventListener('abort', gone))
+    await Promise.all(opened)
+    const entries = 2 ** Math.ceil(Math.log2(4 * (count + 1)))
+    await this.setReceiveScaling(
+      DEFAULT_KEY,
+      Array.from({ length: entries }, (_, entry) => entry % (count + 1)),
+    )
   }
 
   /** Have frames of a flow come through one channel, by hash. `table`: numbers of channels, a power of two of them. @throws NetworkError `ERR_NETWORK_OID` */
@@ -381,15 +418,9 @@ export class NetworkClient {
     if (status !== RNDIS_STATUS.SUCCESS) throw oidError(oid, status)
   }
 
-  /** Take the buffers back and close the channels, sub-channels first. What waits fails. */
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    const error = new NetworkError('ERR_NETWORK_CLOSED', 'the adapter is closed')
-    for (const waiting of [...this.#answers.values(), ...this.#requests.values()]) waiting.reject(error)
-    this.#answers.clear()
-    this.#requests.clear()
-    this.#owed = []
+  /** What waits fails, and so does what comes after; the provider lets go of the buffers. The bus closes the channels. */
+  stop(): void {
+    this.#fail(new NetworkError('ERR_NETWORK_CLOSED', 'the adapter is closed'))
     for (const [type, id] of [
       [NVSP_MESSAGE.REVOKE_RECEIVE_BUFFER, RECEIVE_BUFFER_ID],
       [NVSP_MESSAGE.REVOKE_SEND_BUFFER, 0],
@@ -399,24 +430,36 @@ export class NetworkClient {
         message.messageType = type
         message.id = id
       })
-    const { client, offer } = this.#options
-    for (const channel of this.#channels.splice(0).reverse()) await channel.close()
-    await client.teardownGpadl(offer.relid, this.#receiveGpadl)
-    await client.teardownGpadl(offer.relid, this.#sendGpadl)
+    if (this.#receiveGpadl !== 0) void this.#device.teardownGpadl(this.#receiveGpadl)
+    if (this.#sendGpadl !== 0) void this.#device.teardownGpadl(this.#sendGpadl)
+  }
+
+  /** {@link NetworkClient.stop}, and close the device, where nobody else does. */
+  async close(): Promise<void> {
+    this.stop()
+    await this.#device.close()
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error
+    for (const waiting of [...this.#answers.values(), ...this.#requests.values()]) waiting.reject(this.#failure)
+    this.#answers.clear()
+    this.#requests.clear()
+    this.#owed = []
   }
 
   // ── frames out ──
 
   /**
    * Send a frame: bytes, or a frame with what is left to the provider. False: no room now; {@link NetworkClient.onWritable} will tell.
-   * @throws NetworkError `ERR_NETWORK_FRAME` when it is shorter than its header, or longer than any frame may be
+   * @throws NetworkError `ERR_NETWORK_FRAME` when it is shorter than its header, or longer than any frame may be; what ended the adapter, afterwards
    */
   send(frame: Uint8Array | NetworkFrame, queue = 0): boolean {
     const whole = frame instanceof Uint8Array ? this.#frame.plain(frame) : frame
     const length = whole.end - whole.start
     if (length < 14 || length > MAXIMUM_FRAME_LENGTH)
       throw new NetworkError('ERR_NETWORK_FRAME', `${length} bytes are no frame`, { data: { length } })
-    if (this.#closed) return true
+    if (this.#failure !== undefined) throw this.#failure
     const channel = this.#channels[queue] ?? this.#channels[0]
     if (channel === undefined) return true
     const headers = this.#builder.build(whole)
@@ -432,8 +475,7 @@ export class NetworkClient {
     const section = this.#freeSections.pop()
     if (section === undefined) return false
     const place = section * this.#sectionSize
-    this.#send.write(place, this.#builder.bytes, 0, headers)
-    this.#send.write(place + headers, frame.bytes, frame.start, frame.end)
+    this.#fill(this.#send.bytes, place, headers, frame)
     this.#fillRndis(RNDIS_CHANNEL.DATA, section, headers + frame.end - frame.start)
     if (channel.send(this.#message, section + 1, 0, VMBUS_COMPLETION_REQUESTED)) return true
     this.#freeSections.push(section)
@@ -443,14 +485,25 @@ export class NetworkClient {
   #sendLarge(channel: ClientChannel, frame: NetworkFrame, headers: number): boolean {
     const index = this.#freeLarge.pop()
     if (index === undefined) return false
-    const buffer = this.#large[index] as PageBuffer
+    const { bytes } = this.#large[index] as DmaBuffer
     const length = headers + frame.end - frame.start
-    buffer.write(0, this.#builder.bytes, 0, headers)
-    buffer.write(headers, frame.bytes, frame.start, frame.end)
+    this.#fill(bytes, 0, headers, frame)
     this.#fillRndis(RNDIS_CHANNEL.DATA, NO_SEND_SECTION, 0)
-    if (channel.sendGpaDirect([buffer.range(0, length)], this.#message, LARGE_TRANSACTION + index)) return true
+    if (
+      channel.sendGpaDirect(
+        this.#device.rangesOf(bytes.subarray(0, length)) ?? [],
+        this.#message,
+        LARGE_TRANSACTION + index,
+      )
+    )
+      return true
     this.#freeLarge.push(index)
     return false
+  }
+
+  #fill(target: Uint8Array, at: number, headers: number, frame: NetworkFrame): void {
+    target.set(this.#builder.bytes.subarray(0, headers), at)
+    target.set(frame.bytes.subarray(frame.start, frame.end), at + headers)
   }
 
   #fillRndis(channelType: number, section: number, size: number): void {
@@ -463,15 +516,21 @@ export class NetworkClient {
 
   // ── from the provider ──
 
-  #add(channel: ClientChannel): void {
-    const queue = this.#channels.length
-    this.#channels.push(channel)
+  #add(channel: ClientChannel, queue: number): void {
+    this.#channels[queue] = channel
     this.#assemblers[queue] ??= new FrameAssembler()
     channel.onPacket = (packet) => this.#packet(channel, queue, packet)
     channel.onWritable = () => {
       this.#flushOwed()
       this.#writable()
     }
+    channel.onClosed = () => {
+      this.#channels[queue] = undefined
+      this.#owed = this.#owed.filter((owed) => owed.channel !== channel)
+      if (queue === 0) this.#fail(new NetworkError('ERR_NETWORK_CLOSED', 'the channel was closed'))
+    }
+    channel.onBroken = (fault) =>
+      this.#fail(new NetworkError('ERR_NETWORK_PROTOCOL', `a ring makes no sense: ${fault}`))
   }
 
   #packet(channel: ClientChannel, queue: number, packet: VmbusPacket): void {
@@ -505,17 +564,31 @@ export class NetworkClient {
       waiting?.resolve(copy)
       return
     }
+    if (id === CONTROL_TRANSACTION) {
+      this.#controlCompleted(packet)
+      return
+    }
     if (id >= LARGE_TRANSACTION) {
       const index = id - LARGE_TRANSACTION
       if (index >= this.#large.length || this.#freeLarge.includes(index)) this.ignored++
       else this.#freeLarge.push(index)
     } else if (id > 0) {
       const section = id - 1
-      if ((section + 1) * this.#sectionSize > this.#send.byteLength || this.#freeSections.includes(section))
+      if ((section + 1) * this.#sectionSize > this.#send.bytes.length || this.#freeSections.includes(section))
         this.ignored++
       else this.#freeSections.push(section)
     }
     this.#writable()
+  }
+
+  /** A request that the provider does not take has no other answer. */
+  #controlCompleted(packet: VmbusPacket): void {
+    const { view, payloadOffset, payloadLength } = packet
+    const status = payloadLength < 8 ? NVSP_STATUS.FAILURE : view.getUint32(payloadOffset + 4, true)
+    if (status === NVSP_STATUS.SUCCESS) return
+    for (const waiting of this.#requests.values())
+      waiting.reject(new NetworkError('ERR_NETWORK_PROTOCOL', 'a request is refused', { data: { status } }))
+    this.#requests.clear()
   }
 
   #writable(): void {
@@ -548,7 +621,7 @@ export class NetworkClient {
     if (!good) this.ignored++
     for (let range = 0; good && range < transferRangeCount; range++)
       this.#rndisMessage(queue, packet.transferRangeOffset(range), packet.transferRangeLength(range))
-    if (this.#closed) return
+    if (this.#failure !== undefined) return
     if (this.#owed.length > 0 || !this.#complete(channel, transactionLow, transactionHigh))
       this.#owed.push({ channel, low: transactionLow, high: transactionHigh })
   }
@@ -570,14 +643,12 @@ export class NetworkClient {
   }
 
   #rndisMessage(queue: number, offset: number, length: number): void {
-    if (
-      length < RNDIS_HEADER_SIZE ||
-      length > this.#copy.length ||
-      !this.#receive.read(offset, this.#copy, 0, length)
-    ) {
+    const { bytes } = this.#receive
+    if (length < RNDIS_HEADER_SIZE || length > this.#copy.length || offset + length > bytes.length) {
       this.ignored++
       return
     }
+    this.#copy.set(bytes.subarray(offset, offset + length))
     const type = this.#copyView.getUint32(0, true)
     if (type === RNDIS_MESSAGE.PACKET) {
       const assembler = this.#assemblers[queue] as FrameAssembler
@@ -649,9 +720,12 @@ export class NetworkClient {
       const requestId = this.#nextRequest++ % 0x1_0000_0000
       const request = build(requestId)
       return this.#wait(this.#requests, requestId, () => {
-        if (!this.#controlPage.write(0, request, 0, request.length)) return false
+        const { bytes } = this.#controlBuffer
+        if (request.length > bytes.length) return false
+        bytes.set(request)
         this.#fillRndis(RNDIS_CHANNEL.CONTROL, NO_SEND_SECTION, 0)
-        return this.#channels[0]?.sendGpaDirect([this.#controlPage.range(0, request.length)], this.#message, 0)
+        const ranges = this.#device.rangesOf(bytes.subarray(0, request.length)) ?? []
+        return this.#channels[0]?.sendGpaDirect(ranges, this.#message, CONTROL_TRANSACTION)
       })
     }
     const result = this.#control.then(run)
@@ -660,7 +734,7 @@ export class NetworkClient {
   }
 
   #wait(list: Map<number, Waiting>, id: number, send: () => boolean | undefined): Promise<Uint8Array> {
-    if (this.#closed) return Promise.reject(new NetworkError('ERR_NETWORK_CLOSED', 'the adapter is closed'))
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
     list.set(id, { resolve, reject })
     if (send() !== true) {

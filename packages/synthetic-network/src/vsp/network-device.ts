@@ -156,6 +156,11 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     return this.#channels.reduce((count, channel) => count + (channel?.waiting ?? 0), 0)
   }
 
+  /** The guest's receive buffer; another one when it gives another. */
+  get receiveBuffer(): Pick<ReceiveBuffer, 'gpadlId' | 'id' | 'sectionSize' | 'sectionCount'> | undefined {
+    return this.#receiveBuffer
+  }
+
   /** Sections of the receive buffer that the guest has. */
   get sectionsInFlight(): number {
     const buffer = this.#receiveBuffer
@@ -421,7 +426,8 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
         device.#state.coalescingAgreed =
           version >= NVSP_VERSION.V61 && (capabilities & NDIS_CONFIG_CAPABILITY.RSC) !== 0
       },
-      prepareReceiveBuffer: (channel, gpadlId, id) => device.#mapReceiveBuffer(channel, gpadlId, id),
+      prepareReceiveBuffer: (channel, gpadlId, id) =>
+        device.#mapReceiveBuffer(channel, gpadlId, id, sectionSizeOf(device.#negotiation.largestFrame)),
       setReceiveBuffer: (buffer) => {
         device.#dropReceiveBuffer()
         device.#receiveBuffer = buffer
@@ -435,10 +441,9 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     }
   }
 
-  #mapReceiveBuffer(channel: VmbusChannel, gpadlId: number, id: number): ReceiveBuffer | undefined {
+  #mapReceiveBuffer(channel: VmbusChannel, gpadlId: number, id: number, size: number): ReceiveBuffer | undefined {
     const pieces = channel.gpadl(gpadlId)
     const map = pieces === undefined ? undefined : BufferMap.open(channel.memory, pieces)
-    const size = sectionSizeOf(this.#negotiation.largestFrame)
     if (map === undefined || map.byteLength < size) return undefined
     return new ReceiveBuffer(map, gpadlId, id, size)
   }
@@ -502,7 +507,12 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
       receiveBuffer:
         receiveBuffer === undefined
           ? null
-          : { gpadlId: receiveBuffer.gpadlId, id: receiveBuffer.id, inFlight: receiveBuffer.saveInFlight() },
+          : {
+              gpadlId: receiveBuffer.gpadlId,
+              id: receiveBuffer.id,
+              sectionSize: receiveBuffer.sectionSize,
+              inFlight: receiveBuffer.saveInFlight(),
+            },
       sendBuffer: sendBuffer === undefined ? null : { gpadlId: sendBuffer.gpadlId, id: sendBuffer.id },
       adapter: {
         initialized: this.#state.initialized,
@@ -564,7 +574,8 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     if (index !== 0) return
     const { receiveBuffer, sendBuffer } = device
     if (receiveBuffer !== null) {
-      const buffer = this.#mapReceiveBuffer(channel.channel, receiveBuffer.gpadlId, receiveBuffer.id)
+      const { gpadlId, id, sectionSize } = receiveBuffer
+      const buffer = this.#mapReceiveBuffer(channel.channel, gpadlId, id, sectionSize)
       if (buffer?.restoreInFlight(receiveBuffer.inFlight)) this.#receiveBuffer = buffer
       else channel.channel.fail('the receive buffer is not that of the saved state')
     }

@@ -5,7 +5,7 @@ import * as v from 'valibot'
 import { MAXIMUM_MULTICAST } from './adapter-state.ts'
 import type { ControlState } from './control-queue.ts'
 import type { Negotiation } from './negotiation.ts'
-import type { PacketInFlight } from './receive-buffer.ts'
+import { type PacketInFlight, sectionSizeOf } from './receive-buffer.ts'
 import type { ScalingState } from './receive-scaling.ts'
 import type { NetworkStatistics } from './statistics.ts'
 
@@ -15,6 +15,7 @@ export interface SavedDevice {
   readonly receiveBuffer: {
     readonly gpadlId: number
     readonly id: number
+    readonly sectionSize: number
     readonly inFlight: readonly PacketInFlight[]
   } | null
   readonly sendBuffer: { readonly gpadlId: number; readonly id: number } | null
@@ -40,6 +41,8 @@ export interface SavedDevice {
 const u32 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff))
 const address = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff_ffff))
 const counter = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
+/** No frame needs larger ones, and none is smaller than an answer. */
+const sectionSize = v.pipe(v.number(), v.integer(), v.minValue(sectionSizeOf(0)), v.maxValue(0x2_0000))
 const bytes = v.instance(Uint8Array)
 const traffic = v.object({
   directedFrames: counter,
@@ -53,7 +56,12 @@ const traffic = v.object({
 const schema: v.GenericSchema<unknown, SavedDevice> = v.object({
   negotiation: v.object({ version: u32, largestFrame: u32, capabilities: u32, subChannels: u32 }),
   receiveBuffer: v.nullable(
-    v.object({ gpadlId: u32, id: u32, inFlight: v.array(v.object({ channel: u32, sections: v.array(u32) })) }),
+    v.object({
+      gpadlId: u32,
+      id: u32,
+      sectionSize,
+      inFlight: v.array(v.object({ channel: u32, sections: v.array(u32) })),
+    }),
   ),
   sendBuffer: v.nullable(v.object({ gpadlId: u32, id: u32 })),
   adapter: v.object({
