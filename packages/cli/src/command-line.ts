@@ -11,13 +11,18 @@ import { createLogger } from './logger.ts'
 import {
   type DeviceOption,
   type DiskOption,
+  type ForwardOption,
   type GuestFileOption,
   type HypervisorOption,
+  type MachineOption,
   type NetworkOption,
   parseDevice,
   parseDisk,
+  parseForward,
   parseGuestFile,
   parseHypervisor,
+  parseMac,
+  parseMachine,
   parseMemory,
   parseModule,
   parseNetwork,
@@ -39,7 +44,11 @@ interface RunValues {
   readonly root?: string | false
   readonly disk: readonly DiskOption[]
   readonly hypervisor: HypervisorOption
-  readonly network: NetworkOption
+  readonly network?: NetworkOption
+  readonly forward: readonly ForwardOption[]
+  readonly capture?: string
+  readonly mac?: string
+  readonly machine: MachineOption
   readonly trace: readonly TraceOption[]
   readonly serial: SerialOption
   readonly timeout?: number
@@ -59,7 +68,7 @@ export interface CommandLineHost {
 }
 
 /** Of options whose values are no text. */
-const DEFAULTS: Readonly<Record<string, string>> = { '--memory': '512M', '--serial': 'stdio', '--network': 'none' }
+const DEFAULTS: Readonly<Record<string, string>> = { '--memory': '512M', '--serial': 'stdio', '--machine': 'gen2' }
 
 const RUN_HELP = `
 Without --kernel the default guest is booted: Debian's current kernel with busybox, fetched through apt once. What it writes to
@@ -174,9 +183,22 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     )
     .option(
       '--network <kind>',
-      'none, or loopback: an adapter whose frames come back to it',
+      "nat (the default where there is a VMBus), nat,host with the host's loopback within reach, none, tap:NAME, switch:PATH, loopback",
       parsed(parseNetwork),
-      parseNetwork('none'),
+    )
+    .option(
+      '--forward <protocol:port:port>',
+      'with NAT: a port of the host that leads to one of the guest, tcp:2222:22; may be repeated',
+      collect(parseForward),
+      [],
+    )
+    .option('--capture <file>', 'write what the guest sends and gets to a pcapng file')
+    .option('--mac <address>', "the address of the guest's adapter", parsed(parseMac))
+    .option(
+      '--machine <generation>',
+      'gen1, with an emulated IDE controller, keyboard and mouse, or gen2, without',
+      parsed(parseMachine),
+      parseMachine('gen2'),
     )
     .option(
       '--serial <where>',
@@ -214,7 +236,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
   for (const option of run.options) if (Array.isArray(option.defaultValue)) option.default(option.defaultValue, 'none')
 
   const run_ = async (
-    { disk, device, trace, guestFile, module, ...values }: RunValues,
+    { disk, device, trace, guestFile, module, forward, ...values }: RunValues,
     file: ConfigurationFile | undefined,
   ): Promise<number> => {
     // Loaded here, so that --help and --version do not wait for the machine.
@@ -222,7 +244,15 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     const { ensureDefaultGuest } = await import('./default-guest/index.ts')
     const { stdin, stdout, stderr } = process
     const end = await runVirtualMachine(
-      { ...values, disks: disk, devices: device, traces: trace, guestFiles: guestFile, modules: module },
+      {
+        ...values,
+        disks: disk,
+        devices: device,
+        traces: trace,
+        guestFiles: guestFile,
+        modules: module,
+        forwards: forward,
+      },
       {
         stdin,
         stdout,
@@ -243,7 +273,9 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
   program
     .command('plugins')
     .summary('list plug-ins')
-    .description('Lists the built-in plug-ins, those of the packages that this directory’s package.json depends on, and those that are named. None of them runs.')
+    .description(
+      'Lists the built-in plug-ins, those of the packages that this directory’s package.json depends on, and those that are named. None of them runs.',
+    )
     .argument('[packages...]', 'npm packages, or paths of packages or of their modules')
     .option('--long', 'with options, GUIDs and places', false)
     .option('--json', 'as JSON', false)

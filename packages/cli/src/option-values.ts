@@ -205,18 +205,85 @@ export function parseHypervisor(text: string): HypervisorOption {
 }
 
 /** The network of `--network`. */
-export interface NetworkOption {
-  readonly type: 'none' | 'loopback'
-}
+export type NetworkOption =
+  | { readonly type: 'none' | 'loopback' }
+  /** `hostLoopback`: the host's loopback is within reach. */
+  | { readonly type: 'nat'; readonly hostLoopback: boolean }
+  | { readonly type: 'tap'; readonly name: string }
+  | { readonly type: 'switch'; readonly path: string }
 
 /**
- * `none` or `loopback`.
+ * `nat`, `nat,host`, `none`, `loopback`, `tap:NAME` or `switch:PATH`.
  * @throws CliError `ERR_USAGE`
  */
 export function parseNetwork(text: string): NetworkOption {
   if (text === 'none' || text === 'loopback') return { type: text }
-  throw new CliError('ERR_USAGE', `--network ${text} is neither none nor loopback`, {
-    hint: 'With loopback the guest has an adapter whose frames come back to it.',
+  if (text === 'nat' || text === 'nat,host') return { type: 'nat', hostLoopback: text !== 'nat' }
+  const [, type, value] = /^(tap|switch):(.+)$/s.exec(text) ?? []
+  if (type === 'tap' && value !== undefined) return { type, name: value }
+  if (type === 'switch' && value !== undefined) return { type, path: value }
+  throw new CliError('ERR_USAGE', `--network ${text} is no network`, {
+    hint: 'Write nat, none, tap:NAME for an interface of the host, switch:PATH for a switch that machines share, or loopback.',
+  })
+}
+
+/** A port of the host that leads to the guest. */
+export interface ForwardOption {
+  readonly protocol: 'tcp' | 'udp'
+  readonly hostAddress?: string
+  readonly hostPort: number
+  readonly guestPort: number
+}
+
+/**
+ * `tcp:2222:22`, `udp:0.0.0.0:5353:53`, `tcp:[::1]:8080:80`: a port of the host, at its loopback unless an address is given, and one of the guest.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseForward(text: string): ForwardOption {
+  const match = /^(tcp|udp):(?:([\d.]+|\[[\da-f:.]+\]):)?(\d{1,5}):(\d{1,5})$/i.exec(text)
+  const [hostPort, guestPort] = [Number(match?.[3]), Number(match?.[4])]
+  if (match === null || !isPort(hostPort) || !isPort(guestPort)) {
+    throw new CliError('ERR_USAGE', `--forward ${text} names no ports`, {
+      hint: 'Write tcp:2222:22 for port 2222 of the host and port 22 of the guest; udp, and an address before the first port, are possible.',
+    })
+  }
+  const hostAddress = match[2]?.replace(/[[\]]/g, '')
+  return {
+    protocol: match[1]?.toLowerCase() === 'udp' ? 'udp' : 'tcp',
+    ...(hostAddress !== undefined && { hostAddress }),
+    hostPort,
+    guestPort,
+  }
+}
+
+function isPort(port: number): boolean {
+  return port >= 1 && port <= 65_535
+}
+
+/**
+ * An Ethernet address, for the guest's adapter.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseMac(text: string): string {
+  const match = /^[\da-f]{2}(?:[:-][\da-f]{2}){5}$/i.exec(text)
+  if (match !== null && (Number.parseInt(text.slice(0, 2), 16) & 1) === 0)
+    return text.toLowerCase().replaceAll('-', ':')
+  throw new CliError('ERR_USAGE', `--mac ${text} is not the address of an adapter`, {
+    hint: 'Write six bytes, the first of them even: 02:15:5d:00:00:02.',
+  })
+}
+
+/** The generation of a machine, as Hyper-V calls it. */
+export type MachineOption = 'gen1' | 'gen2'
+
+/**
+ * `gen1` or `gen2`.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseMachine(text: string): MachineOption {
+  if (text === 'gen1' || text === 'gen2') return text
+  throw new CliError('ERR_USAGE', `--machine ${text} is neither gen1 nor gen2`, {
+    hint: 'A machine of generation 1 has an emulated IDE controller, keyboard and mouse; one of generation 2 has not.',
   })
 }
 

@@ -7,6 +7,7 @@ import { type CharacterBackend, type Logger, silentLogger, vmbusServerToken } fr
 import {
   DEFAULT_DEVICES,
   DEFAULT_PROCESSOR,
+  GENERATION_1_DEVICES,
   MemoryManager,
   PLAIN_DEVICES,
   type PluginConfiguration,
@@ -35,8 +36,10 @@ import { Notices, withNotices } from './notices.ts'
 import type {
   DeviceOption,
   DiskOption,
+  ForwardOption,
   GuestFileOption,
   HypervisorOption,
+  MachineOption,
   NetworkOption,
   SerialOption,
   TraceOption,
@@ -58,7 +61,12 @@ export interface RunOptions {
   readonly root?: string | false | undefined
   readonly disks: readonly DiskOption[]
   readonly hypervisor: HypervisorOption
-  readonly network: NetworkOption
+  /** Absent: NAT, where there is a VMBus. */
+  readonly network?: NetworkOption | undefined
+  readonly forwards: readonly ForwardOption[]
+  readonly capture?: string | undefined
+  readonly mac?: string | undefined
+  readonly machine: MachineOption
   readonly traces: readonly TraceOption[]
   readonly serial: SerialOption
   /** Seconds. */
@@ -366,17 +374,25 @@ async function createMachine(
 }
 
 /** The devices of the machine: the default ones, those that the options set up in their place, and those that the options add. */
-function machineDevices(
-  { hypervisor, network, traces, devices }: RunOptions,
-  disks: readonly PluginConfiguration[],
-): PluginConfiguration[] {
+function machineDevices(options: RunOptions, disks: readonly PluginConfiguration[]): PluginConfiguration[] {
+  const { hypervisor, machine: generation, traces, devices } = options
   const own = new Map(disks.map((device) => [device.plugin, device]))
   if (traces.includes('vmbus'))
     own.set(TRACED_PLUGINS.vmbus, { plugin: TRACED_PLUGINS.vmbus, options: { trace: true } })
-  const defaults = hypervisor === 'none' ? PLAIN_DEVICES : DEFAULT_DEVICES
+  const defaults = defaultDevices(hypervisor, generation)
   const machine = defaults.map((device) => own.get(device.plugin) ?? device)
   const added = [...own.values()].filter(({ plugin }) => !defaults.some((device) => device.plugin === plugin))
-  return [...machine, ...added, ...networkDevices(network, hypervisor), ...devices]
+  return [...machine, ...added, ...networkDevices(options, hypervisor), ...devices]
+}
+
+function defaultDevices(hypervisor: HypervisorOption, generation: MachineOption): readonly PluginConfiguration[] {
+  if (generation === 'gen2') return hypervisor === 'none' ? PLAIN_DEVICES : DEFAULT_DEVICES
+  if (hypervisor !== 'none') return GENERATION_1_DEVICES
+  // The same machine without what only the Hyper-V interface leads to.
+  return GENERATION_1_DEVICES.filter((device) => {
+    const synthetic = DEFAULT_DEVICES.some(({ plugin }) => plugin === device.plugin)
+    return !synthetic || PLAIN_DEVICES.some(({ plugin }) => plugin === device.plugin)
+  })
 }
 
 /** Bytes of the host's memory, or of what this process may have of it. */

@@ -3,7 +3,10 @@ import { describe, expect, it } from 'vitest'
 import {
   parseDevice,
   parseDisk,
+  parseForward,
   parseHypervisor,
+  parseMac,
+  parseMachine,
   parseMemory,
   parseNetwork,
   parseProcessors,
@@ -127,7 +130,33 @@ describe('parseDisk', () => {
 
 it('parseNetwork knows what networks there are', () => {
   for (const type of ['none', 'loopback'] as const) expect(parseNetwork(type)).toEqual({ type })
-  for (const text of ['', 'lan', 'None']) expect(() => parseNetwork(text)).toThrow(usage)
+  expect(parseNetwork('nat')).toEqual({ type: 'nat', hostLoopback: false })
+  expect(parseNetwork('nat,host')).toEqual({ type: 'nat', hostLoopback: true })
+  expect(parseNetwork('tap:tap0')).toEqual({ type: 'tap', name: 'tap0' })
+  expect(parseNetwork('switch:/run/a b')).toEqual({ type: 'switch', path: '/run/a b' })
+  for (const text of ['', 'lan', 'None', 'tap', 'tap:', 'switch:', 'nat,loopback'])
+    expect(() => parseNetwork(text)).toThrow(usage)
+})
+
+it('parseForward knows protocols, addresses and ports', () => {
+  expect(parseForward('tcp:2222:22')).toEqual({ protocol: 'tcp', hostPort: 2222, guestPort: 22 })
+  expect(parseForward('udp:0.0.0.0:5353:53')).toEqual({
+    protocol: 'udp',
+    hostAddress: '0.0.0.0',
+    hostPort: 5353,
+    guestPort: 53,
+  })
+  expect(parseForward('tcp:[::1]:8080:80')).toMatchObject({ hostAddress: '::1', hostPort: 8080 })
+  for (const text of ['', '2222:22', 'tcp:22', 'tcp:0:22', 'tcp:22:65536', 'sctp:1:2', 'tcp:::1:8080:80'])
+    expect(() => parseForward(text)).toThrow(usage)
+})
+
+it('parseMac and parseMachine', () => {
+  expect(parseMac('02-15-5D-00-00-FF')).toBe('02:15:5d:00:00:ff')
+  for (const text of ['', '02:15:5d:00:00', '03:15:5d:00:00:01', '02155d000001'])
+    expect(() => parseMac(text)).toThrow(usage)
+  expect(parseMachine('gen1')).toBe('gen1')
+  for (const text of ['', 'gen3', 'Gen1']) expect(() => parseMachine(text)).toThrow(usage)
 })
 
 describe('parseHypervisor and parseTrace', () => {

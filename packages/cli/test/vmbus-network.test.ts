@@ -35,7 +35,7 @@ async function machine(host: NetworkHost, console: GuestConsole, errors: string[
       boot: {
         kernel: guest.kernel,
         initrd: guest.initrd,
-        commandLine: `${guest.commandLine} ${guest.pipedInputWord}`,
+        commandLine: `${guest.commandLine} ${guest.pipedInputWord} partita_network=no`,
       },
     },
     {

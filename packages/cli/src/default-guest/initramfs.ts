@@ -4,7 +4,7 @@
 
 import { type CpioEntry, writeCpio } from './cpio.ts'
 import { BIN_LINKS, busyboxEntries, directory, file, type GuestParts, moduleEntries } from './file-tree.ts'
-import { FSTAB, GROUP, INIT, PASSWD, PROFILE } from './root-files.ts'
+import { FSTAB, GROUP, INIT, PASSWD, PROFILE, UDHCPC_SCRIPT } from './root-files.ts'
 
 const DIRECTORIES = [
   'bin',
@@ -37,6 +37,7 @@ export function buildInitramfs(parts: GuestParts): Uint8Array<ArrayBuffer> {
     file('etc/group', GROUP),
     file('etc/passwd', PASSWD),
     file('etc/profile', PROFILE),
+    file('etc/udhcpc.script', UDHCPC_SCRIPT, 0o755),
     ...busyboxEntries(parts.busybox, new Set()),
     ...BIN_LINKS,
     ...moduleEntries(parts),

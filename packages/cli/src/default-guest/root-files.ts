@@ -104,6 +104,34 @@ if [ -n "$partita_modules" ]; then
 fi
 `
 
+/**
+ * An address for the adapter, where there is one: asked for before the shell begins, so that its first command finds the
+ * network. Without an answer within three seconds the shell comes all the same.
+ */
+const NETWORK = `
+if [ "$partita_network" != no ] && [ -d /sys/bus/vmbus ]; then
+  ip link set lo up
+  for file in /sys/bus/vmbus/devices/*/net/*; do
+    [ -d "$file" ] || continue
+    ip link set "\${file##*/}" up
+    udhcpc -i "\${file##*/}" -n -q -t 3 -T 1 -A 1 -s /etc/udhcpc.script >/dev/null 2>&1
+    break
+  done
+fi
+`
+
+/** What the DHCP client does with its lease. */
+export const UDHCPC_SCRIPT: string = `#!/bin/sh
+case $1 in
+  bound | renew)
+    ip addr add "$ip/$mask" dev "$interface" 2>/dev/null
+    [ -n "$mtu" ] && ip link set "$interface" mtu "$mtu"
+    for address in $router; do ip route add default via "$address" dev "$interface" 2>/dev/null; done
+    for address in $dns; do echo "nameserver $address"; done >/etc/resolv.conf
+    ;;
+esac
+`
+
 /** Sets the kernel's console up for a shell. */
 const CONSOLE = `
 read -r consoles </sys/class/tty/console/active
@@ -133,6 +161,7 @@ done
  *   the start of a line ends the shell.
  * - `partita_rows=N`, `partita_columns=N`: the size of the terminal, 24 × 80 otherwise.
  * - `partita_drivers=no`: loads no kernel modules by itself.
+ * - `partita_network=no`: asks for no address.
  * - `partita_modules=a,b`: loads these modules too: names, or paths of files.
  *
  * `crtscts` lets the serial driver drop RTS when its buffers are full; a host that honours it can feed any amount of
@@ -147,7 +176,7 @@ export PATH=/bin HOME=/root
 mount -a
 echo partita >/proc/sys/kernel/hostname
 ${STORAGE_DRIVERS}${SWITCH_ROOT}[ -d ${OWN_FILES} ] && cp -a ${OWN_FILES}/. /
-${OTHER_DRIVERS}${OWN_MODULES}${CONSOLE}
+${OTHER_DRIVERS}${NETWORK}${OWN_MODULES}${CONSOLE}
 trap 'exec poweroff -f' USR1 USR2
 trap 'exec reboot -f' TERM
 setsid setsid -c sh -c 'sh -l; exec poweroff -f' <"$console" >"$console" 2>&1
@@ -159,7 +188,7 @@ ${WAIT}`
  */
 export const ROOT_INIT: string = `#!/bin/sh
 export PATH=/bin HOME=/root
-${OTHER_DRIVERS}${OWN_MODULES}${CONSOLE}
+${OTHER_DRIVERS}${NETWORK}${OWN_MODULES}${CONSOLE}
 others_live() {
   for directory in /proc/[0-9]*; do
     words=

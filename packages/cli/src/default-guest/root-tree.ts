@@ -11,7 +11,7 @@ import {
   moduleEntries,
   type TreeEntry,
 } from './file-tree.ts'
-import { GROUP, PASSWD, PROFILE, ROOT_INIT } from './root-files.ts'
+import { GROUP, PASSWD, PROFILE, ROOT_INIT, UDHCPC_SCRIPT } from './root-files.ts'
 
 const DIRECTORIES = [
   'bin',
@@ -57,6 +57,7 @@ export function rootEntries(parts: GuestParts, programs: readonly TreeEntry[]): 
     file('etc/hostname', 'partita\n'),
     file('etc/passwd', PASSWD),
     file('etc/profile', PROFILE),
+    file('etc/udhcpc.script', UDHCPC_SCRIPT, 0o755),
     ...busyboxEntries(parts.busybox, own),
     file('bin/init', ROOT_INIT, 0o755),
     ...BIN_LINKS,

@@ -1,6 +1,6 @@
 // What the root disk of a guest holds besides busybox and the kernel's modules, and how large it is.
 
-/** `test` has programs that examine storage (fio, e2fsprogs, sg3-utils), and kexec. */
+/** `test` has programs that examine storage (fio, e2fsprogs, sg3-utils), ethtool, and kexec. */
 export type GuestVariant = 'default' | 'test'
 
 interface Variant {
@@ -19,9 +19,9 @@ const MEBIBYTE = 1024 * 1024
 export const VARIANTS: Readonly<Record<GuestVariant, Variant>> = {
   default: { packages: ['util-linux'], programs: ['lsblk'], size: 256 * MEBIBYTE },
   test: {
-    packages: ['util-linux', 'fio', 'e2fsprogs', 'sg3-utils', 'kexec-tools'],
+    packages: ['util-linux', 'fio', 'e2fsprogs', 'sg3-utils', 'kexec-tools', 'ethtool'],
     programs: [
-      ...['lsblk', 'blkdiscard', 'taskset', 'kexec'],
+      ...['lsblk', 'blkdiscard', 'taskset', 'kexec', 'ethtool'],
       ...['fio', 'mke2fs', 'mkfs.ext4', 'e2fsck', 'debugfs', 'dumpe2fs', 'tune2fs', 'resize2fs'],
       ...['sg_inq', 'sg_vpd', 'sg_readcap', 'sg_luns', 'sg_opcodes', 'sg_modes', 'sg_requests', 'sg_turs', 'sg_raw'],
       ...[
