@@ -286,8 +286,11 @@ export class AtaDrive {
     const count = this.#register(REGISTER.COUNT)
     if (command.ext) this.#remaining = (this.#register(REGISTER.COUNT + 8) << 8) | count || 0x1_0000
     else if (command.action !== 'seek') this.#remaining = count || 0x100
-    this.#lba = this.#sector(command.ext)
-    if (this.#lba >= 0 && this.#lba + this.#remaining <= this.disk.sectorCount) return true
+    const lba = this.#sector(command.ext)
+    if (lba >= 0 && lba + this.#remaining <= this.disk.sectorCount) {
+      this.#lba = lba
+      return true
+    }
     this.#abort(ERROR.IDNF)
     return false
   }

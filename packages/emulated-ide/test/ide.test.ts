@@ -584,6 +584,16 @@ describe('state', () => {
     expect(two.machine.memory.bytes.slice(0x8000, 0x8200)).toEqual(pattern(9))
   })
 
+  it('is restored after a command for a sector that there is none of', async () => {
+    const one = await started()
+    one.command(0x20, 0, 1, 0xa0) // by cylinder, head and sector, which are numbered from 1
+    await one.settle()
+    expect(one.ports.read(ERROR)).toBe(0x10)
+    const two = await started()
+    two.instance.restore!(structuredClone(one.instance.save!()))
+    expect(two.ports.read(ERROR)).toBe(0x10)
+  })
+
   it('refuses to be saved while it is busy, and states with impossible positions or other drives', async () => {
     const { instance, command, settle } = await started()
     command(0x20, 0, 1)
