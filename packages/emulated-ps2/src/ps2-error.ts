@@ -3,7 +3,7 @@
 import { PartitaError, type SavedState } from '@partita/interface'
 import * as v from 'valibot'
 
-/** Thrown by the PS/2 devices: `ERR_STATE_INVALID`, and `ERR_PS2_CHARACTER` for a character that no key of the layout types. */
+/** Thrown by the PS/2 devices: `ERR_STATE_INVALID`, and `ERR_KEYBOARD_CHARACTER` for a character that no key of the layout types. */
 export class Ps2Error extends PartitaError {}
 
 /** The version of this package's saved states. */

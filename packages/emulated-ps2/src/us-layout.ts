@@ -65,7 +65,7 @@ export interface TypeOptions {
 /**
  * Type a text, as fast as the guest takes it; nothing is lost to a full buffer. The guest's Caps Lock is to be off.
  *
- * @throws Ps2Error `ERR_PS2_CHARACTER` before anything is typed, when the layout has no key for a character
+ * @throws Ps2Error `ERR_KEYBOARD_CHARACTER` before anything is typed, when the layout has no key for a character
  * @throws the signal's reason when it is aborted; keys are up then
  *
  * @example
@@ -82,7 +82,7 @@ export async function typeText(keyboard: KeyboardInput, text: string, options: T
   const strokes = [...text].map((character) => {
     const stroke = layout.get(character)
     if (stroke !== undefined) return stroke
-    throw new Ps2Error('ERR_PS2_CHARACTER', `no key types ${JSON.stringify(character)}`, { data: { character } })
+    throw new Ps2Error('ERR_KEYBOARD_CHARACTER', `no key types ${JSON.stringify(character)}`, { data: { character } })
   })
   let shifted = false
   const shift = (pressed: boolean): void => {

@@ -279,7 +279,7 @@ describe('the buffer', () => {
     ending.abort(new Error('enough'))
     await expect(typed).rejects.toThrow('enough')
     expect(ps2.drain()).toEqual([0x2a, 0x1e, 0x9e, 0xaa])
-    await expect(typeText(ps2.keyboard, 'naïve')).rejects.toMatchObject({ code: 'ERR_PS2_CHARACTER' })
+    await expect(typeText(ps2.keyboard, 'naïve')).rejects.toMatchObject({ code: 'ERR_KEYBOARD_CHARACTER' })
     expect(ps2.drain()).toEqual([])
   })
 })

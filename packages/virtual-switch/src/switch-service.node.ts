@@ -12,6 +12,7 @@ import {
 import * as v from 'valibot'
 import { Capture } from './capture.ts'
 import { openCaptureFile } from './capture-file.node.ts'
+import { SwitchError } from './switch-error.ts'
 import { VirtualSwitch } from './virtual-switch.ts'
 
 /** Options of every plug-in that brings a switch. */
@@ -58,6 +59,12 @@ export const switchService: SwitchService = {
       services: {
         [networkToken.name]: {
           connect: (...[adapter, connection]: Parameters<VirtualSwitch['connect']>) => {
+            if (connection?.network !== undefined) {
+              throw new SwitchError('ERR_NETWORK_UNKNOWN', `there is no network named ${connection.network}`, {
+                hint: 'This backend has one network, without a name.',
+                data: { network: connection.network },
+              })
+            }
             const port = network.connect(adapter, connection)
             capture?.add(port)
             return port
