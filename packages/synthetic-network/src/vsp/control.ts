@@ -25,7 +25,7 @@ const MAXIMUM_PACKETS_PER_MESSAGE = 8
 /** Data messages of a packet begin at multiples of 2 to this power. */
 const PACKET_ALIGNMENT = 3
 /** Bytes of the longest answer. */
-export const MAXIMUM_CONTROL_ANSWER: number = RndisComplete.size + MAXIMUM_ANSWER
+const MAXIMUM_CONTROL_ANSWER: number = RndisComplete.size + MAXIMUM_ANSWER
 /** Bytes of data messages in one packet of the guest. */
 export const MAXIMUM_TRANSFER = 0x4_0000
 

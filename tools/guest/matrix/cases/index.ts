@@ -1,6 +1,7 @@
 // The table of cases. A new one is a file here, and a line below.
 
 import type { GuestCase } from '../case.ts'
+import { adapterSettings } from './adapter-settings.ts'
 import { crashKernel } from './crash-kernel.ts'
 import { failingDisks } from './failing-disks.ts'
 import { files } from './files.ts'
@@ -28,4 +29,5 @@ export const CASES: readonly GuestCase[] = [
   kexec,
   kexecWithProcessors,
   crashKernel,
+  adapterSettings,
 ]
