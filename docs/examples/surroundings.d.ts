@@ -24,6 +24,7 @@ declare global {
   const typeScriptProcessor: typeof import('@partita/processor-typescript').typeScriptProcessor
   const Kernel: typeof import('@partita/guest/kernel').Kernel
   type VmbusDevice = import('@partita/interface').VmbusDevice
+  type Network = import('@partita/interface').Network
 
   const backend: import('@partita/interface').CharacterBackend
   const bootSector: Uint8Array
@@ -42,6 +43,7 @@ declare global {
   const serial: import('@partita/interface').Plugin<any>
   const test: (name: string, run: () => unknown) => void
   const uart: import('@partita/interface').PortHandler
+  const vm: import('@partita/root-partition').VirtualMachine
   const vmbus: import('@partita/interface').Vmbus
   const vp: import('@partita/interface').VirtualProcessor
 }

@@ -73,7 +73,7 @@ export interface TypeOptions {
  * import { typeText } from '@partita/emulated-ps2'
  * import { keyboardInputToken } from '@partita/interface'
  *
- * const keyboard = machine.find(keyboardInputToken)
+ * const keyboard = vm.find(keyboardInputToken)
  * if (keyboard) await typeText(keyboard, 'root\n')
  * ```
  */
