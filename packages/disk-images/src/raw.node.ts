@@ -243,6 +243,11 @@ class RawDisk implements Disk {
     let index = 0
     let within = 0
     while (index < segments.length) {
+      // A call that has nothing to do would look like one that found the end of the file.
+      if ((segments[index] as Uint8Array).length === 0) {
+        index++
+        continue
+      }
       const part: Uint8Array[] = []
       for (let i = index; i < segments.length && part.length < MAXIMUM_SEGMENTS; i++) {
         const segment = segments[i] as Uint8Array

@@ -254,6 +254,8 @@ function refusalChecks(subject: DiskSubject): ComplianceCheck[] {
       await disk.read(sectorCount - 1, [one])
       await disk.write(sectorCount, [])
       await disk.read(0, [])
+      await disk.read(0, [new Uint8Array(0)])
+      await disk.write(0, [new Uint8Array(0), new Uint8Array(0)])
     }),
     ...(createReadOnly === undefined
       ? []
