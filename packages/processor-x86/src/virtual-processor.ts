@@ -1,23 +1,22 @@
 // A virtual processor on the software logical processor: its code cache and interpreter, and the loop that runs blocks and delivers events between them.
 
-import {
-  type InterruptMessage,
-  PartitaError,
-  type RegisterName,
-  type RunExit,
-  type SavedState,
-  type SegmentName,
-  type SegmentRegister,
-  type VirtualLocalApic,
-  type VirtualProcessor,
-  type VirtualProcessorOptions,
+import type {
+  InterruptMessage,
+  RegisterName,
+  RunExit,
+  SavedState,
+  SegmentName,
+  SegmentRegister,
+  VirtualLocalApic,
+  VirtualProcessor,
+  VirtualProcessorOptions,
 } from '@partita/interface'
 import { BLOCK, CodeCache } from './code-cache.ts'
 import { ACTIVITY, type Activity, Cpu, canonical, FLAG } from './cpu.ts'
-import { SIGNATURE } from './cpuid.ts'
 import { Decoder } from './decoder/decoder.ts'
 import { MODE } from './decoder/mode.ts'
 import type { DecodedForm } from './decoder/opcode-map.ts'
+import { deliverEvent } from './event-delivery.ts'
 import { getFloatState, readMsr, setFloatState, writeMsr } from './host-registers.ts'
 import { VECTOR } from './instruction/emitter.ts'
 import { INSTRUCTION_SET } from './instruction-set/index.ts'
@@ -29,13 +28,22 @@ import {
   type InterpreterExports,
   type RuntimeImports,
 } from './interpreter/interpreter-module.ts'
-import { deliver, type EventKind } from './interrupt-delivery.ts'
 import { LocalApic } from './local-apic.ts'
 import type { SoftwareMemory } from './memory.ts'
 import { ACCESS } from './mmu.ts'
 import { ModelSpecificRegisters, TSC_FREQUENCY } from './msr.ts'
 import { ProcessorError } from './processor-error.ts'
-import { GPR, JUMP_ENTRIES, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
+import {
+  getDescriptorTable,
+  getRegister,
+  getSegment,
+  setDescriptorTable,
+  setRegister,
+  setSegment,
+} from './register-access.ts'
+import { resetProcessor } from './reset.ts'
+import { restoreProcessor, saveProcessor } from './saved-state.ts'
+import { JUMP_ENTRIES, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
 import { describeProcessor, type ProcessorExits } from './statistics.ts'
 import { RegionCompilation } from './translator/compilation.ts'
 import {
@@ -54,54 +62,6 @@ const FORMS = 16384
 const TABLE_SIZE: number = FORMS + MAXIMUM_REGIONS
 /** High half of what no RIP is: not canonical, and beyond 32 bits. */
 const NO_ADDRESS = 0x70000000
-
-const REGISTERS: Readonly<Record<RegisterName, number>> = {
-  rax: 0,
-  rcx: 8,
-  rdx: 16,
-  rbx: 24,
-  rsp: 32,
-  rbp: 40,
-  rsi: 48,
-  rdi: 56,
-  r8: 64,
-  r9: 72,
-  r10: 80,
-  r11: 88,
-  r12: 96,
-  r13: 104,
-  r14: 112,
-  r15: 120,
-  rip: STATE.RIP,
-  rflags: -1,
-  cr0: STATE.CR0,
-  cr2: STATE.CR2,
-  cr3: STATE.CR3,
-  cr4: STATE.CR4,
-  cr8: -2,
-  efer: STATE.EFER,
-  pat: -3,
-  dr0: STATE.DR0,
-  dr1: STATE.DR0 + 8,
-  dr2: STATE.DR0 + 16,
-  dr3: STATE.DR0 + 24,
-  dr6: STATE.DR6,
-  dr7: STATE.DR7,
-  xcr0: STATE.XCR0,
-}
-const SEGMENTS: Readonly<Record<SegmentName, number>> = {
-  es: SEGMENT.ES,
-  cs: SEGMENT.CS,
-  ss: SEGMENT.SS,
-  ds: SEGMENT.DS,
-  fs: SEGMENT.FS,
-  gs: SEGMENT.GS,
-  ldtr: SEGMENT.LDTR,
-  tr: SEGMENT.TR,
-}
-
-/** Exceptions that make a second one of theirs a double fault (SDM vol. 3, table 6-5). */
-const CONTRIBUTORY = new Set<number>([VECTOR.DE, VECTOR.TS, VECTOR.NP, VECTOR.SS, VECTOR.GP])
 
 export class SoftwareVirtualProcessor implements VirtualProcessor {
   readonly index: number
@@ -390,42 +350,6 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     if (this.#running) this.#breakOut()
   }
 
-  /** Deliver an event; what its delivery meets becomes a double fault, or shutdown. */
-  #deliver(vector: number, kind: EventKind, errorCode: number, address: bigint): void {
-    const { cpu } = this
-    let current = vector
-    let currentKind = kind
-    let error = errorCode
-    let faultAddress = address
-    for (;;) {
-      try {
-        if (currentKind === 'exception') {
-          if (current === VECTOR.PF) cpu.set64(STATE.CR2, faultAddress)
-          if (current === VECTOR.DB) {
-            cpu.set64(STATE.DR6, (cpu.get64(STATE.DR6) & ~0xfn) | 0xffff0ff0n | faultAddress)
-            cpu.set64(STATE.DR7, cpu.get64(STATE.DR7) & ~0x2000n)
-          }
-        }
-        deliver(cpu, current, currentKind, error)
-        return
-      } catch (thrown) {
-        cpu.catchFault(thrown)
-        const next = cpu.get32(STATE.FAULT_VECTOR)
-        if (currentKind === 'exception' && current === VECTOR.DF) {
-          cpu.activity = ACTIVITY.SHUTDOWN
-          return
-        }
-        const double =
-          currentKind === 'exception' &&
-          ((CONTRIBUTORY.has(current) && CONTRIBUTORY.has(next)) ||
-            (current === VECTOR.PF && (CONTRIBUTORY.has(next) || next === VECTOR.PF)))
-        current = double ? VECTOR.DF : next
-        error = double ? 0 : cpu.get32(STATE.FAULT_ERROR)
-        faultAddress = cpu.get64(STATE.FAULT_ADDRESS)
-        currentKind = 'exception'
-      }
-    }
-  }
   /** The pending fault of STATE.FAULT_…, raised by the instruction at STATE.RECORD, or by the fetch of the next one. */
   #deliverPending(): void {
     const { cpu } = this
@@ -440,7 +364,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       if (instruction !== 0 && cpu.segmentOf(instruction) === SEGMENT.SS) vector = VECTOR.SS
     }
     cpu.nonCanonical = false
-    this.#deliver(vector, 'exception', error, address)
+    deliverEvent(cpu, vector, 'exception', error, address)
   }
 
   /** Take what is pending before the next instruction. True when something was delivered. */
@@ -457,7 +381,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       apic.nmiPending = false
       cpu.nmiBlocked = true
       cpu.activity = ACTIVITY.RUNNING
-      this.#deliver(VECTOR.NMI, 'external', 0, 0n)
+      deliverEvent(cpu, VECTOR.NMI, 'external', 0, 0n)
       return true
     }
     if (!(cpu.get32(STATE.FLAGS_REST) & FLAG.IF)) return false
@@ -468,7 +392,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     } else if (apic.pendingVector() >= 0) vector = apic.acknowledge()
     if (vector < 0) return false
     cpu.activity = ACTIVITY.RUNNING
-    this.#deliver(vector, 'external', 0, 0n)
+    deliverEvent(cpu, vector, 'external', 0, 0n)
     return true
   }
 
@@ -614,7 +538,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     if (watching && !shadow && !(cpu.get32(STATE.FLAGS_REST) & FLAG.RF)) {
       const hits = this.#instructionBreakpoints(rip, dr7)
       if (hits) {
-        this.#deliver(VECTOR.DB, 'exception', 0, BigInt(hits))
+        deliverEvent(cpu, VECTOR.DB, 'exception', 0, BigInt(hits))
         return
       }
     }
@@ -632,7 +556,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     if (resumed) cpu.set32(STATE.FLAGS_REST, cpu.get32(STATE.FLAGS_REST) & ~FLAG.RF)
     // a MOV SS or POP SS holds debug traps back until the next instruction
     const hits = cpu.debugHits | (tf && !cpu.trapSuppressed ? 0x4000 : 0)
-    if (hits && !(cpu.interruptShadow && !tf)) this.#deliver(VECTOR.DB, 'exception', 0, BigInt(hits))
+    if (hits && !(cpu.interruptShadow && !tf)) deliverEvent(cpu, VECTOR.DB, 'exception', 0, BigInt(hits))
   }
   #instructionBreakpoints(rip: bigint, dr7: number): number {
     const { cpu } = this
@@ -719,53 +643,22 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   // --- registers
 
   getRegister(name: RegisterName): bigint {
-    if (name === 'rflags') return BigInt(this.cpu.flags >>> 0)
-    if (name === 'cr8') return BigInt(this.cpu.apic.taskPriority)
-    if (name === 'pat') return this.cpu.msrs.pat
-    return this.cpu.get64(this.#field(name))
+    return getRegister(this.cpu, name)
   }
   setRegister(name: RegisterName, value: bigint): void {
-    const { cpu } = this
-    if (name === 'rflags') cpu.flags = Number(value & 0xffffffffn)
-    else if (name === 'cr8') cpu.apic.taskPriority = Number(value & 15n)
-    else if (name === 'pat') cpu.msrs.pat = value
-    else cpu.set64(this.#field(name), value)
-    if (name.startsWith('cr') || name === 'efer' || name === 'rflags') {
-      cpu.updateMode()
-      cpu.updateUnits()
-      cpu.mmu.flush(true)
-    }
-  }
-  #field(name: RegisterName): number {
-    const field = REGISTERS[name]
-    if (field === undefined) throw new ProcessorError('ERR_PROCESSOR_STATE', `There is no register ${name}`)
-    return field
+    setRegister(this.cpu, name, value)
   }
   getSegment(name: SegmentName): SegmentRegister {
-    const n = SEGMENTS[name]
-    const { cpu } = this
-    return {
-      selector: cpu.segmentSelector(n),
-      base: cpu.segmentBase(n),
-      limit: cpu.segmentLimit(n),
-      attributes: cpu.segmentAttributes(n),
-    }
+    return getSegment(this.cpu, name)
   }
   setSegment(name: SegmentName, value: SegmentRegister): void {
-    const { cpu } = this
-    cpu.setSegment(SEGMENTS[name], value.selector, value.base, value.limit, value.attributes)
-    if (name === 'ss') cpu.set32(STATE.CPL, (value.attributes >> 5) & 3)
-    if (name === 'cs' || name === 'ss') cpu.updateMode()
+    setSegment(this.cpu, name, value)
   }
   getDescriptorTable(name: 'gdtr' | 'idtr'): { base: bigint; limit: number } {
-    const { cpu } = this
-    return name === 'gdtr'
-      ? { base: cpu.get64(STATE.GDTR_BASE), limit: cpu.get32(STATE.GDTR_LIMIT) }
-      : { base: cpu.get64(STATE.IDTR_BASE), limit: cpu.get32(STATE.IDTR_LIMIT) }
+    return getDescriptorTable(this.cpu, name)
   }
   setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void {
-    this.cpu.set64(name === 'gdtr' ? STATE.GDTR_BASE : STATE.IDTR_BASE, base)
-    this.cpu.set32(name === 'gdtr' ? STATE.GDTR_LIMIT : STATE.IDTR_LIMIT, limit)
+    setDescriptorTable(this.cpu, name, base, limit)
   }
   readMsr(index: number): bigint | undefined {
     return readMsr(this.cpu, index)
@@ -788,50 +681,12 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   }
 
   reset(kind: 'power-on' | 'init'): void {
-    const { cpu } = this
-    for (let r = 0; r < 16; r++) cpu.setGpr(r, 0n)
-    cpu.setGpr(GPR.RDX, BigInt(SIGNATURE))
-    cpu.set64(STATE.RIP, 0xfff0n)
-    const caching = kind === 'init' ? cpu.get64(STATE.CR0) & 0x60000000n : 0x60000000n
-    cpu.set64(STATE.CR0, caching | 0x10n)
-    for (const field of [STATE.CR2, STATE.CR3, STATE.CR4, STATE.CR8, STATE.EFER]) cpu.set64(field, 0n)
-    for (const s of [SEGMENT.ES, SEGMENT.SS, SEGMENT.DS, SEGMENT.FS, SEGMENT.GS]) cpu.setSegment(s, 0, 0n, 0xffff, 0x93)
-    cpu.setSegment(SEGMENT.CS, 0xf000, 0xffff0000n, 0xffff, 0x9b)
-    cpu.setSegment(SEGMENT.LDTR, 0, 0n, 0xffff, 0x82)
-    cpu.setSegment(SEGMENT.TR, 0, 0n, 0xffff, 0x8b)
-    this.setDescriptorTable('gdtr', 0n, 0xffff)
-    this.setDescriptorTable('idtr', 0n, 0xffff)
-    for (let n = 0; n < 4; n++) cpu.set64(STATE.DR0 + n * 8, 0n)
-    cpu.set64(STATE.DR6, 0xffff0ff0n)
-    cpu.set64(STATE.DR7, 0x400n)
-    cpu.set32(STATE.CPL, 0)
-    cpu.flags = FLAG.FIXED
-    cpu.interruptShadow = false
-    cpu.nmiBlocked = false
     this.#idle = false
-    cpu.activity =
-      kind === 'init' && this.index !== 0
-        ? ACTIVITY.WAIT_FOR_SIPI
-        : this.index === 0
-          ? ACTIVITY.RUNNING
-          : ACTIVITY.WAIT_FOR_SIPI
     if (kind === 'power-on') {
-      cpu.set64(STATE.XCR0, 1n)
-      cpu.set32(STATE.MXCSR, 0x1f80)
-      cpu.set32(STATE.X87_CONTROL, 0x40)
-      cpu.set32(STATE.X87_STATUS, 0)
-      cpu.set32(STATE.X87_TOP, 0)
-      cpu.set32(STATE.X87_TAGS, 0xff)
-      cpu.u8.fill(0, cpu.base + STATE.X87, cpu.base + STATE.SCRATCH)
-      cpu.msrs.reset()
       this.#externalInterrupt = false
       this.#instructions = 0
     }
-    cpu.apic.reset(kind)
-    cpu.mmu.watching = false
-    cpu.mmu.flush(true)
-    cpu.updateMode()
-    cpu.updateUnits()
+    resetProcessor(this.cpu, kind)
   }
 
   get localApic(): VirtualLocalApic {
@@ -884,120 +739,21 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   // --- saved state
 
   save(): SavedState {
-    const { cpu } = this
-    const { msrs } = cpu
-    return {
-      version: 1,
-      data: {
-        registers: cpu.u8.slice(cpu.base, cpu.base + STATE.END),
-        apic: { ...cpu.apic.save() },
-        activity: cpu.activity,
-        interruptShadow: cpu.interruptShadow,
-        nmiBlocked: cpu.nmiBlocked,
-        idle: this.#idle,
-        externalInterrupt: this.#externalInterrupt,
-        instructions: this.#instructions,
-        tsc: msrs.readTsc(),
-        tscAdjust: msrs.tscAdjust,
-        msrs: [
-          msrs.star,
-          msrs.lstar,
-          msrs.cstar,
-          msrs.fmask,
-          msrs.kernelGsBase,
-          msrs.tscAux,
-          msrs.sysenterCs,
-          msrs.sysenterEsp,
-          msrs.sysenterEip,
-          msrs.pat,
-          msrs.miscEnable,
-          msrs.specCtrl,
-          msrs.mtrrDefType,
-          ...msrs.mtrr,
-        ],
-      },
-    }
+    return saveProcessor(this.cpu, {
+      idle: this.#idle,
+      externalInterrupt: this.#externalInterrupt,
+      instructions: this.#instructions,
+    })
   }
-
   restore(state: SavedState): void {
-    const { cpu } = this
-    const { msrs } = cpu
-    const {
-      registers,
-      apic,
-      activity,
-      interruptShadow,
-      nmiBlocked,
-      externalInterrupt,
-      instructions,
-      tsc,
-      tscAdjust,
-      msrs: values,
-    } = state.data
-    if (
-      state.version !== 1 ||
-      !(registers instanceof Uint8Array) ||
-      registers.length !== STATE.END ||
-      typeof activity !== 'number' ||
-      !(activity in [0, 1, 2, 3]) ||
-      typeof interruptShadow !== 'boolean' ||
-      typeof nmiBlocked !== 'boolean' ||
-      typeof externalInterrupt !== 'boolean' ||
-      typeof instructions !== 'number' ||
-      typeof tsc !== 'bigint' ||
-      typeof tscAdjust !== 'bigint' ||
-      !Array.isArray(values) ||
-      values.length !== 13 + msrs.mtrr.length ||
-      !values.every((v) => typeof v === 'bigint')
-    ) {
-      throw new PartitaError('ERR_STATE_INVALID', 'The saved state is not one of this processor')
-    }
-    cpu.apic.restore(apic as unknown as SavedState)
-    cpu.u8.set(registers, cpu.base)
-    cpu.activity = activity as typeof cpu.activity
-    cpu.interruptShadow = interruptShadow
-    cpu.nmiBlocked = nmiBlocked
+    const { idle, externalInterrupt, instructions } = restoreProcessor(this.cpu, state)
+    this.#idle = idle
     this.#externalInterrupt = externalInterrupt
     this.#instructions = instructions
-    this.#idle = state.data['idle'] === true
-    const [
-      star,
-      lstar,
-      cstar,
-      fmask,
-      kernelGsBase,
-      tscAux,
-      sysenterCs,
-      sysenterEsp,
-      sysenterEip,
-      pat,
-      miscEnable,
-      specCtrl,
-      mtrrDefType,
-      ...mtrr
-    ] = values as bigint[]
-    Object.assign(msrs, {
-      star,
-      lstar,
-      cstar,
-      fmask,
-      kernelGsBase,
-      tscAux,
-      sysenterCs,
-      sysenterEsp,
-      sysenterEip,
-      pat,
-      miscEnable,
-      specCtrl,
-      mtrrDefType,
-    })
-    msrs.mtrr.set(mtrr)
-    msrs.tscOffset = BigInt.asUintN(64, msrs.tscOffset + tsc - msrs.readTsc())
-    msrs.tscAdjust = tscAdjust
     this.#code.reset()
-    cpu.mmu.flush(true)
-    cpu.updateMode()
-    cpu.updateUnits()
+    this.cpu.mmu.flush(true)
+    this.cpu.updateMode()
+    this.cpu.updateUnits()
   }
 
   [Symbol.dispose](): void {
