@@ -68,7 +68,7 @@ describe('error codes', () => {
     .filter((file) => /^[^/]+\/src\/.*\.ts$/.test(file) && !file.includes('node_modules'))
     .map((file) => readFileSync(join(ROOT, 'packages', file), 'utf8'))
     .join('\n')
-  const codes = [...new Set(readFileSync(join(ROOT, 'docs/errors.md'), 'utf8').match(/\bERR_[A-Z_]+/g))]
+  const codes = [...new Set(readFileSync(join(ROOT, 'docs/errors.md'), 'utf8').match(/\bERR_[A-Z0-9_]+/g))]
   it.each(codes)('%s exists', (code) => expect(sources).toContain(`'${code}'`))
 })
 
