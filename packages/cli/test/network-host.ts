@@ -27,8 +27,8 @@ const FIN = 0x01
 const SYN = 0x02
 const ACK = 0x10
 const WINDOW = 60_000
-/** Milliseconds until the guest's data is acknowledged. */
-const LATENCY = 20
+/** Milliseconds of quiet until the guest's data is acknowledged. */
+const QUIET = 40
 
 /** The text of port 19. */
 export function chargen(length: number): Uint8Array {
@@ -47,7 +47,7 @@ interface Connection {
   window: number
   shift: number
   finished: boolean
-  acknowledging: boolean
+  timer: NodeJS.Timeout | undefined
 }
 
 /** What the host has seen, and the port of one adapter. */
@@ -240,7 +240,7 @@ export class NetworkHost implements Network, NetworkPort {
         window: getU16(bytes, at + 14),
         shift,
         finished: false,
-        acknowledging: false,
+        timer: undefined,
       })
     }
     const connection = this.#connections.get(port)
@@ -270,21 +270,20 @@ export class NetworkHost implements Network, NetworkPort {
       this.#reply(bytes, connection, ACK | FIN, this.#sequence(connection), new Uint8Array(0))
       connection.finished = true
     } else if (fin || (payload.length > 0 && this.#sequence(connection) === before)) {
+      clearTimeout(connection.timer)
       if (fin) this.#reply(bytes, connection, ACK, this.#sequence(connection), new Uint8Array(0))
       else this.#acknowledgeLater(bytes, connection)
     }
   }
 
-  /** As if the cable were long: the guest's window fills up, and it has something to put together. */
+  /** When the guest has been quiet for a while: its window is full by then, and it has something to put together. */
   #acknowledgeLater(bytes: Uint8Array, connection: Connection): void {
-    if (connection.acknowledging) return
-    connection.acknowledging = true
-    setTimeout(() => {
-      connection.acknowledging = false
+    clearTimeout(connection.timer)
+    connection.timer = setTimeout(() => {
       this.#headers.parse(bytes, 0, bytes.length)
       this.#reply(bytes, connection, ACK, this.#sequence(connection), new Uint8Array(0))
       this.#deliver()
-    }, LATENCY)
+    }, QUIET)
   }
 
   #sequence(connection: Connection): number {

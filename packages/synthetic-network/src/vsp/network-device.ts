@@ -30,15 +30,15 @@ import {
   SEND_TABLE_SIZE,
 } from '../protocol/nvsp.ts'
 import { type AdapterFeatures, AdapterState, type LinkView } from './adapter-state.ts'
-import { BufferMap } from './buffer-map.ts'
 import { agreedMtu } from './control.ts'
 import { ControlQueue } from './control-queue.ts'
+import { GuestBuffers, SEND_SECTION_SIZE } from './guest-buffers.ts'
 import { type Negotiation, startNegotiation } from './negotiation.ts'
 import { type ChannelHost, NetworkChannel } from './network-channel.ts'
 import { answerMessage, type SetupHost } from './nvsp-messages.ts'
 import type { OutgoingPacket } from './outgoing-packet.ts'
 import { RECEIVED, ReceivePath } from './receive.ts'
-import { ReceiveBuffer, sectionSizeOf } from './receive-buffer.ts'
+import type { ReceiveBuffer } from './receive-buffer.ts'
 import { parseState, type SavedDevice } from './saved-device.ts'
 import type { NetworkStatistics } from './statistics.ts'
 import { TransmitPath, type TransmitSource } from './transmit.ts'
@@ -53,15 +53,6 @@ export interface NetworkDeviceOptions extends AdapterFeatures {
   readonly name: string
   /** The newest version of NVSP to agree on. */
   readonly maximumVersion: number
-}
-
-/** Bytes of a section of the send buffer: Hyper-V's number. */
-const SEND_SECTION_SIZE = 6144
-
-interface SendBuffer {
-  readonly map: BufferMap
-  readonly gpadlId: number
-  readonly id: number
 }
 
 /**
@@ -92,8 +83,9 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
   #negotiation: Negotiation = startNegotiation()
   /** By index; the primary is 0. */
   readonly #channels: (NetworkChannel | undefined)[] = []
-  #receiveBuffer: ReceiveBuffer | undefined
-  #sendBuffer: SendBuffer | undefined
+  readonly #buffers: GuestBuffers = new GuestBuffers(() => {
+    for (const channel of this.#channels) channel?.forgetOutgoing()
+  })
   #port: NetworkPort | undefined
   #stopped = false
   #transmitting = false
@@ -158,12 +150,12 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
 
   /** The guest's receive buffer; another one when it gives another. */
   get receiveBuffer(): Pick<ReceiveBuffer, 'gpadlId' | 'id' | 'sectionSize' | 'sectionCount'> | undefined {
-    return this.#receiveBuffer
+    return this.#buffers.receive
   }
 
   /** Sections of the receive buffer that the guest has. */
   get sectionsInFlight(): number {
-    const buffer = this.#receiveBuffer
+    const buffer = this.#buffers.receive
     return buffer === undefined ? 0 : buffer.sectionCount - buffer.freeCount
   }
 
@@ -194,7 +186,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
       this.#starved = true
       return false
     }
-    const buffer = this.#receiveBuffer
+    const buffer = this.#buffers.receive
     const { statistics } = this.#state
     if (!this.#state.initialized || buffer === undefined || this.#channels[0] === undefined) {
       statistics.receiveFiltered++
@@ -232,7 +224,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
   /** The packet under way of the channel that serves a queue; one that is not open is served by the primary. */
   readonly #packetOf = (queue: number): OutgoingPacket => {
     const channel = this.#channels[queue] ?? (this.#channels[0] as NetworkChannel)
-    return channel.outgoing(this.#receiveBuffer as ReceiveBuffer)
+    return channel.outgoing(this.#buffers.receive as ReceiveBuffer)
   }
 
   // ── VmbusDevice ──
@@ -255,7 +247,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
       receive: (packet) => serving.receive(packet),
       batchEnd: () => this.#batchEnd(),
       writable: () => this.#writableChannel(serving),
-      gpadlTeardown: (gpadlId) => this.#teardown(gpadlId),
+      gpadlTeardown: (gpadlId) => this.#buffers.teardown(gpadlId),
       close: () => this.#closed(serving),
     }
   }
@@ -281,18 +273,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     channel.discardOutgoing()
     this.#channels[index] = undefined
     if (index === 0) this.#begin()
-    else this.#receiveBuffer?.closed(index)
-  }
-
-  /** The guest takes its memory back. */
-  #teardown(gpadlId: number): void {
-    if (this.#receiveBuffer?.gpadlId === gpadlId) this.#dropReceiveBuffer()
-    if (this.#sendBuffer?.gpadlId === gpadlId) this.#sendBuffer = undefined
-  }
-
-  #dropReceiveBuffer(): void {
-    this.#receiveBuffer = undefined
-    for (const channel of this.#channels) channel?.forgetOutgoing()
+    else this.#buffers.receive?.closed(index)
   }
 
   /** Nothing is agreed on. */
@@ -302,8 +283,8 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     this.#state.halt()
     this.#state.coalescingAgreed = false
     this.#control.clear()
-    this.#dropReceiveBuffer()
-    this.#sendBuffer = undefined
+    this.#buffers.setReceive(undefined)
+    this.#buffers.dropSend()
     this.#sendTable = false
     // Whoever waits for room gets rid of its frames now.
     this.#resumeReceive(true)
@@ -317,7 +298,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     this.#transmitting = true
     this.#batch = true
     const { statistics } = this.#state
-    const status = path.transmit(source, skip, this.#sendBuffer?.map, SEND_SECTION_SIZE, this.#port, statistics)
+    const status = path.transmit(source, skip, this.#buffers.send, SEND_SECTION_SIZE, this.#port, statistics)
     this.#transmitting = false
     return status
   }
@@ -344,7 +325,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
   /** Ask the network for the frames that were turned away, if there is room for them now. */
   #resumeReceive(anyway = false): void {
     if (!this.#starved || this.#stopped) return
-    if (!anyway && this.#receiveBuffer?.available === 0) return
+    if (!anyway && this.#buffers.receive?.available === 0) return
     this.#starved = false
     this.#port?.resume()
   }
@@ -353,7 +334,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
 
   #serveControl(): void {
     const primary = this.#channels[0]
-    if (primary !== undefined && !this.#stopped) this.#control.serve(primary, this.#receiveBuffer)
+    if (primary !== undefined && !this.#stopped) this.#control.serve(primary, this.#buffers.receive)
   }
 
   #sendIndirectionTable(): void {
@@ -381,7 +362,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
         return device.#negotiation.version
       },
       get receiveBuffer() {
-        return device.#receiveBuffer
+        return device.#buffers.receive
       },
       get stopped() {
         return device.#stopped
@@ -397,7 +378,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
       control: (_packet: VmbusPacket, source: TransmitSource) =>
         device.#memory === undefined
           ? NVSP_STATUS.FAILURE
-          : device.#control.add(source, device.#memory, device.#sendBuffer?.map, SEND_SECTION_SIZE),
+          : device.#control.add(source, device.#memory, device.#buffers.send, SEND_SECTION_SIZE),
       message: (channel, packet, type) => answerMessage(setup, channel, packet, type),
     }
   }
@@ -414,9 +395,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
       get maximumSubChannels() {
         return device.#negotiation.version >= NVSP_VERSION.V5 ? device.#options.queues - 1 : 0
       },
-      get sendSectionSize() {
-        return SEND_SECTION_SIZE
-      },
+      buffers: device.#buffers,
       setNdisVersion: (major, minor) => {
         device.#state.ndisMajor = major
         device.#state.ndisMinor = minor
@@ -426,34 +405,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
         device.#state.coalescingAgreed =
           version >= NVSP_VERSION.V61 && (capabilities & NDIS_CONFIG_CAPABILITY.RSC) !== 0
       },
-      prepareReceiveBuffer: (channel, gpadlId, id) =>
-        device.#mapReceiveBuffer(channel, gpadlId, id, sectionSizeOf(device.#negotiation.largestFrame)),
-      setReceiveBuffer: (buffer) => {
-        device.#dropReceiveBuffer()
-        device.#receiveBuffer = buffer
-      },
-      receiveBufferId: () => device.#receiveBuffer?.id,
-      setSendBuffer: (channel, gpadlId, id) => device.#mapSendBuffer(channel, gpadlId, id),
-      dropSendBuffer: () => {
-        device.#sendBuffer = undefined
-      },
-      sendBufferId: () => device.#sendBuffer?.id,
     }
-  }
-
-  #mapReceiveBuffer(channel: VmbusChannel, gpadlId: number, id: number, size: number): ReceiveBuffer | undefined {
-    const pieces = channel.gpadl(gpadlId)
-    const map = pieces === undefined ? undefined : BufferMap.open(channel.memory, pieces)
-    if (map === undefined || map.byteLength < size) return undefined
-    return new ReceiveBuffer(map, gpadlId, id, size)
-  }
-
-  #mapSendBuffer(channel: VmbusChannel, gpadlId: number, id: number): boolean {
-    const pieces = channel.gpadl(gpadlId)
-    const map = pieces === undefined ? undefined : BufferMap.open(channel.memory, pieces)
-    if (map === undefined || map.byteLength < SEND_SECTION_SIZE) return false
-    this.#sendBuffer = { map, gpadlId, id }
-    return true
   }
 
   // ── the life of the VM ──
@@ -499,21 +451,10 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
 
   /** The adapter is stopped. */
   save(): SavedState {
-    const receiveBuffer = this.#receiveBuffer
-    const sendBuffer = this.#sendBuffer
     const { filter, multicast, rxOffload, coalesceIp4, coalesceIp6, lookahead, ndisMajor, ndisMinor } = this.#state
     const device: SavedDevice = {
       negotiation: { ...this.#negotiation },
-      receiveBuffer:
-        receiveBuffer === undefined
-          ? null
-          : {
-              gpadlId: receiveBuffer.gpadlId,
-              id: receiveBuffer.id,
-              sectionSize: receiveBuffer.sectionSize,
-              inFlight: receiveBuffer.saveInFlight(),
-            },
-      sendBuffer: sendBuffer === undefined ? null : { gpadlId: sendBuffer.gpadlId, id: sendBuffer.id },
+      ...this.#buffers.save(),
       adapter: {
         initialized: this.#state.initialized,
         currentAddress: this.#state.currentAddress,
@@ -572,14 +513,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     const saved = device.channels.find((other) => other.index === index)
     if (saved !== undefined) channel.restoreCompletions(saved.completions)
     if (index !== 0) return
-    const { receiveBuffer, sendBuffer } = device
-    if (receiveBuffer !== null) {
-      const { gpadlId, id, sectionSize } = receiveBuffer
-      const buffer = this.#mapReceiveBuffer(channel.channel, gpadlId, id, sectionSize)
-      if (buffer?.restoreInFlight(receiveBuffer.inFlight)) this.#receiveBuffer = buffer
-      else channel.channel.fail('the receive buffer is not that of the saved state')
-    }
-    if (sendBuffer !== null && !this.#mapSendBuffer(channel.channel, sendBuffer.gpadlId, sendBuffer.id))
-      channel.channel.fail('the send buffer is not that of the saved state')
+    if (!this.#buffers.restore(channel.channel, device))
+      channel.channel.fail('the buffers are not those of the saved state')
   }
 }

@@ -1,7 +1,7 @@
 // The messages that set an adapter up, each with its answer. Nothing changes before the answer has found its place in the ring, so that a packet that is turned away
 // can come again.
 
-import { VMBUS_COMPLETION_REQUESTED, type VmbusChannel, type VmbusPacket } from '@partita/interface'
+import { VMBUS_COMPLETION_REQUESTED, type VmbusPacket } from '@partita/interface'
 import {
   NVSP_MESSAGE,
   NVSP_STATUS,
@@ -23,9 +23,10 @@ import {
   SUB_CHANNEL_ALLOCATE,
 } from '../protocol/nvsp.ts'
 import { RNDIS_STATUS } from '../protocol/rndis.ts'
+import { type GuestBuffers, SEND_SECTION_SIZE } from './guest-buffers.ts'
 import { chooseVersion, clampFrame, type Negotiation, refusal } from './negotiation.ts'
 import type { NetworkChannel } from './network-channel.ts'
-import type { ReceiveBuffer } from './receive-buffer.ts'
+import { sectionSizeOf } from './receive-buffer.ts'
 
 /** The longest chain of pages in a packet of the guest; Hyper-V's number. */
 const MAXIMUM_MDL_CHAIN = 34
@@ -37,18 +38,10 @@ export interface SetupHost {
   readonly negotiation: Negotiation
   readonly maximumVersion: number
   readonly maximumSubChannels: number
-  readonly sendSectionSize: number
+  readonly buffers: GuestBuffers
   setNdisVersion(major: number, minor: number): void
   /** Frame size and capabilities are known. */
   configured(): void
-  /** Map a receive buffer; `undefined` when it cannot be one. */
-  prepareReceiveBuffer(channel: VmbusChannel, gpadlId: number, id: number): ReceiveBuffer | undefined
-  setReceiveBuffer(buffer: ReceiveBuffer | undefined): void
-  receiveBufferId(): number | undefined
-  /** False: it cannot be one. */
-  setSendBuffer(channel: VmbusChannel, gpadlId: number, id: number): boolean
-  dropSendBuffer(): void
-  sendBufferId(): number | undefined
 }
 
 /** Where answers are made; a ring takes a copy. */
@@ -94,8 +87,8 @@ export function answerMessage(host: SetupHost, serving: NetworkChannel, packet: 
       const { id } = new NvspRevokeBuffer(packet.view, at)
       if (!acknowledge(serving, packet)) return false
       if (type === NVSP_MESSAGE.REVOKE_SEND_BUFFER) {
-        if (host.sendBufferId() === id) host.dropSendBuffer()
-      } else if (host.receiveBufferId() === id) host.setReceiveBuffer(undefined)
+        if (host.buffers.sendId === id) host.buffers.dropSend()
+      } else if (host.buffers.receive?.id === id) host.buffers.setReceive(undefined)
       return true
     }
     case NVSP_MESSAGE.SWITCH_DATA_PATH:
@@ -145,9 +138,10 @@ function initialize(host: SetupHost, serving: NetworkChannel, packet: VmbusPacke
 
 function receiveBuffer(host: SetupHost, serving: NetworkChannel, packet: VmbusPacket): boolean {
   const message = new NvspSendBuffer(packet.view, packet.payloadOffset)
+  const size = sectionSizeOf(host.negotiation.largestFrame)
   const buffer =
-    host.receiveBufferId() === undefined
-      ? host.prepareReceiveBuffer(serving.channel, message.gpadlId, message.id)
+    host.buffers.receive === undefined
+      ? host.buffers.prepareReceive(serving.channel, message.gpadlId, message.id, size)
       : undefined
   const answer = new NvspReceiveBufferComplete(view)
   answer.messageType = NVSP_MESSAGE.SEND_RECEIVE_BUFFER_COMPLETE
@@ -159,19 +153,19 @@ function receiveBuffer(host: SetupHost, serving: NetworkChannel, packet: VmbusPa
     answer.endOffset = buffer.sectionSize * buffer.sectionCount
   }
   if (!send(host, serving, packet)) return false
-  if (buffer !== undefined) host.setReceiveBuffer(buffer)
+  if (buffer !== undefined) host.buffers.setReceive(buffer)
   return true
 }
 
 function sendBuffer(host: SetupHost, serving: NetworkChannel, packet: VmbusPacket): boolean {
   const message = new NvspSendBuffer(packet.view, packet.payloadOffset)
-  const good = host.sendBufferId() === undefined && host.setSendBuffer(serving.channel, message.gpadlId, message.id)
+  const good = host.buffers.send === undefined && host.buffers.setSend(serving.channel, message.gpadlId, message.id)
   const answer = new NvspSendBufferComplete(view)
   answer.messageType = NVSP_MESSAGE.SEND_SEND_BUFFER_COMPLETE
   answer.status = good ? NVSP_STATUS.SUCCESS : NVSP_STATUS.FAILURE
-  answer.sectionSize = good ? host.sendSectionSize : 0
+  answer.sectionSize = good ? SEND_SECTION_SIZE : 0
   if (send(host, serving, packet)) return true
-  if (good) host.dropSendBuffer()
+  if (good) host.buffers.dropSend()
   return false
 }
 

@@ -4,21 +4,15 @@ import type { SavedState } from '@partita/interface'
 import * as v from 'valibot'
 import { MAXIMUM_MULTICAST } from './adapter-state.ts'
 import type { ControlState } from './control-queue.ts'
+import type { BuffersState } from './guest-buffers.ts'
 import type { Negotiation } from './negotiation.ts'
-import { type PacketInFlight, sectionSizeOf } from './receive-buffer.ts'
+import { sectionSizeOf } from './receive-buffer.ts'
 import type { ScalingState } from './receive-scaling.ts'
 import type { NetworkStatistics } from './statistics.ts'
 
 /** What is saved of an adapter. */
-export interface SavedDevice {
+export interface SavedDevice extends BuffersState {
   readonly negotiation: Negotiation
-  readonly receiveBuffer: {
-    readonly gpadlId: number
-    readonly id: number
-    readonly sectionSize: number
-    readonly inFlight: readonly PacketInFlight[]
-  } | null
-  readonly sendBuffer: { readonly gpadlId: number; readonly id: number } | null
   readonly adapter: {
     readonly initialized: boolean
     readonly currentAddress: number
