@@ -143,7 +143,8 @@ export default {
       comment: "Name it in the package's own package.json.",
       severity: 'error',
       from: { path: '^packages/[^/]+/src/', pathNot: EXEMPT },
-      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'] },
+      // What is there for development may be asked of the user too, as a peer.
+      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'], dependencyTypesNot: ['npm-peer'] },
     },
     {
       name: 'unresolvable',
