@@ -219,7 +219,7 @@ static uint64_t sieve(long rounds) {
     for (long i = 2; i < N; i++) {
       if (composite[i]) continue;
       primes++;
-      for (long j = i * i; j < N; j += i) composite[j] = 1;
+      for (long j = i <= N / i ? i * i : N; j < N; j += i) composite[j] = 1;
     }
   }
   return primes;

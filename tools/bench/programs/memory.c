@@ -2,6 +2,16 @@
 #include <string.h>
 #include "bench.h"
 
+/* The string instructions of a register's size. */
+#ifdef __x86_64__
+#define MOVS "rep movsq"
+#define STOS "rep stosq"
+#else
+#define MOVS "rep movsl"
+#define STOS "rep stosl"
+#endif
+typedef unsigned long word;
+
 static uint64_t check(const uint8_t *p, size_t n) {
   uint64_t sum = 0;
   for (size_t i = 0; i < n; i += 61) sum = mix(sum, p[i]);
@@ -16,8 +26,8 @@ static uint64_t rep_movs(long rounds) {
     void *to = b + (r & 15), *from = a;
     size_t n = N;
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n)::"memory");
-    to = a + 8, from = b + 8, n = N / 8 - 1;
-    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n)::"memory");
+    to = a + 8, from = b + 8, n = N / sizeof(word) - 1;
+    __asm__ volatile(MOVS : "+D"(to), "+S"(from), "+c"(n)::"memory");
   }
   return check(b, N);
 }
@@ -28,9 +38,9 @@ static uint64_t rep_stos(long rounds) {
   for (long r = 0; r < rounds; r++) {
     void *to = a + (r & 7);
     size_t n = N;
-    __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(r) : "memory");
-    to = a, n = N / 16;
-    __asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(r * 0x0101010101010101ull) : "memory");
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"((uint8_t)r) : "memory");
+    to = a, n = N / 2 / sizeof(word);
+    __asm__ volatile(STOS : "+D"(to), "+c"(n) : "a"((word)r * (word)0x0101010101010101ull) : "memory");
   }
   return check(a, N);
 }
@@ -43,7 +53,7 @@ static uint64_t rep_short(long rounds) {
     size_t n = 1 + (size_t)(r & 63);
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n)::"memory");
     to = b + (r * 13 & 2047), n = 1 + (size_t)(r & 7);
-    __asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(r) : "memory");
+    __asm__ volatile(STOS : "+D"(to), "+c"(n) : "a"(r) : "memory");
   }
   return check(b, 4096);
 }

@@ -9,7 +9,7 @@ import { QEMU } from './qemu.ts'
 const ROOT = join(import.meta.dirname, '../../..')
 const MEBIBYTE = 2 ** 20
 /** Milliseconds until a guest that has not answered is given up. */
-const PATIENCE = 180_000
+const PATIENCE = 600_000
 
 /** Something that can boot the guest. */
 export interface Machine {

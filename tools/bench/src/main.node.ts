@@ -45,6 +45,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     defaultRuns: 5,
     load: async () => (await import('./programs/index.ts')).programs,
   },
+  v86: {
+    summary: 'the same as 32-bit code, next to v86 and QEMU TCG',
+    defaultRuns: 3,
+    load: async () => (await import('./programs/v86.ts')).v86,
+  },
   growth: {
     summary: 'time of an instruction while the hot code grows from 100 to 50,000 regions',
     defaultRuns: 5,

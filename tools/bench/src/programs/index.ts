@@ -41,6 +41,22 @@ export async function programs(runs: number, given: Arguments): Promise<void> {
   if (version !== undefined) runners.push(stack.use(await GuestRunner.boot(qemuProgramMachine(guest))))
   runners.push(stack.use(new HostRunner(executable, busybox)))
 
+  const measurements = await measureAll(list, runners, runs)
+  console.log(report(measurements, runs))
+  await save(given, { guest: guest.version, qemu: version, mode: given.mode, runs, measurements })
+}
+
+/** Write results to the file that was asked for. */
+export async function save({ json }: Arguments, results: object): Promise<void> {
+  if (json !== undefined) await writeFile(json, `${JSON.stringify(results, undefined, 1)}\n`)
+}
+
+/** Each program at each length on each runner. */
+export async function measureAll(
+  list: readonly GuestProgram[],
+  runners: readonly ProgramRunner[],
+  runs: number,
+): Promise<Measurement[]> {
   const measurements: Measurement[] = []
   for (const program of list) {
     for (const length of Object.keys(LENGTHS) as Length[]) {
@@ -49,13 +65,7 @@ export async function programs(runs: number, given: Arguments): Promise<void> {
     }
   }
   process.stderr.write('\r\x1b[K')
-  console.log(report(measurements, runs))
-  if (given.json !== undefined) {
-    await writeFile(
-      given.json,
-      `${JSON.stringify({ guest: guest.version, qemu: version, mode: given.mode, runs, measurements }, undefined, 1)}\n`,
-    )
-  }
+  return measurements
 }
 
 async function measure(

@@ -15,7 +15,8 @@ const TARGET_WORST = 2
 const TARGET_SHORT = 1.5
 
 const OWN = 'Partita'
-const PEER = 'QEMU TCG'
+/** Whom the targets are about. */
+const QEMU = 'QEMU TCG'
 const NATIVE = 'native'
 type Kind = 'wall' | 'thread' | 'processor'
 
@@ -40,9 +41,9 @@ function ratios(a: readonly ProgramResult[], b: readonly ProgramResult[], kind: 
   return a.map((one, run) => one[kind] / (b[run] as ProgramResult)[kind])
 }
 
-function lineOf({ program, results }: Measurement): Line {
+function lineOf({ program, results }: Measurement, peerName: string): Line {
   const own = results[OWN] as readonly ProgramResult[]
-  const peer = results[PEER]
+  const peer = results[peerName]
   const native = results[NATIVE] as readonly ProgramResult[]
   const seconds = (list: readonly ProgramResult[]): number => median(list.map(({ thread }) => thread))
   const pairs = peer && ratios(own, peer, 'thread')
@@ -63,31 +64,33 @@ function lineOf({ program, results }: Measurement): Line {
 
 const show = (value: number | undefined, digits = 2): string => value?.toFixed(digits) ?? '-'
 
-/** @param runs of each program on each machine */
-export function report(measurements: readonly Measurement[], runs: number): string {
-  const lines = (length: Length): Line[] => measurements.filter((one) => one.length === length).map(lineOf)
+/** @param runs of each program on each machine
+ * @param peer whom Partita is compared with */
+export function report(measurements: readonly Measurement[], runs: number, peer: string = QEMU): string {
+  const lines = (length: Length): Line[] =>
+    measurements.filter((one) => one.length === length).map((one) => lineOf(one, peer))
   const full = lines('full')
   const short = lines('tenth')
   const out = [
-    `Seconds of processor time of the busiest thread, medians of ${runs} alternating runs. The ratios to ${PEER} are medians over pairs of runs: of the busiest threads (with`,
+    `Seconds of processor time of the busiest thread, medians of ${runs} alternating runs. The ratios to ${peer} are medians over pairs of runs: of the busiest threads (with`,
     `their smallest and largest), by the guest's clock, and of whole processes. The last columns are times of the host's own. Targets are compared with the busiest threads.`,
     '',
-    ...section('full length', full),
+    ...section('full length', full, peer),
     '',
-    ...section('a tenth of it', short),
+    ...section('a tenth of it', short, peer),
     '',
-    groupTable(full, short),
+    groupTable(full, short, peer),
     '',
-    ...verdicts(full, short),
+    ...(peer === QEMU ? verdicts(full, short) : []),
   ]
   return out.join('\n')
 }
 
-function section(title: string, lines: readonly Line[]): string[] {
+function section(title: string, lines: readonly Line[], peer: string): string[] {
   const header = [
     title,
     OWN,
-    PEER,
+    peer,
     NATIVE,
     'thread',
     'least',
@@ -95,7 +98,7 @@ function section(title: string, lines: readonly Line[]): string[] {
     'clock',
     'process',
     `${OWN}/native`,
-    `${PEER}/native`,
+    `${peer}/native`,
   ]
   return [
     table([
@@ -122,7 +125,7 @@ function mean(lines: readonly Line[], value: (line: Line) => number | undefined)
   return values.length === 0 ? undefined : geometricMean(values)
 }
 
-function groupTable(full: readonly Line[], short: readonly Line[]): string {
+function groupTable(full: readonly Line[], short: readonly Line[], peer: string): string {
   const row = (name: string, keep: (line: Line) => boolean): string[] => {
     const [a, b] = [full.filter(keep), short.filter(keep)]
     return [
@@ -147,14 +150,14 @@ function groupTable(full: readonly Line[], short: readonly Line[]): string {
   return table([
     [
       'geometric means',
-      `thread/${PEER}`,
+      `thread/${peer}`,
       'clock',
       'process',
       'tenth, thread',
       'clock',
       'process',
       `${OWN}/native`,
-      `${PEER}/native`,
+      `${peer}/native`,
     ],
     ...groups.map((group) => row(group, (line) => line.group === group)),
     row('all', () => true),
@@ -163,7 +166,7 @@ function groupTable(full: readonly Line[], short: readonly Line[]): string {
 
 function verdicts(full: readonly Line[], short: readonly Line[]): string[] {
   if (mean(full, ({ thread }) => thread) === undefined) return []
-  const unit = `times ${PEER}`
+  const unit = `times ${QEMU}`
   const groups = [...new Set(full.map(({ group }) => group))]
   const out = groups.map((group) => {
     const value = mean(
