@@ -17,6 +17,7 @@ import {
 } from '../../packages/cli/src/default-guest/index.ts'
 import { type GuestCase, Skipped } from './matrix/case.ts'
 import { CASES } from './matrix/cases/index.ts'
+import { deadline } from './matrix/deadline.ts'
 import { MatrixGuest } from './matrix/machine.ts'
 
 const USAGE = 'Usage: matrix.ts [--list] [--keep] [CASE …]'
@@ -30,18 +31,15 @@ interface Verdict {
 async function runCase(one: GuestCase, image: DefaultGuest, keep: boolean): Promise<Verdict> {
   const directory = mkdtempSync(join(tmpdir(), `partita-${one.name}-`))
   const guests: MatrixGuest[] = []
-  let timer: NodeJS.Timeout | undefined
   const { timeout = TIMEOUT } = one
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not done within ${timeout} s`)), timeout * 1000)
-  })
+  using limit = deadline(timeout, () => `not done within ${timeout} s`)
   try {
     const boot: Parameters<GuestCase['run']>[0]['boot'] = async (options) => {
       const guest = await MatrixGuest.boot(image, options)
       guests.push(guest)
       return guest
     }
-    await Promise.race([one.run({ directory, boot }), late])
+    await Promise.race([one.run({ directory, boot }), limit.late])
     return { verdict: 'passed' }
   } catch (reason) {
     if (reason instanceof Skipped) return { verdict: 'skipped', reason }
@@ -49,7 +47,6 @@ async function runCase(one: GuestCase, image: DefaultGuest, keep: boolean): Prom
     if (guest !== undefined) console.log(`  the console of ${one.name} ends with\n${guest.lastLines()}`)
     return { verdict: 'failed', reason }
   } finally {
-    clearTimeout(timer)
     for (const guest of guests) await guest[Symbol.asyncDispose]()
     if (keep) console.log(`  images are in ${directory}`)
     else rmSync(directory, { recursive: true, force: true })

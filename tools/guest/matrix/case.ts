@@ -15,7 +15,7 @@ export interface GuestCase {
   readonly name: string
   /** What holds when it passes. */
   readonly description: string
-  /** Seconds after which it has failed. Default: 600. */
+  /** Seconds of processor time after which it has failed. Default: 600. */
   readonly timeout?: number
   /** Fails by throwing, as `node:assert` does. */
   run(context: CaseContext): Promise<void>

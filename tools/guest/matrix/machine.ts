@@ -15,11 +15,12 @@ import { NodePackageSource } from '@partita/root-partition/node'
 import { type IdeDiskOptions, type StorageControl, storageControlToken } from '@partita/synthetic-storage/vsp'
 import { type DefaultGuest, makeScratchRootDisk } from '../../../packages/cli/src/default-guest/index.ts'
 import { GuestConsole } from '../../../packages/cli/test/guest-console.ts'
+import { deadline } from './deadline.ts'
 
 const MEBIBYTE = 2 ** 20
 const STORAGE = '@partita/synthetic-storage/vsp'
 const VMBUS = '@partita/vmbus'
-/** Seconds that a command may take. */
+/** Seconds of processor time that a command may take. */
 const COMMAND_TIMEOUT = 300
 /** Lines of the trace that are kept. */
 const TRACE_LIMIT = 20_000
@@ -188,13 +189,10 @@ export class MatrixGuest implements AsyncDisposable {
   }
 
   async #within<T>(seconds: number, promise: Promise<T>, what: string): Promise<T> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`no sign of ${what} within ${seconds} s; the console ends with\n${this.lastLines()}`)),
-        seconds * 1000,
-      )
-    })
+    using limit = deadline(
+      seconds,
+      () => `no sign of ${what} within ${seconds} s; the console ends with\n${this.lastLines()}`,
+    )
     const ended = this.end.then((outcome) => {
       // What the guest said before it ended counts.
       return new Promise<never>((_, reject) =>
@@ -204,9 +202,8 @@ export class MatrixGuest implements AsyncDisposable {
       )
     })
     try {
-      return await Promise.race([promise, late, ended])
+      return await Promise.race([promise, limit.late, ended])
     } finally {
-      clearTimeout(timer)
       ended.catch(() => {})
     }
   }
