@@ -52,10 +52,10 @@ it('finds exports, methods and accessors without documentation', async () => {
     name: 'p',
     entryPoints: [join(scratch, 'index.ts')],
     tsconfig: join(scratch, 'tsconfig.json'),
-    logLevel: 'Error',
+    logLevel: 'Error' as const,
     skipErrorChecking: true,
     disableSources: true,
-  } as const
+  }
   const app = await Application.bootstrap(options, [new TSConfigReader()])
   const project = await app.convert()
   expect(project && undocumented(project).toSorted()).toEqual([

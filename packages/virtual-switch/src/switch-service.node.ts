@@ -30,7 +30,7 @@ export const switchOptionEntries: v.ObjectEntries = {
 }
 
 /** Plugs in what leads out of the machine; `owning` disposes of it. */
-export type Uplink = (network: VirtualSwitch, owning: AsyncDisposableStack, clock: Clock) => void | Promise<void>
+type Uplink = (network: VirtualSwitch, owning: AsyncDisposableStack, clock: Clock) => void | Promise<void>
 
 /** Makes their instances. */
 export interface SwitchService {
