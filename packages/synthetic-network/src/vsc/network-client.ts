@@ -11,16 +11,7 @@ import {
 import type { ClientChannel, ClientOffer, DmaBuffer, VscDevice, VscInstance } from '@partita/vmbus/client'
 import { NetworkError } from '../network-error.ts'
 import {
-  NDIS_OBJECT,
-  NdisOffloadParameters,
-  NdisRssParameters,
-  OFFLOAD_PARAMETER,
-  OFFLOAD_SWITCH,
-  RSS_HASH,
-} from '../protocol/ndis.ts'
-import {
   NDIS_CONFIG_CAPABILITY,
-  NO_SEND_SECTION,
   NVSP_MESSAGE,
   NVSP_STATUS,
   NVSP_VERSION,
@@ -37,7 +28,6 @@ import {
   NvspStatusMessage,
   NvspSubChannel,
   PACKET_SIZE_V61,
-  RNDIS_CHANNEL,
   SEND_TABLE_SIZE,
   SUB_CHANNEL_ALLOCATE,
 } from '../protocol/nvsp.ts'
@@ -50,9 +40,10 @@ import {
   RndisComplete,
   RndisIndicateStatus,
   RndisInitialize,
-  RndisRequest,
 } from '../protocol/rndis.ts'
-import { ASSEMBLED, FrameAssembler, LONGEST_TX_HEADERS, MessageBuilder } from './data-messages.ts'
+import { ASSEMBLED, FrameAssembler } from './data-messages.ts'
+import { offloadParameters, oidError, oidRequest, scalingParameters } from './oid-values.ts'
+import { Transmitter } from './transmitter.ts'
 
 /** How to open an adapter. */
 export interface NetworkClientOptions {
@@ -87,10 +78,7 @@ export interface NetworkProperties {
 const SETUP_TRANSACTION = 0x8000_0000
 /** The control message under way. */
 const CONTROL_TRANSACTION = 0x7fff_ffff
-/** Large frames have ids from here on, sections of the send buffer from 1. */
-const LARGE_TRANSACTION = 0x4000_0000
 const RECEIVE_BUFFER_ID = 0xcafe
-const LARGE_BYTES: number = MAXIMUM_FRAME_LENGTH + LONGEST_TX_HEADERS
 const CONTROL_BYTES = 4096
 const RING_BYTES = 128 * 1024
 /** The key of Microsoft's examples, which Linux uses too. */
@@ -143,24 +131,17 @@ export class NetworkClient implements VscInstance {
   readonly #answers: Map<number, Waiting> = new Map()
   readonly #requests: Map<number, Waiting> = new Map()
   readonly #receive: DmaBuffer
-  readonly #send: DmaBuffer
-  readonly #large: DmaBuffer[]
+  readonly #transmitter: Transmitter
   readonly #controlBuffer: DmaBuffer
-  readonly #builder: MessageBuilder = new MessageBuilder()
   readonly #frame: Frame = new Frame()
-  readonly #message: Uint8Array = new Uint8Array(PACKET_SIZE_V61)
-  readonly #rndisPacket: NvspRndisPacket = new NvspRndisPacket(new DataView(this.#message.buffer))
   readonly #completion: Uint8Array = new Uint8Array(PACKET_SIZE_V61)
   #copy: Uint8Array = new Uint8Array(0)
   #copyView: DataView = new DataView(this.#copy.buffer)
-  #freeSections: number[] = []
-  #freeLarge: number[] = []
   /** Completions of received packets that found no room: channel and transaction. */
   #owed: { readonly channel: ClientChannel; readonly low: number; readonly high: number }[] = []
   #properties: NetworkProperties | undefined
   #receiveGpadl = 0
   #sendGpadl = 0
-  #sectionSize = 0
   #version = 0
   #nextTransaction = 0
   #nextRequest = 1
@@ -173,8 +154,7 @@ export class NetworkClient implements VscInstance {
     this.#device = device
     this.#options = options
     this.#receive = device.allocate(options.receiveBytes ?? 2 * 1024 * 1024)
-    this.#send = device.allocate(options.sendBytes ?? 256 * 1024)
-    this.#large = Array.from({ length: options.largeFrames ?? 4 }, () => device.allocate(LARGE_BYTES))
+    this.#transmitter = new Transmitter(device, options.sendBytes ?? 256 * 1024, options.largeFrames ?? 4)
     this.#controlBuffer = device.allocate(CONTROL_BYTES)
     device.signal.addEventListener('abort', () => this.#fail(device.signal.reason))
   }
@@ -196,8 +176,7 @@ export class NetworkClient implements VscInstance {
 
   /** Frames that the provider has not completed. */
   get pending(): number {
-    const sections = this.#sectionSize === 0 ? 0 : Math.floor(this.#send.bytes.length / this.#sectionSize)
-    return sections - this.#freeSections.length + this.#large.length - this.#freeLarge.length
+    return this.#transmitter.pending
   }
 
   // ── setting up ──
@@ -278,19 +257,15 @@ export class NetworkClient implements VscInstance {
   }
 
   async #giveSendBuffer(): Promise<void> {
-    this.#sendGpadl = await this.#device.createGpadl(this.#send.bytes)
+    this.#sendGpadl = await this.#device.createGpadl(this.#transmitter.buffer.bytes)
     const answer = await this.#ask((view) => {
       const message = new NvspSendBuffer(view)
       message.messageType = NVSP_MESSAGE.SEND_SEND_BUFFER
       message.gpadlId = this.#sendGpadl
     }, NVSP_MESSAGE.SEND_SEND_BUFFER_COMPLETE)
     const { status, sectionSize } = new NvspSendBufferComplete(answer)
-    if (status !== NVSP_STATUS.SUCCESS || sectionSize <= LONGEST_TX_HEADERS || sectionSize > this.#send.bytes.length)
+    if (status !== NVSP_STATUS.SUCCESS || !this.#transmitter.divide(sectionSize))
       throw new NetworkError('ERR_NETWORK_PROTOCOL', 'the send buffer is refused', { data: { status } })
-    this.#sectionSize = sectionSize
-    const sections = Math.floor(this.#send.bytes.length / sectionSize)
-    this.#freeSections = Array.from({ length: sections }, (_, section) => section)
-    this.#freeLarge = this.#large.map((_, index) => index)
   }
 
   async #initialize(): Promise<void> {
@@ -349,42 +324,12 @@ export class NetworkClient implements VscInstance {
 
   /** Have frames of a flow come through one channel, by hash. `table`: numbers of channels, a power of two of them. @throws NetworkError `ERR_NETWORK_OID` */
   async setReceiveScaling(key: Uint8Array, table: readonly number[]): Promise<void> {
-    const size = NdisRssParameters.size + table.length * 4 + key.length
-    const parameters = NdisRssParameters.allocate(size)
-    parameters.type = NDIS_OBJECT.RSS_PARAMETERS
-    parameters.revision = 2
-    parameters.size = NdisRssParameters.size
-    parameters.hashInformation =
-      RSS_HASH.TOEPLITZ | RSS_HASH.IPV4 | RSS_HASH.TCP_IPV4 | RSS_HASH.IPV6 | RSS_HASH.TCP_IPV6
-    parameters.tableSize = table.length * 4
-    parameters.tableOffset = NdisRssParameters.size
-    parameters.keySize = key.length
-    parameters.keyOffset = NdisRssParameters.size + table.length * 4
-    const bytes = new Uint8Array(parameters.view.buffer)
-    for (const [entry, queue] of table.entries())
-      parameters.view.setUint32(NdisRssParameters.size + entry * 4, queue, true)
-    bytes.set(key, parameters.keyOffset)
-    await this.set(OID.GEN_RECEIVE_SCALE_PARAMETERS, bytes)
+    await this.set(OID.GEN_RECEIVE_SCALE_PARAMETERS, scalingParameters(key, table))
   }
 
   /** Switch receive checksums and coalescing. @throws NetworkError `ERR_NETWORK_OID` */
-  async setOffloads({ checksums, coalescing }: { checksums: boolean; coalescing: boolean }): Promise<void> {
-    const parameters = NdisOffloadParameters.allocate()
-    const checksum = checksums ? OFFLOAD_PARAMETER.TX_RX : OFFLOAD_PARAMETER.TX
-    const rsc = coalescing ? OFFLOAD_SWITCH.ENABLED : OFFLOAD_SWITCH.DISABLED
-    parameters.type = NDIS_OBJECT.DEFAULT
-    parameters.revision = 3
-    parameters.size = NdisOffloadParameters.size
-    parameters.ip4Checksum = checksum
-    parameters.tcp4Checksum = checksum
-    parameters.udp4Checksum = checksum
-    parameters.tcp6Checksum = checksum
-    parameters.udp6Checksum = checksum
-    parameters.lso2Ip4 = OFFLOAD_SWITCH.ENABLED
-    parameters.lso2Ip6 = OFFLOAD_SWITCH.ENABLED
-    parameters.rscIp4 = rsc
-    parameters.rscIp6 = rsc
-    await this.set(OID.TCP_OFFLOAD_PARAMETERS, new Uint8Array(parameters.view.buffer))
+  async setOffloads(offloads: { readonly checksums: boolean; readonly coalescing: boolean }): Promise<void> {
+    await this.set(OID.TCP_OFFLOAD_PARAMETERS, offloadParameters(offloads))
   }
 
   /** Which frames to receive: bits of PACKET_FILTER. @throws NetworkError `ERR_NETWORK_OID` */
@@ -402,7 +347,7 @@ export class NetworkClient implements VscInstance {
 
   /** Ask for an OID. @throws NetworkError `ERR_NETWORK_OID` with the status in `data` */
   async query(oid: number, information: Uint8Array = new Uint8Array(0)): Promise<Uint8Array> {
-    const answer = await this.#request((requestId) => requestOf(RNDIS_MESSAGE.QUERY, requestId, oid, information))
+    const answer = await this.#request((requestId) => oidRequest(RNDIS_MESSAGE.QUERY, requestId, oid, information))
     const { status, informationLength, informationOffset } = new RndisComplete(viewOf(answer))
     if (status !== RNDIS_STATUS.SUCCESS) throw oidError(oid, status)
     const at = RNDIS_HEADER_SIZE + informationOffset
@@ -413,7 +358,7 @@ export class NetworkClient implements VscInstance {
 
   /** Set an OID. @throws NetworkError `ERR_NETWORK_OID` with the status in `data` */
   async set(oid: number, information: Uint8Array): Promise<void> {
-    const answer = await this.#request((requestId) => requestOf(RNDIS_MESSAGE.SET, requestId, oid, information))
+    const answer = await this.#request((requestId) => oidRequest(RNDIS_MESSAGE.SET, requestId, oid, information))
     const { status } = new RndisComplete(viewOf(answer))
     if (status !== RNDIS_STATUS.SUCCESS) throw oidError(oid, status)
   }
@@ -462,56 +407,9 @@ export class NetworkClient implements VscInstance {
     if (this.#failure !== undefined) throw this.#failure
     const channel = this.#channels[queue] ?? this.#channels[0]
     if (channel === undefined) return true
-    const headers = this.#builder.build(whole)
-    const sent =
-      headers + length <= this.#sectionSize
-        ? this.#sendSection(channel, whole, headers)
-        : this.#sendLarge(channel, whole, headers)
+    const sent = this.#transmitter.send(channel, whole)
     if (!sent) this.#starved = true
     return sent
-  }
-
-  #sendSection(channel: ClientChannel, frame: NetworkFrame, headers: number): boolean {
-    const section = this.#freeSections.pop()
-    if (section === undefined) return false
-    const place = section * this.#sectionSize
-    this.#fill(this.#send.bytes, place, headers, frame)
-    this.#fillRndis(RNDIS_CHANNEL.DATA, section, headers + frame.end - frame.start)
-    if (channel.send(this.#message, section + 1, 0, VMBUS_COMPLETION_REQUESTED)) return true
-    this.#freeSections.push(section)
-    return false
-  }
-
-  #sendLarge(channel: ClientChannel, frame: NetworkFrame, headers: number): boolean {
-    const index = this.#freeLarge.pop()
-    if (index === undefined) return false
-    const { bytes } = this.#large[index] as DmaBuffer
-    const length = headers + frame.end - frame.start
-    this.#fill(bytes, 0, headers, frame)
-    this.#fillRndis(RNDIS_CHANNEL.DATA, NO_SEND_SECTION, 0)
-    if (
-      channel.sendGpaDirect(
-        this.#device.rangesOf(bytes.subarray(0, length)) ?? [],
-        this.#message,
-        LARGE_TRANSACTION + index,
-      )
-    )
-      return true
-    this.#freeLarge.push(index)
-    return false
-  }
-
-  #fill(target: Uint8Array, at: number, headers: number, frame: NetworkFrame): void {
-    target.set(this.#builder.bytes.subarray(0, headers), at)
-    target.set(frame.bytes.subarray(frame.start, frame.end), at + headers)
-  }
-
-  #fillRndis(channelType: number, section: number, size: number): void {
-    const packet = this.#rndisPacket
-    packet.messageType = NVSP_MESSAGE.SEND_RNDIS_PACKET
-    packet.channelType = channelType
-    packet.sendSectionIndex = section
-    packet.sendSectionSize = size
   }
 
   // ── from the provider ──
@@ -568,16 +466,7 @@ export class NetworkClient implements VscInstance {
       this.#controlCompleted(packet)
       return
     }
-    if (id >= LARGE_TRANSACTION) {
-      const index = id - LARGE_TRANSACTION
-      if (index >= this.#large.length || this.#freeLarge.includes(index)) this.ignored++
-      else this.#freeLarge.push(index)
-    } else if (id > 0) {
-      const section = id - 1
-      if ((section + 1) * this.#sectionSize > this.#send.bytes.length || this.#freeSections.includes(section))
-        this.ignored++
-      else this.#freeSections.push(section)
-    }
+    if (!this.#transmitter.completed(id)) this.ignored++
     this.#writable()
   }
 
@@ -723,9 +612,9 @@ export class NetworkClient implements VscInstance {
         const { bytes } = this.#controlBuffer
         if (request.length > bytes.length) return false
         bytes.set(request)
-        this.#fillRndis(RNDIS_CHANNEL.CONTROL, NO_SEND_SECTION, 0)
-        const ranges = this.#device.rangesOf(bytes.subarray(0, request.length)) ?? []
-        return this.#channels[0]?.sendGpaDirect(ranges, this.#message, CONTROL_TRANSACTION)
+        const [channel] = this.#channels
+        const part = bytes.subarray(0, request.length)
+        return channel !== undefined && this.#transmitter.sendControl(channel, part, CONTROL_TRANSACTION)
       })
     }
     const result = this.#control.then(run)
@@ -743,25 +632,6 @@ export class NetworkClient implements VscInstance {
     }
     return promise
   }
-}
-
-function requestOf(type: number, requestId: number, oid: number, information: Uint8Array): Uint8Array {
-  const message = RndisRequest.allocate(RndisRequest.size + information.length)
-  message.messageType = type
-  message.messageLength = RndisRequest.size + information.length
-  message.requestId = requestId
-  message.oid = oid
-  message.informationLength = information.length
-  message.informationOffset = RndisRequest.size - RNDIS_HEADER_SIZE
-  const bytes = new Uint8Array(message.view.buffer)
-  bytes.set(information, RndisRequest.size)
-  return bytes
-}
-
-function oidError(oid: number, status: number): NetworkError {
-  return new NetworkError('ERR_NETWORK_OID', `OID 0x${oid.toString(16)} fails with status 0x${status.toString(16)}`, {
-    data: { oid, status },
-  })
 }
 
 function viewOf(bytes: Uint8Array): DataView {
