@@ -41,7 +41,7 @@ export class PluginGuard {
   readonly scope: PluginScope
   readonly #onFailure: (where: string, error: unknown) => void
   readonly #owned = new Set<Disposable>()
-  readonly #gone = Promise.withResolvers<undefined>()
+  readonly #waiting = new Set<() => void>()
   #failed = false
 
   constructor(
@@ -59,9 +59,23 @@ export class PluginGuard {
     return this.#failed
   }
 
-  /** Resolves when it is taken away. */
-  get gone(): Promise<undefined> {
-    return this.#gone.promise
+  /** What `work` comes to, or `undefined` as soon as the plug-in is taken away: it may never come to anything then. */
+  orGone<T>(work: PromiseLike<T>): Promise<T | undefined> {
+    const { promise, resolve, reject } = Promise.withResolvers<T | undefined>()
+    const gone = (): void => resolve(undefined)
+    this.#waiting.add(gone)
+    if (this.#failed) gone()
+    work.then(
+      (value) => {
+        this.#waiting.delete(gone)
+        resolve(value)
+      },
+      (error: unknown) => {
+        this.#waiting.delete(gone)
+        reject(error)
+      },
+    )
+    return promise
   }
 
   /** Take the plug-in away. Only the first failure counts. */
@@ -76,7 +90,8 @@ export class PluginGuard {
       }
     }
     this.#owned.clear()
-    this.#gone.resolve(undefined)
+    for (const gone of this.#waiting) gone()
+    this.#waiting.clear()
     this.#onFailure(where, error)
   }
 

@@ -129,16 +129,17 @@ export class PluginHost implements AsyncDisposable {
       },
     }
     let instance: PluginInstance | undefined
+    let creating: Promise<PluginInstance> | undefined
     try {
-      const creating = guard.scope.call(plugin.create, plugin, context, undefined, undefined)
-      instance = await Promise.race([creating, guard.gone])
+      creating = Promise.resolve(guard.scope.call(plugin.create, plugin, context, undefined, undefined))
+      instance = await guard.orGone(creating)
     } catch (error) {
       if (trusted || error instanceof PartitaError) throw pluginFailure(id, 'could not be created', error)
       guard.fail('when it was created', error)
     }
     if (guard.failed) {
-      if (typeof instance?.[Symbol.asyncDispose] === 'function')
-        await Promise.resolve(instance[Symbol.asyncDispose]()).catch(() => {})
+      // What comes late, or came after all, goes again. Nobody waits for it.
+      creating?.then((late) => late?.[Symbol.asyncDispose]?.()).catch(() => {})
       return
     }
     if (typeof instance?.[Symbol.asyncDispose] !== 'function') {

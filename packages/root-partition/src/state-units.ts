@@ -24,7 +24,7 @@ export class StateUnits {
     this.#running = true
     for (const { guard, instance } of this.#units) {
       const starting = guard.callAsync('when it was started', () => instance.start?.())
-      if (starting !== undefined) await Promise.race([starting, guard.gone])
+      if (starting !== undefined) await guard.orGone(starting)
     }
   }
 
@@ -34,7 +34,7 @@ export class StateUnits {
     this.#running = false
     for (const { guard, instance } of this.#units.toReversed()) {
       const stopping = guard.callAsync('when it was stopped', () => instance.stop?.())
-      if (stopping !== undefined) await Promise.race([stopping, guard.gone])
+      if (stopping !== undefined) await guard.orGone(stopping)
     }
   }
 

@@ -27,7 +27,13 @@ import { VmbusPair } from '@partita/vmbus/testing'
 import * as v from 'valibot'
 import { describe, expect, it } from 'vitest'
 import { FakeHost, type FakeProcessorVp, type Script } from '../../hypervisor/test/fakes.ts'
-import { type PackageSource, type PluginFailure, PluginRegistry, VirtualMachine } from '../src/index.ts'
+import {
+  type PackageSource,
+  type PluginFailure,
+  PluginRegistry,
+  type PluginTracker,
+  VirtualMachine,
+} from '../src/index.ts'
 import { emptySource, fakePlugin, multibootKernel, powerPlugin, processorPlugin } from './fake-machine.ts'
 
 const MIB = 2 ** 20
@@ -60,10 +66,18 @@ interface Setup {
   readonly configuration?: object
   readonly services?: ReadonlyMap<string, unknown>
   readonly source?: PackageSource
+  readonly tracker?: PluginTracker
 }
 
 /** A machine that runs `script` and then switches itself off. */
-async function machine({ devices, script = () => 'halt', configuration = {}, services, source = emptySource }: Setup) {
+async function machine({
+  devices,
+  script = () => 'halt',
+  configuration = {},
+  services,
+  source = emptySource,
+  tracker,
+}: Setup) {
   const log: string[] = []
   const failures: PluginFailure[] = []
   const { plugin } = processorPlugin(log, script)
@@ -96,6 +110,7 @@ async function machine({ devices, script = () => 'halt', configuration = {}, ser
       readFile: async () => multibootKernel(Uint8Array.of(0xf4)),
       onPluginFailure: (failure) => failures.push(failure),
       ...(services && { services }),
+      ...(tracker && { tracker }),
     },
   )
   return { vm, host, failures, errors, messages: () => failures.map(({ message }) => message) }
@@ -257,6 +272,40 @@ describe('a plug-in that throws', () => {
     expect(errors).toEqual([`The plug-in failing failed ${where}: no; its device is taken away`])
     expect(fired).toBe(0)
     expect(vm.plugins).not.toContain('failing')
+    await vm[Symbol.asyncDispose]()
+    expect(log).toEqual(['dispose'])
+  })
+
+  it('while it is created, in what it does beside, is not waited for; what it makes late is disposed of', async () => {
+    const log: string[] = []
+    const late = Promise.withResolvers<PluginInstance>()
+    let fail: (error: unknown) => void = () => {}
+    const tracker: PluginTracker = {
+      scope: (failed) => {
+        fail = failed
+        return { call: (fn, self, a, b, c) => fn.call(self, a, b, c) }
+      },
+    }
+    const slow = device('slow', [], () => {})
+    const created = machine({
+      tracker,
+      devices: [
+        {
+          ...slow,
+          create: () => {
+            queueMicrotask(() => fail(new Error('beside')))
+            return late.promise
+          },
+        },
+      ],
+    })
+    const { messages, vm } = await created
+    expect(messages()).toEqual(['The plug-in slow failed in what it left to the event loop: beside'])
+    late.resolve({
+      async [Symbol.asyncDispose]() {
+        log.push('dispose')
+      },
+    })
     await vm[Symbol.asyncDispose]()
     expect(log).toEqual(['dispose'])
   })
