@@ -56,6 +56,7 @@ export interface CompiledRegion {
   readonly bytes: Uint8Array
   readonly instructions: number
 }
+/** What became of a region: compiled, or why not. */
 export interface CompileResult {
   /** Undefined when no region could be made. */
   readonly module: WebAssembly.Module | undefined
