@@ -5,7 +5,7 @@ import { PACKED, SSE4, SSSE3 } from '../../../vectors/src/forms/simd-tables.ts'
 import { little, type Random } from '../random.ts'
 import type { Context, Maker } from './integer.ts'
 import { defineFlags } from './integer.ts'
-import { free, memory, withMemory } from './operands.ts'
+import { alignedMemory, free, memory, type Operand, withMemory } from './operands.ts'
 import { code, instruction, type Piece } from './unit.ts'
 
 function xmm(random: Random): number {
@@ -15,6 +15,11 @@ function xmm(random: Random): number {
 function vector(random: Random, size: number, i: Omit<Instruction, 'rm'>, registers = 16, memoryOnce = 3): Piece[] {
   if (!random.once(memoryOnce)) return [instruction({ ...i, rm: random.below(registers) })]
   return withMemory(memory(random, size, size === 16 ? 16 : 1), i)
+}
+
+/** Of a move that need not be aligned. With EFLAGS.AC some processors check sixteen bytes all the same (SDM vol. 3, table 6-7), and others do not. */
+function anywhere({ random, defined }: Context, size: number): Operand {
+  return defined && size === 16 ? alignedMemory(random, size) : memory(random, size)
 }
 
 const SINGLE: readonly number[] = [0x51, 0x58, 0x59, 0x5c, 0x5d, 0x5e, 0x5f]
@@ -49,7 +54,8 @@ export const sseArithmetic: Maker = ({ random }) => {
   }
 }
 
-export const sseMove: Maker = ({ random, defined }) => {
+export const sseMove: Maker = (context) => {
+  const { random } = context
   const reg = xmm(random)
   switch (random.below(9)) {
     case 0: {
@@ -60,10 +66,10 @@ export const sseMove: Maker = ({ random, defined }) => {
       const op = random.pick([0x10, 0x11])
       const [prefix, size] = random.pick(KINDS)
       if (random.once(3)) return [instruction({ prefix, op: [0x0f, op], reg, rm: xmm(random) })]
-      return withMemory(memory(random, size), { prefix, op: [0x0f, op], reg })
+      return withMemory(anywhere(context, size), { prefix, op: [0x0f, op], reg })
     }
     case 2:
-      return withMemory(memory(random, 16), { prefix: [0xf3], op: [0x0f, random.pick([0x6f, 0x7f])], reg })
+      return withMemory(anywhere(context, 16), { prefix: [0xf3], op: [0x0f, random.pick([0x6f, 0x7f])], reg })
     case 3:
       return vector(random, 16, { prefix: [0x66], op: [0x0f, random.pick([0x6f, 0x7f])], reg }, 16, 1)
     case 4: {
@@ -92,10 +98,10 @@ export const sseMove: Maker = ({ random, defined }) => {
         instruction({ prefix: [0x66], op: [0x0f, random.pick([0x50, 0xd7])], reg: free(random), rm: xmm(random) }),
       ]
     default:
-      // non-temporal stores, and LDDQU, which some processors check the alignment of (EFLAGS.AC), and others do not
-      return defined || random.once(2)
+      // non-temporal stores, LDDQU
+      return random.once(2)
         ? withMemory(memory(random, 16, 16), { prefix: [0x66], op: [0x0f, 0xe7], reg })
-        : withMemory(memory(random, 16), { prefix: [0xf2], op: [0x0f, 0xf0], reg })
+        : withMemory(anywhere(context, 16), { prefix: [0xf2], op: [0x0f, 0xf0], reg })
   }
 }
 

@@ -98,6 +98,11 @@ export function memory(random: Random, size: number, align = 1, avoid: readonly 
   }
 }
 
+/** One that is aligned, always. */
+export function alignedMemory(random: Random, size: number): Operand {
+  return { before: [], memory: plain(R12, random.range(-PAGE, PAGE - size) & -size) }
+}
+
 /** An instruction with a memory operand as pieces. */
 export function withMemory(operand: Operand, i: Omit<Instruction, 'rm'>): Piece[] {
   if (operand.address !== undefined) {
