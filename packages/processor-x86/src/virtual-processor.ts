@@ -21,6 +21,7 @@ import { getFloatState, readMsr, setFloatState, writeMsr } from './host-register
 import { VECTOR } from './instruction/emitter.ts'
 import { INSTRUCTION_SET } from './instruction-set/index.ts'
 import { ExecutionProfile, type FormProfile, PROFILE_SIZE } from './interpreter/execution-profile.ts'
+import { HANDLER } from './interpreter/handler.ts'
 import { hasSimpleHandler, isInline } from './interpreter/inline-forms.ts'
 import {
   buildInterpreterModule,
@@ -484,8 +485,9 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       return false
     }
     this.#instructions += this.#executed
-    if (shadowed) cpu.interruptShadow = true
+    // the instruction that is left is the one that a shadow would be for
     if (status === STATUS.LEAVE) this.#interpret()
+    else if (shadowed) cpu.interruptShadow = true
     return true
   }
   /** Execute the instruction at STATE.RIP alone, which translated code has left. */
@@ -587,8 +589,14 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
    * translator whose regions have one instruction.
    */
   step(translated: boolean = false): void {
-    if (translated && !this.#stepping) this.#slice(0, 0)
+    if (translated && !this.#stepping && this.#atRegion()) this.#slice(0, 0)
     else this.#step()
+  }
+
+  /** Whether translated code begins at RIP. */
+  #atRegion(): boolean {
+    const record = this.#findBlock()
+    return record !== 0 && this.cpu.view.getUint16(record + RECORD.HANDLER, true) === HANDLER.REGION
   }
 
   requestExit(): void {

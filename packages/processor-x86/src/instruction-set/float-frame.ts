@@ -4,7 +4,7 @@
 import { type Expr, f32, f64, type InstructionEmitter, i32, i64, simd } from '../instruction/emitter.ts'
 import { type HelperContext, type HelperFunction, helperFunction } from '../instruction/helper.ts'
 import { STATE } from '../state-layout.ts'
-import type { ValueType } from '../wasm/expression.ts'
+import { doubleOf, singleOf, type ValueType } from '../wasm/expression.ts'
 import type { FunctionEmitter } from '../wasm/function-emitter.ts'
 import { begin, end, FORMAT, type FormatName, MXCSR, MXCSR_MODE, MXCSR_PLAIN, RAISED } from './soft-float.ts'
 import { splat, ZERO_VECTOR } from './vector.ts'
@@ -82,12 +82,28 @@ export function anyLane(...values: Expr[]): Expr {
 
 /** `fast` unless `unusual`; then `slow` (a call of a helper made by {@link frame}), which may raise an exception. */
 export function guarded(e: InstructionEmitter, type: ValueType, unusual: Expr, fast: Expr, slow: () => Expr): Expr {
+  // a number stays one
+  const double = doubleOf(fast)
+  if (double) {
+    const value = guarded(e, 'f64', unusual, double, () => f64.reinterpret_i64(slow()))
+    return i64.reinterpret_f64(value)
+  }
+  const single = singleOf(fast)
+  if (single) {
+    const value = guarded(e, 'f32', unusual, single, () => f32.reinterpret_i32(i32.wrap_i64(slow())))
+    return i64.extend_i32_u(i32.reinterpret_f32(value))
+  }
   const result = e.local(type)
   e.set(result, fast)
-  e.if(unusual, () => {
-    e.set(result, slow())
-    leaveIfRaised(e)
-  })
+  e.if(
+    unusual,
+    () => {
+      e.set(result, slow())
+      leaveIfRaised(e)
+    },
+    undefined,
+    false,
+  )
   return e.get(result)
 }
 function leaveIfRaised(e: InstructionEmitter): void {

@@ -12,8 +12,9 @@ import { emitUnitCheck } from '../instruction/unit-check.ts'
 import { HANDLER } from '../interpreter/handler.ts'
 import { jumpEntry } from '../interpreter/jump-entry.ts'
 import { FILE, RECORD, REFUSED, SEGMENT, STATE, STATUS, TLB, TLB_ENTRIES } from '../state-layout.ts'
-import { type Expr, i32, i64, select } from '../wasm/expression.ts'
+import { doubleOf, type Expr, i32, i64, select, singleOf } from '../wasm/expression.ts'
 import type { FunctionReference, Label, Local, TypeReference } from '../wasm/function-emitter.ts'
+import { simd, v128 } from '../wasm/simd.ts'
 import { controlFlow, type Node } from './control-flow.ts'
 import { FLOW, type Region, type RegionBlock, type RegionInstruction } from './region.ts'
 
@@ -79,6 +80,7 @@ export class RegionEmitter extends InstructionEmitter {
   readonly #nodes: Map<number, Node>
 
   readonly #registers: readonly Local[]
+  readonly #vectors: readonly Local[]
   readonly #flags: Readonly<Record<keyof LazyFlags, Local>>
   readonly #rip: Local
   readonly #context: Local
@@ -91,6 +93,8 @@ export class RegionEmitter extends InstructionEmitter {
   /** Bit masks of registers. */
   #used = 0
   #written = 0
+  #vectorsUsed = 0
+  #vectorsWritten = 0
 
   /** Where everything leaves, and what leaves with the flags that it came with. */
   #exit!: Label
@@ -115,6 +119,7 @@ export class RegionEmitter extends InstructionEmitter {
     this.#region = region
     this.#nodes = controlFlow(region)
     this.#registers = Array.from({ length: 16 }, () => this.local('i64'))
+    this.#vectors = Array.from({ length: 16 }, () => this.local('v128'))
     this.#flags = {
       x: this.local('i64'),
       y: this.local('i64'),
@@ -159,11 +164,17 @@ export class RegionEmitter extends InstructionEmitter {
     this.set(this.#budget, this.#field32(STATE.RESERVE))
     for (let r = 0; r < 16; r++) {
       if (this.#used & (1 << r)) this.set(this.#registers[r] as Local, this.#field64(STATE.FILE + r * 8))
+      if (this.#vectorsUsed & (1 << r)) {
+        this.set(this.#vectors[r] as Local, v128.load(i32.const(0), this.stateOffset(STATE.XMM + r * 16)))
+      }
     }
   }
   #epilogue(): void {
     const zero = i32.const(0)
     for (let r = 0; r < 16; r++) {
+      if (this.#vectorsWritten & (1 << r)) {
+        this.do(v128.store(zero, this.get(this.#vectors[r] as Local), this.stateOffset(STATE.XMM + r * 16)))
+      }
       if (!(this.#written & (1 << r))) continue
       this.do(i64.store(zero, this.get(this.#registers[r] as Local), this.stateOffset(STATE.FILE + r * 8)))
     }
@@ -243,7 +254,7 @@ export class RegionEmitter extends InstructionEmitter {
   #edge(target: number): void {
     const node = this.#node.successors.find(({ at }) => at === target)
     if (!node) {
-      this.#leave(i64.add(this.get(this.#rip), i64.const(target)), i32.const(EXIT.CHAIN), 0)
+      this.#leave(this.#place(target), i32.const(EXIT.CHAIN), 0)
       return
     }
     this.#enterPage(target)
@@ -258,7 +269,7 @@ export class RegionEmitter extends InstructionEmitter {
       this.if(
         i32.lt_s(this.get(this.#budget), i32.const(0)),
         () => {
-          this.set(this.#out, i64.add(this.get(this.#rip), i64.const(target)))
+          this.set(this.#out, this.#place(target))
           this.set(this.#how, i32.const(EXIT.BUDGET))
           this.br(this.#exit)
         },
@@ -475,11 +486,83 @@ export class RegionEmitter extends InstructionEmitter {
     else this.writeRegister(n, size, update(this.readRegister(n, size, signed)))
   }
 
+  // --- vector registers
+
+  override xmm(register: number): Expr {
+    this.#vectorsUsed |= 1 << register
+    return this.let(this.get(this.#vectors[register] as Local))
+  }
+  override setXmm(register: number, value: Expr): void {
+    this.#vectorsUsed |= 1 << register
+    this.#vectorsWritten |= 1 << register
+    this.set(this.#vectors[register] as Local, value)
+  }
+  #vectorOf(n: number): number {
+    return this.#byte(this.#recordFieldOf(n)) >> 4
+  }
+  override readVector(n: number): Expr {
+    return this.isMemory(n) ? super.readVector(n) : this.xmm(this.#vectorOf(n))
+  }
+  override writeVector(n: number, value: Expr): void {
+    if (this.isMemory(n)) super.writeVector(n, value)
+    else this.setXmm(this.#vectorOf(n), value)
+  }
+  /** The numbers in the low lanes are had as numbers, too. */
+  override readVectorLow(n: number, bytes: number): Expr {
+    if (this.isMemory(n)) return super.readVectorLow(n, bytes)
+    const vector = this.xmm(this.#vectorOf(n))
+    switch (bytes) {
+      case 1:
+        return this.let(i64.extend_i32_u(simd['i8x16.extract_lane_u'](vector, 0)))
+      case 2:
+        return this.let(i64.extend_i32_u(simd['i16x8.extract_lane_u'](vector, 0)))
+      case 4:
+        return {
+          ...this.let(i64.extend_i32_u(simd['i32x4.extract_lane'](vector, 0))),
+          single: simd['f32x4.extract_lane'](vector, 0),
+        }
+      default:
+        return {
+          ...this.let(simd['i64x2.extract_lane'](vector, 0)),
+          double: simd['f64x2.extract_lane'](vector, 0),
+        }
+    }
+  }
+  override writeVectorLow(n: number, bytes: number, value: Expr): void {
+    if (this.isMemory(n)) {
+      super.writeVectorLow(n, bytes, value)
+      return
+    }
+    const register = this.#vectorOf(n)
+    const old = this.xmm(register)
+    const double = bytes === 8 ? doubleOf(value) : undefined
+    const single = bytes === 4 ? singleOf(value) : undefined
+    if (double) this.setXmm(register, simd['f64x2.replace_lane'](old, 0, double))
+    else if (single) this.setXmm(register, simd['f32x4.replace_lane'](old, 0, single))
+    else if (bytes === 8) this.setXmm(register, simd['i64x2.replace_lane'](old, 0, value))
+    else {
+      const lane = bytes === 4 ? 'i32x4.replace_lane' : bytes === 2 ? 'i16x8.replace_lane' : 'i8x16.replace_lane'
+      this.setXmm(register, simd[lane](old, 0, i32.wrap_i64(value)))
+    }
+  }
+  override readVectorHigh(n: number): Expr {
+    return this.let(simd['i64x2.extract_lane'](this.xmm(this.#vectorOf(n)), 1))
+  }
+  override writeVectorHigh(n: number, value: Expr): void {
+    const register = this.#vectorOf(n)
+    this.setXmm(register, simd['i64x2.replace_lane'](this.xmm(register), 1, value))
+  }
+
   // --- addresses
 
+  /** i64: RIP of a place of the region. */
+  #place(at: number): Expr {
+    const rip = i64.add(this.get(this.#rip), i64.const(at))
+    return this.#legacy ? zeroExtend(rip, 4) : rip
+  }
   /** i64: RIP `bytes` behind the instruction's start. */
   #at(bytes: number): Expr {
-    return i64.add(this.get(this.#rip), i64.const(this.#instruction.at + bytes))
+    return this.#place(this.#instruction.at + bytes)
   }
   #file(offset: number): Expr {
     if (offset < FILE.ZERO) return this.#read(offset >> 3)
@@ -748,7 +831,7 @@ export class RegionEmitter extends InstructionEmitter {
     if (this.#instruction.flow === FLOW.RETURN) {
       const kept = this.let(target)
       for (const { at } of this.#node.successors) {
-        const here = i64.eq(kept, i64.add(this.get(this.#rip), i64.const(at)))
+        const here = i64.eq(kept, this.#place(at))
         this.if(here, () => this.#branch(at))
       }
       this.#leave(kept, i32.const(EXIT.CHAIN), 1)

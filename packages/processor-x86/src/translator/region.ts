@@ -9,6 +9,7 @@ import type { InstructionDefinition } from '../instruction/definition.ts'
 import { RECORD } from '../state-layout.ts'
 
 const PAGE = 4096
+const STATE_SAVING = /^(?:FXSAVE|FXRSTOR|XSAVE|XSAVEOPT|XRSTOR)$/
 
 /** What translated code may be made of: measured defaults. */
 export interface RegionLimits {
@@ -184,8 +185,10 @@ export class RegionFinder {
     const decoded = decoder.form
     if (!decoded) return undefined
     const { definition, operandSize } = decoded.form
-    const { semantics } = definition
+    const { semantics, mnemonic } = definition
     if (typeof semantics !== 'function' && !semantics.usual) return undefined
+    // they read and write vector registers as memory
+    if (STATE_SAVING.test(mnemonic)) return undefined
     // 16-bit jumps wrap
     if (mode !== MODE.LONG && decoder.isRelative && operandSize === 2) return undefined
     const { length } = decoder

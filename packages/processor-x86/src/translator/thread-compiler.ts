@@ -29,7 +29,6 @@ interface NodeThreads {
 }
 interface NodeProcess {
   getBuiltinModule?(name: 'node:worker_threads'): NodeThreads
-  readonly execArgv: readonly string[]
 }
 interface BrowserWorker {
   onmessage: ((event: { readonly data: CompileResult }) => void) | null
@@ -48,7 +47,7 @@ export function threadCompiler(): ThreadCompiler | undefined {
     Worker?: new (url: URL, options: { type: 'module' }) => BrowserWorker
   }
   const threads = process?.getBuiltinModule?.('node:worker_threads')
-  if (process && threads) return new OneThread(() => nodeThread(threads, process))
+  if (threads) return new OneThread(() => nodeThread(threads))
   if (Worker) return new OneThread(() => browserThread(Worker))
   return undefined
 }
@@ -69,7 +68,7 @@ interface Thread {
   onEnd: () => void
 }
 
-function nodeThread(threads: NodeThreads, process: NodeProcess): Thread {
+function nodeThread(threads: NodeThreads): Thread {
   const { port1, port2 } = new threads.MessageChannel()
   const url = program()
   const source = url.pathname.endsWith('.ts')
@@ -77,7 +76,7 @@ function nodeThread(threads: NodeThreads, process: NodeProcess): Thread {
     workerData: { port: port2 },
     transferList: [port2],
     name: 'partita-translator',
-    ...(source ? { execArgv: [...process.execArgv, '--conditions=@partita/source'] } : {}),
+    ...(source ? { execArgv: ['--conditions=@partita/source'] } : {}),
   })
   const thread: Thread = {
     post: (job) => port1.postMessage(job),
@@ -135,7 +134,14 @@ class OneThread implements ThreadCompiler {
     const first = this.#jobs[0]
     if (!first) return
     if (!this.#thread) {
-      const thread = this.#start()
+      let thread: Thread
+      try {
+        thread = this.#start()
+      } catch {
+        // the host does not want it: somebody else compiles
+        this[Symbol.dispose]()
+        return
+      }
       thread.onResult = (result) => this.#finish(result)
       thread.onEnd = () => this[Symbol.dispose]()
       this.#thread = thread

@@ -24,7 +24,7 @@ export interface TranslationOptions {
   readonly threshold?: number
   /** Most instructions of a region. */
   readonly instructions?: number
-  /** Most regions in use; those that were compiled first go first. */
+  /** Most regions in use, a power of 2 or the next below it; those that were compiled first go first. */
   readonly regions?: number
   /** Who compiles. By default the virtual processor's own thread does. */
   readonly compiler?: RegionCompiler | undefined
@@ -204,7 +204,9 @@ export class Translator {
     this.#counters = options.counters
     this.threshold = translation.threshold ?? TRANSLATION_DEFAULTS.threshold
     this.#instructions = translation.instructions ?? TRANSLATION_DEFAULTS.instructions
-    this.#maximum = Math.min(translation.regions ?? TRANSLATION_DEFAULTS.regions, MAXIMUM_REGIONS)
+    const wanted = Math.min(translation.regions ?? TRANSLATION_DEFAULTS.regions, MAXIMUM_REGIONS)
+    // a power of 2, so that runs of places can be joined again
+    this.#maximum = 1 << (31 - Math.clz32(Math.max(wanted, 1)))
     this.#compiler = translation.compiler ?? inlineCompiler(options.compilation)
   }
 
@@ -232,7 +234,10 @@ export class Translator {
     }
     if (this.#queue.size === 0 || this.#ordered) return
     // several regions in a module cost less
-    if (this.#queue.size >= this.#compiler.batch || ++this.#waited >= this.#compiler.patience) this.#order()
+    if (this.#queue.size >= this.#batch || ++this.#waited >= this.#compiler.patience) this.#order()
+  }
+  get #batch(): number {
+    return Math.min(this.#compiler.batch, this.#maximum)
   }
   /** Give the compiler what is queued. */
   #order(): void {
@@ -241,7 +246,7 @@ export class Translator {
     this.#waited = 0
     for (const hot of this.#queue.values()) {
       const { record } = hot
-      if (regions.length === this.#compiler.batch) break
+      if (regions.length === this.#batch) break
       this.#queue.delete(record)
       // once it is ordered, heat is no matter until the region is gone
       this.#heat.set(record, Number.NEGATIVE_INFINITY)
@@ -408,27 +413,37 @@ export class Translator {
     this.#batches.add(batch)
     return batch
   }
-  /** The first of a run of places, or -1. */
+  /** The first of a run of places, or -1. Runs lie at multiples of their sizes, so that two halves become a whole again. */
   #take(size: number): number {
     if (this.#batches.size >= MAXIMUM_MODULES) return -1
-    const free = this.#free[size]?.pop()
-    if (free !== undefined) return free
-    if (this.#placesUsed + (1 << size) <= this.#maximum) {
-      const first = this.#placesUsed
-      this.#placesUsed += 1 << size
-      return first
-    }
-    for (let larger = size + 1; larger < this.#free.length; larger++) {
+    for (let larger = size; larger < this.#free.length; larger++) {
       const first = this.#free[larger]?.pop()
       if (first === undefined) continue
       for (let rest = larger - 1; rest >= size; rest--) this.#give(rest, first + (1 << rest))
       return first
     }
-    return -1
+    const length = 1 << size
+    const first = Math.ceil(this.#placesUsed / length) * length
+    if (first + length > this.#maximum) return -1
+    while (this.#placesUsed < first) {
+      const step = 31 - Math.clz32(this.#placesUsed & -this.#placesUsed)
+      const skipped = this.#placesUsed
+      this.#placesUsed += 1 << step
+      this.#give(step, skipped)
+    }
+    this.#placesUsed = first + length
+    return first
   }
   #give(size: number, first: number): void {
     while (this.#free.length <= size) this.#free.push([])
-    this.#free[size]?.push(first)
+    const free = this.#free[size] as number[]
+    const other = free.indexOf(first ^ (1 << size))
+    if (other < 0) {
+      free.push(first)
+      return
+    }
+    free.splice(other, 1)
+    this.#give(size + 1, first & ~(1 << size))
   }
   #release(batch: Batch): void {
     if (!this.#batches.delete(batch)) return

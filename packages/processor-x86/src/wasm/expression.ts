@@ -13,6 +13,9 @@ export interface Expr {
   readonly code: readonly number[]
   /** The value of a constant (i64 constants as bigint). */
   readonly constant?: number | bigint
+  /** Of an integer: the same bits as an f64, or the low 32 as an f32, where they can be had without the way over an integer register. */
+  readonly double?: Expr
+  readonly single?: Expr
 }
 
 /** Signed LEB128 of an i32 or i64. */
@@ -253,6 +256,7 @@ export interface I32 extends Record<keyof typeof I32_BINARY, Binary> {
   store8: Store
   store16: Store
 }
+const wrap: Unary = unary('i32.wrap_i64', 'i32', 'i64', 0xa7)
 export const i32: I32 = {
   const: (value) => ({ type: 'i32', args: [], code: [0x41, ...signedLeb(value | 0)], constant: value | 0 }),
   ...binaries('i32', 'i32', I32_BINARY),
@@ -260,7 +264,7 @@ export const i32: I32 = {
   clz: unary('i32.clz', 'i32', 'i32', 0x67),
   ctz: unary('i32.ctz', 'i32', 'i32', 0x68),
   popcnt: unary('i32.popcnt', 'i32', 'i32', 0x69),
-  wrap_i64: unary('i32.wrap_i64', 'i32', 'i64', 0xa7),
+  wrap_i64: (a) => (a.single ? { ...wrap(a), single: a.single } : wrap(a)),
   extend8_s: unary('i32.extend8_s', 'i32', 'i32', 0xc0),
   extend16_s: unary('i32.extend16_s', 'i32', 'i32', 0xc1),
   reinterpret_f32: unary('i32.reinterpret_f32', 'i32', 'f32', 0xbc),
@@ -377,17 +381,29 @@ function floatBytes(value: number, double: boolean): number[] {
   else view.setFloat32(0, value, true)
   return [...new Uint8Array(view.buffer, 0, double ? 8 : 4)]
 }
+const asSingle: Unary = unary('f32.reinterpret_i32', 'f32', 'i32', 0xbe)
+const asDouble: Unary = unary('f64.reinterpret_i64', 'f64', 'i64', 0xbf)
 export const f32: F32 = {
   const: (value) => ({ type: 'f32', args: [], code: [0x43, ...floatBytes(value, false)], constant: value }),
   ...float('f32', 0x5b, 0x8b, 0xb2, 0x2a),
   demote_f64: unary('f32.demote_f64', 'f32', 'f64', 0xb6),
-  reinterpret_i32: unary('f32.reinterpret_i32', 'f32', 'i32', 0xbe),
+  reinterpret_i32: (a) => a.single ?? asSingle(a),
 }
 export const f64: F64 = {
   const: (value) => ({ type: 'f64', args: [], code: [0x44, ...floatBytes(value, true)], constant: value }),
   ...float('f64', 0x61, 0x99, 0xb7, 0x2b),
   promote_f32: unary('f64.promote_f32', 'f64', 'f32', 0xbb),
-  reinterpret_i64: unary('f64.reinterpret_i64', 'f64', 'i64', 0xbf),
+  reinterpret_i64: (a) => a.double ?? asDouble(a),
+}
+
+/** The f64 whose bits an i64 expression is, if it is one. */
+export function doubleOf(expr: Expr): Expr | undefined {
+  return expr.code[0] === 0xbd ? expr.args[0] : undefined
+}
+/** The f32 whose bits, zero-extended, an i64 expression is, if it is one. */
+export function singleOf(expr: Expr): Expr | undefined {
+  const inner = expr.code[0] === 0xad ? expr.args[0] : undefined
+  return inner?.code[0] === 0xbc ? inner.args[0] : undefined
 }
 
 /** `condition ? a : b`, both evaluated. */
