@@ -321,6 +321,8 @@ export class TcpConnection implements Flow {
 
   /** Data for the guest. */
   hostData(chunk: Uint8Array): void {
+    // Nothing follows an end, and nothing is for a connection that is gone.
+    if (this.#ending || this.state === 'closed') return
     this.lastUsed = this.#gateway.now
     this.#chunks.push(chunk)
     this.#gateway.held(chunk.length)
