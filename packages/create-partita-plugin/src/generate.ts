@@ -45,6 +45,11 @@ export interface GeneratedPackage {
 
 const TEMPLATES: string = join(import.meta.dirname, '../templates')
 const MANIFEST: string = join(import.meta.dirname, '../package.json')
+/** Files that npm would leave out of a package, or take for its own. */
+const OWN_NAMES: ReadonlyMap<string, string> = new Map([
+  ['_gitignore', '.gitignore'],
+  ['_package.json', 'package.json'],
+])
 /** GUIDs of the templates: each package gets its own. */
 const GUID = /6f1c5a3e-0d2b-4c4e-9b60-1f7f5e2a000\d/g
 
@@ -103,9 +108,8 @@ function fill(kind: Kind, names: Names): Map<string, string> {
     const root = join(TEMPLATES, layer)
     for (const path of filesBelow(root)) {
       const text = rename(readFileSync(join(root, path), 'utf8'), names).replace(GUID, guid)
-      // npm leaves files called .gitignore out of packages.
-      const place = rename(path, names).replace(/(^|\/)_gitignore$/, '$1.gitignore')
-      files.set(place, path === 'package.json' ? withVersions(text, versions) : text)
+      const place = OWN_NAMES.get(path) ?? rename(path, names)
+      files.set(place, place === 'package.json' ? withVersions(text, versions) : text)
     }
   }
   return files
