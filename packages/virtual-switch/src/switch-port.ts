@@ -159,8 +159,12 @@ export class SwitchPort implements NetworkPort {
     const destination = readMacAddress(frame.bytes, frame.start)
     this.#fabric.learn(vlan, source, this)
     const receiver = isMulticast(destination) ? undefined : this.#fabric.find(vlan, destination)
-    if (length !== this.#pendingLength) this.#segmentsTaken = 0
-    this.#pendingLength = length
+    if (length !== this.#pendingLength) {
+      this.#segmentsTaken = 0
+      this.#pendingLength = length
+      // Before it is delivered: a receiver may answer at once. One that comes again was seen.
+      for (const observer of this.#observers) observer.frame(this, frame, true)
+    }
     if (receiver === undefined) this.#flood(inside, vlan)
     else if (receiver !== this && !receiver.#deliver(inside, vlan, this, true)) return false
     this.#segmentsTaken = 0
@@ -168,7 +172,6 @@ export class SwitchPort implements NetworkPort {
     counters.framesIn++
     counters.bytesIn += length
     this.#sendLimit.spend(length)
-    for (const observer of this.#observers) observer.frame(this, frame, true)
     return true
   }
 
