@@ -8,7 +8,7 @@ import { run } from './unclean-stop.ts'
 
 /**
  * Words for the shell: mounts the file system `work`, makes `files` small files and much else in it, prints the sum of each file, and unmounts it
- * (`UNMOUNTED`). The number of processors and the channels of the controllers are printed, too.
+ * (`UNMOUNTED`). The number of processors and those of the controllers' channels are printed, too.
  */
 export function fileOperations(files: number): string {
   return `
@@ -30,7 +30,10 @@ ln moved/f9 link; ln -s moved/f10 symbolic
 rm moved/f1?? blob-not-there 2>/dev/null
 for n in 1 2 3 4 5 6 7 8; do dd if=/dev/urandom of=parallel$n bs=16k count=20 conv=fsync 2>/dev/null & done; wait
 sync
-echo "$(nproc) PROCESSORS"; ls /sys/bus/vmbus/devices/*/channels
+for device in /sys/bus/vmbus/devices/*; do
+  read -r class <$device/class_id
+  case $class in {ba6163d9-*) echo "$(nproc) PROCESSORS, $(ls $device/channels | wc -l) CHANNELS" ;; esac
+done
 find . -type f | sort | xargs sha256sum | sed 's/^/SUM /'
 cd /; umount /mnt && echo UNMOUNTED
 `
