@@ -11,6 +11,7 @@ import {
   eachLane,
   exact,
   FLOAT,
+  floatSplat,
   frame,
   guarded,
   inexactCounts,
@@ -59,17 +60,6 @@ const EXACT_PACKED = table((format, operation) =>
   ),
 )
 
-// --- what the fast paths need
-
-/** A normal number above the least one. */
-const scalarNormal = (format: FormatName, value: Expr): Expr =>
-  all(
-    FLOAT[format].gt(FLOAT[format].abs(value), FLOAT[format].const(FORMAT[format].leastNormal)),
-    FLOAT[format].lt(FLOAT[format].abs(value), FLOAT[format].const(Number.POSITIVE_INFINITY)),
-  )
-const scalarAtLeastNormal = (format: FormatName, value: Expr): Expr =>
-  FLOAT[format].ge(FLOAT[format].abs(value), FLOAT[format].const(FORMAT[format].leastNormal))
-
 const scalar =
   (format: FormatName, operation: Operation): Semantics =>
   (e) => {
@@ -87,16 +77,19 @@ const scalar =
     } else {
       const value = e.let(F[operation](x, y))
       fast = toBits(format, value)
-      // a sum that is tiny is exact; products and quotients are not
-      const ordinary =
-        operation === 'add' || operation === 'sub'
-          ? any(
-              scalarDenormal(format, a),
-              scalarDenormal(format, b),
-              i32.eqz(F.lt(F.abs(value), F.const(Number.POSITIVE_INFINITY))),
-            )
-          : i32.eqz(all(scalarAtLeastNormal(format, x), scalarAtLeastNormal(format, y), scalarNormal(format, value)))
-      unusual = any(inexactCounts(e), ordinary)
+      const zero = F.const(0)
+      // a sum that is tiny is exact; products and quotients are not, but where an operand is 0
+      const tiny = (): Expr => {
+        const small = F.le(F.abs(value), F.const(FORMAT[format].leastNormal))
+        return operation === 'mul' ? all(small, F.ne(x, zero), F.ne(y, zero)) : all(small, F.ne(x, zero))
+      }
+      unusual = any(
+        inexactCounts(e),
+        scalarDenormal(format, a),
+        scalarDenormal(format, b),
+        i32.eqz(F.lt(F.abs(value), F.const(Number.POSITIVE_INFINITY))),
+        ...(operation === 'add' || operation === 'sub' ? [] : [tiny()]),
+      )
     }
     e.writeVectorLow(
       0,
@@ -128,11 +121,19 @@ const packed =
       )
     } else {
       fast = e.let(simd[`${shape}.${operation}`](a, b))
+      const tiny = (): Expr => {
+        const small = simd[`${shape}.le`](simd[`${shape}.abs`](fast), floatSplat(format, FORMAT[format].leastNormal))
+        const inexact = simd['v128.and'](small, simd[`${shape}.ne`](a, ZERO_VECTOR))
+        return operation === 'mul' ? simd['v128.and'](inexact, simd[`${shape}.ne`](b, ZERO_VECTOR)) : inexact
+      }
       unusual = any(
         inexactCounts(e),
-        operation === 'add' || operation === 'sub'
-          ? anyLane(laneDenormal(e, format, a), laneDenormal(e, format, b), laneNotFinite(format, fast))
-          : anyLane(laneNotNormal(e, format, a), laneNotNormal(e, format, b), laneNotNormal(e, format, fast)),
+        anyLane(
+          laneDenormal(e, format, a),
+          laneDenormal(e, format, b),
+          laneNotFinite(format, fast),
+          ...(operation === 'add' || operation === 'sub' ? [] : [tiny()]),
+        ),
       )
     }
     e.writeVector(
