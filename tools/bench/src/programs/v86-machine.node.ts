@@ -19,7 +19,11 @@ export interface V86Description {
 /** What is used of the package. */
 interface Emulator {
   add_listener(event: 'serial0-output-byte', listener: (byte: number) => void): void
+  add_listener(event: 'emulator-ready', listener: () => void): void
   serial0_send(text: string): void
+  serial_set_clear_to_send(port: number, on: number): void
+  serial_set_data_set_ready(port: number, on: number): void
+  serial_set_carrier_detect(port: number, on: number): void
 }
 interface Package {
   readonly V86: new (options: object) => Emulator
@@ -48,4 +52,10 @@ const emulator = new V86({
   disable_mouse: true,
 })
 emulator.add_listener('serial0-output-byte', (byte) => process.stdout.write(Uint8Array.of(byte)))
+// the guest's console sends nothing to somebody who is not there
+emulator.add_listener('emulator-ready', () => {
+  emulator.serial_set_clear_to_send(0, 1)
+  emulator.serial_set_data_set_ready(0, 1)
+  emulator.serial_set_carrier_detect(0, 1)
+})
 process.stdin.on('data', (data) => emulator.serial0_send(data.toString('latin1')))
