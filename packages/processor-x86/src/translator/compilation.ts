@@ -21,7 +21,7 @@ export interface PageRequest {
 }
 
 /** A region to be made. */
-export interface RegionRequest {
+interface RegionRequest {
   /** The entry's page first. */
   readonly pages: readonly PageRequest[]
   /** Where the region begins in its page. */
@@ -46,7 +46,7 @@ export interface CompileJob {
   readonly regions: readonly RegionRequest[]
 }
 
-export interface CompiledRegion {
+interface CompiledRegion {
   /** Place in the table. */
   readonly place: number
   readonly ranges: Region['ranges']

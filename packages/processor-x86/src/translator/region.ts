@@ -77,7 +77,7 @@ export interface Region {
   /** Bytes that the region depends on: `[start, end)` of the page at a distance. */
   readonly ranges: readonly RegionRange[]
 }
-export type RegionRange = readonly [start: number, end: number, distance: number]
+type RegionRange = readonly [start: number, end: number, distance: number]
 
 /** Makes regions. */
 export class RegionFinder {
