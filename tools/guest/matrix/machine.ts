@@ -26,7 +26,7 @@ const COMMAND_TIMEOUT = 300
 const TRACE_LIMIT = 20_000
 
 /** A disk besides the root disk. */
-export interface GuestDisk {
+interface GuestDisk {
   readonly disk: Disk
   readonly readOnly?: boolean
   readonly dvd?: boolean
