@@ -7,9 +7,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Assembler, mem } from '@partita/testkit/assembler'
 import { SingleStepMachine } from '../../../packages/processor-x86/src/testing/single-step.ts'
+import type { TranslationOptions } from '../../../packages/processor-x86/src/translator/translator.ts'
+import type { Arguments } from './arguments.ts'
 import { Scratch } from './programs/runners.ts'
 import { median } from './statistics.ts'
 import { table } from './table.ts'
+import { translationOf } from './translation.ts'
 
 const run = promisify(execFile)
 
@@ -95,11 +98,12 @@ interface Cost {
 }
 
 class PartitaChain {
-  readonly #machine = new SingleStepMachine()
+  readonly #machine: SingleStepMachine
   readonly #entry: number
 
-  constructor({ code, entry }: Chain) {
-    const machine = this.#machine
+  constructor({ code, entry }: Chain, translation: TranslationOptions) {
+    const machine = new SingleStepMachine(translation)
+    this.#machine = machine
     this.#entry = entry
     machine.map(BigInt(CODE), code.length, { write: false, execute: true })
     machine.map(BigInt(DATA), DATA_SIZE, { write: true, execute: false })
@@ -178,14 +182,15 @@ int main(int argc, char **argv) {
 }
 `
 
-export async function growth(runs: number): Promise<void> {
+export async function growth(runs: number, given: Arguments): Promise<void> {
+  const translation = translationOf(given.mode ?? 'on')
   await using scratch = await Scratch.create()
   const native = await nativeChain(scratch.path)
   const rows: string[][] = []
   let first: { own: number; native: number } | undefined
   for (const count of REGIONS) {
     const chain = makeChain(count)
-    const own = new PartitaChain(chain)
+    const own = new PartitaChain(chain, translation)
     const once = own.run(1)
     const rounds = Math.max(ROUNDS_MINIMUM, Math.round(INSTRUCTIONS / once.instructions))
     const warm = own.run(rounds)

@@ -7,8 +7,7 @@ import { createProcessor } from '@partita/processor-x86'
 import { PluginRegistry, VirtualMachine } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
 import { StdioBackend } from '../../../../packages/cli/src/console/stdio-backend.ts'
-import { threadCompiler } from '../../../../packages/processor-x86/src/translator/thread-compiler.ts'
-import type { TranslationOptions } from '../../../../packages/processor-x86/src/translator/translator.ts'
+import { translationOf } from '../translation.ts'
 
 export interface MachineDescription {
   readonly kernel: string
@@ -21,13 +20,6 @@ export interface MachineDescription {
 }
 
 const PROCESSOR = 'bench-processor'
-
-function translationOf(mode: string): TranslationOptions {
-  if (mode === 'off') return { mode: 'off' }
-  if (mode === 'here') return { mode: 'on' }
-  const threshold = mode === 'on' ? {} : { threshold: Number(mode) }
-  return { mode: 'on', compiler: threadCompiler(), ...threshold }
-}
 
 const { memory, mode, ...boot } = JSON.parse(process.argv[2] as string) as MachineDescription
 const processor = createProcessor({ translation: translationOf(mode) })
