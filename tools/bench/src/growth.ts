@@ -4,6 +4,7 @@
 import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { Assembler, mem } from '@partita/testkit/assembler'
 import { SingleStepMachine } from '../../../packages/processor-x86/src/testing/single-step.ts'
@@ -20,6 +21,9 @@ const REGIONS = [100, 300, 1000, 3000, 10_000, 20_000, 50_000]
 /** Instructions of one measurement, about, and the fewest rounds. */
 const INSTRUCTIONS = 40e6
 const ROUNDS_MINIMUM = 6
+/** Runs without progress, and milliseconds, after which a state is taken for the last one. */
+const SETTLED = 3
+const SETTLING = 3000
 const CODE = 0x4000_0000
 const DATA = 0x6000_0000
 const DATA_SIZE = 65536
@@ -31,7 +35,7 @@ const STRIDE = 160
 const JITTER = 64
 /** Times that a region's loop goes round. */
 const LOOPS = 4
-const SLICE = 40_000
+const SLICE = 100_000
 const GPR = { RAX: 0, RSP: 4, RSI: 6, RDI: 7 } as const
 
 interface Chain {
@@ -114,7 +118,7 @@ class PartitaChain {
   }
 
   /** Instructions too: they depend on the data. */
-  run(rounds: number): Cost & { readonly instructions: number } {
+  async run(rounds: number): Promise<Cost & { readonly instructions: number }> {
     const machine = this.#machine
     const state = machine.get()
     state.gpr.fill(0n)
@@ -129,7 +133,12 @@ class PartitaChain {
     const { vp } = machine
     const before = vp.instructionCount
     const start = process.threadCpuUsage()
-    const { exception } = machine.run(SLICE)
+    // the event loop has its turn as in a virtual machine: what a worker has compiled comes by it
+    while (vp.cpu.cpl === 3) {
+      vp.run(SLICE)
+      await turn()
+    }
+    const { exception } = machine.run(1)
     const { user, system } = process.threadCpuUsage(start)
     const after = machine.get()
     if (exception !== 6 || after.rip !== BigInt(END))
@@ -191,13 +200,21 @@ export async function growth(runs: number, given: Arguments): Promise<void> {
   for (const count of REGIONS) {
     const chain = makeChain(count)
     const own = new PartitaChain(chain, translation)
-    const once = own.run(1)
+    const once = await own.run(1)
     const rounds = Math.max(ROUNDS_MINIMUM, Math.round(INSTRUCTIONS / once.instructions))
-    const warm = own.run(rounds)
+    const warm = await own.run(rounds)
+    // until it becomes no better: a worker that compiles has its own pace
+    const begin = performance.now()
+    let best = warm.nanoseconds
+    for (let idle = 0; idle < SETTLED || performance.now() - begin < SETTLING; idle++) {
+      const { nanoseconds } = await own.run(rounds)
+      if (nanoseconds < best * 0.95) idle = -1
+      best = Math.min(best, nanoseconds)
+    }
     const costs: Cost[] = []
     const peers: Cost[] = []
     for (let n = 0; n < runs; n++) {
-      costs.push(own.run(rounds))
+      costs.push(await own.run(rounds))
       if (native !== undefined) peers.push(await native(chain, rounds, warm.instructions))
     }
     for (const { checksum } of peers) {
