@@ -1,7 +1,7 @@
 /**
  * The guest matrix: what takes too long for the usual tests, done with the real guest (the test image of tools/guest/README.md).
  *
- * Usage: `node --conditions=@partita/source tools/guest/matrix.ts [--list] [--keep] [CASE …]`; without a case, all of them.
+ * Usage: `node --conditions=@partita/source tools/guest/matrix.ts [--list] [--keep] [--mebibytes N] [CASE …]`; without a case, all of them.
  *
  * The last line is `N passed, N failed`, and `, N skipped` where this host cannot run some. Exit status: 0 when something passed and nothing failed, 1
  * otherwise, 2 on misuse.
@@ -20,15 +20,21 @@ import { CASES } from './matrix/cases/index.ts'
 import { deadline } from './matrix/deadline.ts'
 import { MatrixGuest } from './matrix/machine.ts'
 
-const USAGE = 'Usage: matrix.ts [--list] [--keep] [CASE …]'
+const USAGE = 'Usage: matrix.ts [--list] [--keep] [--mebibytes N] [CASE …]'
 const TIMEOUT = 600
+/** What cases that move many bytes move, where nothing else is said. */
+const MEBIBYTES = 1024
 
 interface Verdict {
   readonly verdict: 'passed' | 'failed' | 'skipped'
   readonly reason?: unknown
 }
 
-async function runCase(one: GuestCase, image: DefaultGuest, keep: boolean): Promise<Verdict> {
+async function runCase(
+  one: GuestCase,
+  image: DefaultGuest,
+  { keep, mebibytes }: { readonly keep: boolean; readonly mebibytes: number },
+): Promise<Verdict> {
   const directory = mkdtempSync(join(tmpdir(), `partita-${one.name}-`))
   const guests: MatrixGuest[] = []
   const { timeout = TIMEOUT } = one
@@ -39,7 +45,7 @@ async function runCase(one: GuestCase, image: DefaultGuest, keep: boolean): Prom
       guests.push(guest)
       return guest
     }
-    await Promise.race([one.run({ directory, boot }), limit.late])
+    await Promise.race([one.run({ directory, mebibytes, boot }), limit.late])
     return { verdict: 'passed' }
   } catch (reason) {
     if (reason instanceof Skipped) return { verdict: 'skipped', reason }
@@ -54,15 +60,20 @@ async function runCase(one: GuestCase, image: DefaultGuest, keep: boolean): Prom
 }
 
 async function main(): Promise<number> {
-  let values: { list?: boolean; keep?: boolean }
+  let values: { list?: boolean; keep?: boolean; mebibytes?: string }
   let names: string[]
   try {
     ;({ values, positionals: names } = parseArgs({
-      options: { list: { type: 'boolean' }, keep: { type: 'boolean' } },
+      options: { list: { type: 'boolean' }, keep: { type: 'boolean' }, mebibytes: { type: 'string' } },
       allowPositionals: true,
     }))
   } catch (error) {
     console.error(`${(error as Error).message}\n${USAGE}`)
+    return 2
+  }
+  const mebibytes = Number(values.mebibytes ?? MEBIBYTES)
+  if (!(Number.isInteger(mebibytes) && mebibytes >= 1 && mebibytes <= 65_536)) {
+    console.error(`--mebibytes takes a whole number from 1 to 65536\n${USAGE}`)
     return 2
   }
   const unknown = names.filter((name) => !CASES.some((one) => one.name === name))
@@ -81,7 +92,7 @@ async function main(): Promise<number> {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   for (const one of cases) {
     const start = performance.now()
-    const { verdict, reason } = await runCase(one, image, values.keep === true)
+    const { verdict, reason } = await runCase(one, image, { keep: values.keep === true, mebibytes })
     counts[verdict]++
     console.log(
       `${verdict === 'failed' ? 'FAILED' : verdict} ${one.name} (${((performance.now() - start) / 1000).toFixed(0)} s)`,

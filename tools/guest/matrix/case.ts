@@ -6,6 +6,8 @@ import type { BootOptions, MatrixGuest } from './machine.ts'
 export interface CaseContext {
   /** An empty directory for images; it is removed after the case. */
   readonly directory: string
+  /** Mebibytes for a case that moves many. */
+  readonly mebibytes: number
   /** Boot the test image; the guest is at its prompt when this resolves. It is ended after the case, if it has not ended by then. */
   boot(options?: BootOptions): Promise<MatrixGuest>
 }

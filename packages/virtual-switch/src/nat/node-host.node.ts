@@ -36,7 +36,7 @@ class NodeTcpSocket implements TcpSocket {
   }
 
   write(data: Uint8Array): void {
-    this.#socket.write(Uint8Array.from(data))
+    this.#socket.write(Buffer.from(data))
   }
 
   get buffered(): number {
@@ -70,7 +70,7 @@ class NodeUdpSocket implements UdpSocket {
 
   send(data: Uint8Array, address: string, port: number): void {
     // Errors of single datagrams are lost, as the datagrams are.
-    this.#socket.send(Uint8Array.from(data), port, address, NOTHING)
+    this.#socket.send(Buffer.from(data), port, address, NOTHING)
   }
 
   close(): void {

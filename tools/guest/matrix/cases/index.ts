@@ -10,6 +10,10 @@ import { fullDisk } from './full-disk.ts'
 import { hotPlug } from './hot-plug.ts'
 import { ideAccelerator } from './ide-accelerator.ts'
 import { kexec, kexecWithProcessors } from './kexec.ts'
+import { natConnections } from './nat-connections.ts'
+import { natIperf3 } from './nat-iperf3.ts'
+import { natSsh } from './nat-ssh.ts'
+import { natTransfer } from './nat-transfer.ts'
 import { scsiCommands } from './scsi-commands.ts'
 import { subChannels } from './sub-channels.ts'
 import { uncleanStops } from './unclean-stops.ts'
@@ -30,4 +34,8 @@ export const CASES: readonly GuestCase[] = [
   kexecWithProcessors,
   crashKernel,
   adapterSettings,
+  natTransfer,
+  natIperf3,
+  natSsh,
+  natConnections,
 ]

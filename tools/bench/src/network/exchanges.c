@@ -1,0 +1,106 @@
+/*
+ * Small exchanges with a server that sends back what it gets.
+ *
+ *   network rr ADDRESS PORT COUNT            COUNT bytes there and back, one at a time, through one connection
+ *   network connect ADDRESS PORT COUNT N     COUNT connections, each with one byte there and back, from N processes at a time
+ *
+ * Prints how many exchanges there were, and the nanoseconds that they took. Status 1 and a message for the first that failed.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct sockaddr_in server;
+
+static long long now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void fail(const char *what, long at)
+{
+    fprintf(stderr, "%s at %ld: %s\n", what, at, strerror(errno));
+    exit(1);
+}
+
+static int open_connection(long at)
+{
+    int one = 1;
+    int s = socket(AF_INET, SOCK_STREAM, 0);
+    if (s < 0)
+        fail("socket", at);
+    setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(s, (struct sockaddr *)&server, sizeof server) < 0)
+        fail("connect", at);
+    return s;
+}
+
+static void exchange(int s, long at)
+{
+    char sent = (char)at, got = 0;
+    if (write(s, &sent, 1) != 1)
+        fail("write", at);
+    if (read(s, &got, 1) != 1)
+        fail("read", at);
+    if (got != sent) {
+        errno = EBADMSG;
+        fail("answer", at);
+    }
+}
+
+static void connections(long count)
+{
+    char rest;
+    for (long i = 0; i < count; i++) {
+        int s = open_connection(i);
+        exchange(s, i);
+        /* The server's end comes before this one's: its side remembers the connection. */
+        if (shutdown(s, SHUT_WR) < 0 || read(s, &rest, 1) != 0)
+            fail("end", i);
+        close(s);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 5)
+        return 2;
+    long count = atol(argv[4]);
+    server.sin_family = AF_INET;
+    server.sin_port = htons((unsigned short)atoi(argv[3]));
+    if (inet_pton(AF_INET, argv[2], &server.sin_addr) != 1)
+        return 2;
+    long long begin = now();
+    if (strcmp(argv[1], "rr") == 0) {
+        int s = open_connection(0);
+        exchange(s, 0);
+        begin = now();
+        for (long i = 0; i < count; i++)
+            exchange(s, i);
+        close(s);
+    } else {
+        int n = argc > 5 ? atoi(argv[5]) : 1;
+        for (int i = 0; i < n; i++)
+            if (fork() == 0) {
+                connections(count / n);
+                return 0;
+            }
+        for (int i = 0; i < n; i++) {
+            int status;
+            if (wait(&status) < 0 || status != 0)
+                return 1;
+        }
+        count = count / n * n;
+    }
+    printf("%ld exchanges in %lld ns\n", count, now() - begin);
+    return 0;
+}
