@@ -1,6 +1,6 @@
 // The NAT against the RFCs that it implements, with a guest and a host in the test's hands.
 
-import { getU16, IP_PROTOCOL, putU16 } from '@partita/ethernet'
+import { checksumOf, getU16, IP_PROTOCOL, putU16, storeIpv4Checksum, sumWords } from '@partita/ethernet'
 import { describe, expect, it } from 'vitest'
 import { F, GATEWAY_MAC, NatGuest, type TestTcpSocket } from './nat-guest.ts'
 
@@ -104,6 +104,33 @@ describe('addresses', () => {
     for (const to of ['192.0.2.1', '192.0.2.2', '192.0.2.9', '127.0.0.1']) echo(to)
     for (let i = 0; i < 10; i++) await Promise.resolve()
     expect(guest.packets().map((packet) => packet.bytes.subarray(26, 30).join('.'))).toEqual(['192.0.2.1'])
+  })
+
+  it('echo: a request in fragments is answered in fragments', async () => {
+    await using guest = await NatGuest.start()
+    const message = Uint8Array.from({ length: 3000 }, (_, index) => (index < 8 ? 0 : index & 0xff))
+    message[0] = 8
+    const fragment = (from: number, to: number, more: boolean): void => {
+      const packet = new Uint8Array(20 + to - from)
+      packet.set([0x45, 0, 0, 0, 0, 9, 0, 0, 64, IP_PROTOCOL.ICMP, 0, 0, 10, 0, 2, 15, 10, 0, 2, 2])
+      putU16(packet, 2, packet.length)
+      putU16(packet, 6, (more ? 0x2000 : 0) | (from >> 3))
+      storeIpv4Checksum(packet, 0, 20)
+      packet.set(message.subarray(from, to), 20)
+      guest.raw(0x0800, packet)
+    }
+    guest.adapter.received.length = 0
+    fragment(0, 1480, true)
+    expect(guest.adapter.received).toEqual([])
+    fragment(1480, 2960, true)
+    fragment(2960, 3000, false)
+    const frames = guest.adapter.received.splice(0)
+    expect(frames.map(({ bytes }) => getU16(bytes, 20))).toEqual([0x2000, 0x20b9, 0x0172])
+    const answer = Buffer.concat(frames.map(({ bytes }) => bytes.subarray(34)))
+    expect(answer).toHaveLength(3000)
+    expect(answer[0]).toBe(0)
+    expect(checksumOf(sumWords(answer, 0, answer.length))).toBe(0)
+    expect(answer.subarray(4)).toEqual(Buffer.from(message.subarray(4)))
   })
 
   it('IPv6: advertises itself, answers for its addresses, and gives the name server', async () => {

@@ -79,11 +79,11 @@ export class NatIcmp {
   #reply(mac: number, source: IpAddress, guest: IpAddress, message: Uint8Array): void {
     const ipv4 = isIpv4(source)
     const { builder, mtu } = this.#services
-    if (message.length + (ipv4 ? 20 : 40) > mtu) return
     const at = builder.ip(mac, source, guest, ipv4 ? IP_PROTOCOL.ICMP : IP_PROTOCOL.ICMPV6)
     builder.bytes.set(message, at)
     builder.bytes[at] = ipv4 ? ICMP.ECHO_REPLY : ICMP6.ECHO_REPLY
-    this.#services.send(builder.finishIcmp(message.length))
+    if (message.length + (ipv4 ? 20 : 40) <= mtu) this.#services.send(builder.finishIcmp(message.length))
+    else builder.fragmentIcmp(message.length, mtu, (frame) => void this.#services.send(frame))
   }
 
   /** Tell a guest that what it sent cannot get there. `packet` begins with its IP header. */

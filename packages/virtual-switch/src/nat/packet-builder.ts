@@ -105,12 +105,16 @@ export class PacketBuilder {
 
   /** An ICMP or ICMPv6 message of `length` bytes, with its checksum. */
   finishIcmp(length: number): NetworkFrame {
+    this.#storeIcmpChecksum(length)
+    this.#finishIp(length)
+    return this.#frame.plain(this.bytes, 0, this.transport + length)
+  }
+
+  #storeIcmpChecksum(length: number): void {
     const { bytes, transport } = this
     putU16(bytes, transport + 2, 0)
     const sum = this.#protocol === IP_PROTOCOL.ICMPV6 ? this.#pseudoSum(length) : 0
     putU16(bytes, transport + 2, checksumOf(sumWords(bytes, transport, transport + length, sum)))
-    this.#finishIp(length)
-    return this.#frame.plain(bytes, 0, transport + length)
   }
 
   /**
@@ -132,14 +136,24 @@ export class PacketBuilder {
     return frame
   }
 
-  /**
-   * A UDP datagram that is larger than the MTU, as fragments (RFC 791, 3.2; RFC 8200, 4.5). `send` is called for each.
-   */
+  /** A UDP datagram that is larger than the MTU, as fragments. `send` is called for each. */
   fragmentUdp(length: number, mtu: number, send: (frame: NetworkFrame) => void): void {
     const { bytes, transport } = this
     putU16(bytes, transport + 6, 0)
     const checksum = checksumOf(sumWords(bytes, transport, transport + length, this.#pseudoSum(length)))
     putU16(bytes, transport + 6, checksum === 0 ? 0xffff : checksum)
+    this.#fragments(length, mtu, send)
+  }
+
+  /** An ICMP or ICMPv6 message that is larger than the MTU, as fragments. `send` is called for each. */
+  fragmentIcmp(length: number, mtu: number, send: (frame: NetworkFrame) => void): void {
+    this.#storeIcmpChecksum(length)
+    this.#fragments(length, mtu, send)
+  }
+
+  /** Fragments of what is complete behind the IP header (RFC 791, 3.2; RFC 8200, 4.5). */
+  #fragments(length: number, mtu: number, send: (frame: NetworkFrame) => void): void {
+    const { bytes, transport } = this
     const header = this.#version === 4 ? 20 : 48
     const target = this.#fragment
     const room = (Math.min(mtu, target.length - NETWORK) - header) & ~7
@@ -156,7 +170,7 @@ export class PacketBuilder {
       } else {
         putU16(target, NETWORK + 4, 8 + size)
         target[NETWORK + 6] = IP_PROTOCOL.FRAGMENT
-        target[transport] = IP_PROTOCOL.UDP
+        target[transport] = this.#protocol
         target[transport + 1] = 0
         putU16(target, transport + 2, offset | (more ? 1 : 0))
         putU32(target, transport + 4, this.#identification)
