@@ -16,6 +16,7 @@ import { natSsh } from './nat-ssh.ts'
 import { natTransfer } from './nat-transfer.ts'
 import { scsiCommands } from './scsi-commands.ts'
 import { subChannels } from './sub-channels.ts'
+import { twoGuests } from './two-guests.ts'
 import { uncleanStops } from './unclean-stops.ts'
 
 export const CASES: readonly GuestCase[] = [
@@ -38,4 +39,5 @@ export const CASES: readonly GuestCase[] = [
   natIperf3,
   natSsh,
   natConnections,
+  twoGuests,
 ]
