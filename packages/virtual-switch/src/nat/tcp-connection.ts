@@ -28,7 +28,8 @@ const WINDOW_SCALE = 7
 const LARGEST_WINDOW = 0xffff
 /** The largest segment, headers included: what fits into an IP packet. */
 const LARGEST_PACKET = 65_535
-const FIRST_TIME_OUT = 300e6
+/** RFC 6298, 2.4: not below a second, since a guest may be away for long on a busy host. */
+const FIRST_TIME_OUT = 1e9
 const LONGEST_TIME_OUT = 10e9
 const MAXIMUM_TRIES = 9
 /** How long the end of a connection that the host ended first is remembered, for a FIN that comes again. */
@@ -37,6 +38,8 @@ const TIME_WAIT = 2e9
 const LINGER = 300e9
 /** Segments that acknowledge nothing new, after which the first missing one is sent again (RFC 5681, 3.2). */
 const DUPLICATES = 3
+/** Full segments that go again at a time. */
+const SEGMENTS_AGAIN = 10
 
 /** What a connection needs of the gateway. */
 export interface TcpGateway {
@@ -53,6 +56,8 @@ export interface TcpGateway {
   held(bytes: number): void
   /** An acknowledgement is due at the end of the batch. */
   acknowledgeLater(connection: TcpConnection): void
+  /** The port had no room for a frame of it: its turn comes, after those that wait already. */
+  blocked(connection: TcpConnection): void
   remove(connection: TcpConnection): void
 }
 
@@ -80,10 +85,11 @@ export class TcpConnection implements Flow {
   deadline: number = Number.POSITIVE_INFINITY
   /** An acknowledgement is in the gateway's list. */
   acknowledging = false
-  /** The first sequence number that the guest has not acknowledged, the next one to send, and the one behind all that were ever sent. */
+  /** The first sequence number that the guest has not acknowledged, and the next one to send. */
   #una: number
   #nxt: number
-  #max: number
+  /** Where sending was when something was found missing: until all before it is acknowledged, what is missing goes again with each acknowledgement (RFC 6582). */
+  #recover: number | undefined
   #rcvNxt = 0
   /** The window that the guest has given, bytes, and that it was given: what was advertised is not taken back. */
   #sendWindow = 0
@@ -116,7 +122,6 @@ export class TcpConnection implements Flow {
     this.state = state
     this.#una = initialSequence
     this.#nxt = initialSequence
-    this.#max = initialSequence
     this.lastUsed = gateway.now
   }
 
@@ -159,7 +164,6 @@ export class TcpConnection implements Flow {
   /** That many sequence numbers more are sent. */
   #advance(count: number): void {
     this.#nxt = sequenceAfter(this.#nxt, count)
-    if (sequenceDistance(this.#nxt, this.#max) > 0) this.#max = this.#nxt
   }
 
   #sendSyn(): void {
@@ -252,7 +256,7 @@ export class TcpConnection implements Flow {
   /** False when the segment is not of this connection. */
   #takeAcknowledgement(segment: TcpSegment, length: number): boolean {
     const acknowledged = sequenceDistance(segment.acknowledgement, this.#una)
-    const outstanding = sequenceDistance(this.#max, this.#una)
+    const outstanding = sequenceDistance(this.#nxt, this.#una)
     if (acknowledged > outstanding) {
       this.#acknowledge()
       return false
@@ -266,7 +270,8 @@ export class TcpConnection implements Flow {
     const window = segment.window * 2 ** Math.max(0, this.#sendScale)
     if (this.#sendWindow === 0 && outstanding <= 1) this.#tries = 0
     if (acknowledged === 0 && length === 0 && outstanding > 0 && window === this.#sendWindow) {
-      if (++this.#duplicates === DUPLICATES) this.#sendAgain()
+      // What goes again may itself be known to the guest, and is acknowledged once more: that says nothing.
+      if (this.#recover === undefined && ++this.#duplicates === DUPLICATES) this.#sendAgain()
     } else if (acknowledged > 0) this.#duplicates = 0
     this.#sendWindow = window
     return true
@@ -278,12 +283,14 @@ export class TcpConnection implements Flow {
     this.#chunks.drop(data)
     this.#gateway.held(-data)
     this.#una = sequenceAfter(this.#una, count)
-    // More than was sent again: what came out of order has closed the gap.
-    if (sequenceDistance(this.#una, this.#nxt) > 0) this.#nxt = this.#una
     this.#tries = 0
     this.#timeOut = FIRST_TIME_OUT
     if (this.#una === this.#nxt) this.#disarm()
     else this.#arm()
+    if (this.#recover !== undefined) {
+      if (sequenceDistance(this.#una, this.#recover) >= 0) this.#recover = undefined
+      else this.#sendAgain()
+    }
     if (this.#paused && this.#chunks.length < SEND_LIMIT / 2 && !this.#gateway.crowded) this.readOn()
     if (count > data) {
       // FIN counts as one.
@@ -409,7 +416,10 @@ export class TcpConnection implements Flow {
     if (at < 0) return true
     this.#chunks.copy(offset, length, builder.bytes, at + TCP_HEADER_LENGTH)
     const frame = builder.finishTransport(TCP_HEADER_LENGTH + length, length > this.#mss ? this.#mss : 0)
-    if (!this.#gateway.send(frame)) return false
+    if (!this.#gateway.send(frame)) {
+      this.#gateway.blocked(this)
+      return false
+    }
     const beyond = sequenceDistance(sequenceAfter(this.#una, offset + length), this.#nxt)
     if (beyond > 0) this.#advance(beyond)
     if (this.deadline === Number.POSITIVE_INFINITY) this.#arm()
@@ -501,18 +511,14 @@ export class TcpConnection implements Flow {
     else if (this.#sendWindow === 0 && this.#chunks.length > 0) {
       // A guest that keeps its window closed is asked with one byte, and answers while it is alive.
       this.#sendData(0, 1, true)
-    } else {
-      // All that is not acknowledged goes again.
-      this.#nxt = this.#una
-      this.#finSent = false
-      this.pump()
-    }
+    } else this.#sendAgain()
   }
 
-  /** Send the first segment that is not acknowledged once more. */
+  /** Send the first segments that are not acknowledged once more. */
   #sendAgain(): void {
+    this.#recover ??= this.#nxt
     const sent = Math.min(sequenceDistance(this.#nxt, this.#una), this.#chunks.length)
-    if (sent > 0) this.#sendData(0, Math.min(sent, this.#mss), false)
+    if (sent > 0) this.#sendData(0, Math.min(sent, SEGMENTS_AGAIN * this.#mss, this.#largestSegment()), false)
     else if (this.#finSent) this.#sendFin()
   }
 

@@ -22,6 +22,8 @@ export class NatTcp implements TcpGateway {
   readonly #maximum: number
   readonly #connections: FlowTable<TcpConnection> = new Flows()
   readonly #acknowledgements: TcpConnection[] = []
+  /** Those that wait for room at the port, the first of them first. */
+  readonly #blocked: Set<TcpConnection> = new Set()
   readonly #segment: TcpSegment = new TcpSegment()
   readonly #key: Uint8Array = new Uint8Array(36)
   #held = 0
@@ -80,7 +82,12 @@ export class NatTcp implements TcpGateway {
     this.#acknowledgements.push(connection)
   }
 
+  blocked(connection: TcpConnection): void {
+    this.#blocked.add(connection)
+  }
+
   remove(connection: TcpConnection): void {
+    this.#blocked.delete(connection)
     this.#connections.remove(connection)
   }
 
@@ -270,7 +277,11 @@ export class NatTcp implements TcpGateway {
 
   /** The port has room again. */
   pump(): void {
-    for (const connection of this.#connections) if (!connection.pump()) return
+    for (const connection of this.#blocked) {
+      // Whoever has to wait again waits behind the others.
+      this.#blocked.delete(connection)
+      if (!connection.pump()) return
+    }
   }
 
   /** Time has passed. */
