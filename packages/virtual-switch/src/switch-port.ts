@@ -22,6 +22,8 @@ export const STALL_TIME = 100e6
 const ALL_FLAGS: number =
   FRAME_FLAG.CHECKSUM_PARTIAL | FRAME_FLAG.CHECKSUM_VALID | FRAME_FLAG.VLAN | FRAME_FLAG.GSO_TCP4 | FRAME_FLAG.GSO_TCP6
 const GSO: number = FRAME_FLAG.GSO_TCP4 | FRAME_FLAG.GSO_TCP6
+/** Ethernet, IPv6 and TCP: what tells one frame of a connection from the next. */
+const HEADER_COMPARED = 74
 const TAG_LENGTH = 4
 const ADDRESSES_LENGTH = 12
 const TAG_TYPE = 0x8100
@@ -75,9 +77,10 @@ export class SwitchPort implements NetworkPort {
   #sending = false
   /** The adapter sent out of turn, and was told to wait. */
   #sentOutOfTurn = false
-  /** How many segments of the frame that comes again the receiver has already, and how long that frame is. */
+  /** How many segments of the frame that comes again the receiver has already; how long that frame is, and how it begins. */
   #segmentsTaken = 0
   #pendingLength = 0
+  readonly #pendingHeader: Uint8Array = new Uint8Array(HEADER_COMPARED)
   #disposed = false
 
   constructor(fabric: SwitchFabric, adapter: NetworkAdapter, settings: PortSettings) {
@@ -159,9 +162,10 @@ export class SwitchPort implements NetworkPort {
     const destination = readMacAddress(frame.bytes, frame.start)
     this.#fabric.learn(vlan, source, this)
     const receiver = isMulticast(destination) ? undefined : this.#fabric.find(vlan, destination)
-    if (length !== this.#pendingLength) {
+    if (length !== this.#pendingLength || !this.#isPending(frame)) {
       this.#segmentsTaken = 0
       this.#pendingLength = length
+      for (let i = 0; i < HEADER_COMPARED; i++) this.#pendingHeader[i] = frame.bytes[frame.start + i] ?? 0
       // Before it is delivered: a receiver may answer at once. One that comes again was seen.
       for (const observer of this.#observers) observer.frame(this, frame, true)
     }
@@ -172,6 +176,12 @@ export class SwitchPort implements NetworkPort {
     counters.framesIn++
     counters.bytesIn += length
     this.#sendLimit.spend(length)
+    return true
+  }
+
+  /** Whether a frame begins as the one that is awaited again. A sender may have thought of something else to send meanwhile. */
+  #isPending({ bytes, start }: NetworkFrame): boolean {
+    for (let i = 0; i < HEADER_COMPARED; i++) if (this.#pendingHeader[i] !== (bytes[start + i] ?? 0)) return false
     return true
   }
 

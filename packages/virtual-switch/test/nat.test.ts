@@ -377,6 +377,31 @@ describe('TCP', () => {
     expect(guest.clock.armedTimers).toBe(0)
   })
 
+  it('a guest that has room for a part of what comes at once gets all of it, once', async () => {
+    await using guest = await NatGuest.start()
+    const { socket, guest: mine, remote } = guest.connect()
+    const text = Array.from({ length: 40_000 }, (_, i) => String.fromCharCode(97 + (i % 26))).join('')
+    const window = (acknowledged: number): void =>
+      guest.tcp('192.0.2.7', 80, { flags: F.ACK, sequence: mine, acknowledgement: remote + acknowledged, window: 512 })
+    guest.adapter.room = 3
+    socket.events.data(Buffer.from(text))
+    let received = ''
+    let sent = 0
+    for (let rounds = 0; received.length < text.length && rounds < 200; rounds++) {
+      for (const { sequence, payload } of guest.segments()) {
+        sent += payload.length
+        if (sequence - remote === received.length) received += payload
+      }
+      // More comes from the host while the guest has a part of a segment.
+      if (rounds === 2) socket.events.data(Buffer.from(text))
+      guest.adapter.room = 3
+      if (rounds % 2 === 0) window(received.length)
+      guest.port.resume()
+    }
+    expect(received.slice(0, text.length)).toBe(text)
+    expect(sent).toBeLessThan(2.2 * text.length)
+  })
+
   it('a window that is closed is asked about, and never exceeded', async () => {
     await using guest = await NatGuest.start()
     const { socket, guest: mine, remote } = guest.connect()

@@ -88,6 +88,8 @@ export class TcpConnection implements Flow {
   /** The first sequence number that the guest has not acknowledged, and the next one to send. */
   #una: number
   #nxt: number
+  /** The end of a segment that the port had no room for: the guest may have got its beginning. */
+  #offered: number
   /** Where sending was when something was found missing: until all before it is acknowledged, what is missing goes again with each acknowledgement (RFC 6582). */
   #recover: number | undefined
   #rcvNxt = 0
@@ -122,6 +124,7 @@ export class TcpConnection implements Flow {
     this.state = state
     this.#una = initialSequence
     this.#nxt = initialSequence
+    this.#offered = initialSequence
     this.lastUsed = gateway.now
   }
 
@@ -164,6 +167,7 @@ export class TcpConnection implements Flow {
   /** That many sequence numbers more are sent. */
   #advance(count: number): void {
     this.#nxt = sequenceAfter(this.#nxt, count)
+    if (sequenceDistance(this.#nxt, this.#offered) > 0) this.#offered = this.#nxt
   }
 
   #sendSyn(): void {
@@ -256,6 +260,11 @@ export class TcpConnection implements Flow {
   /** False when the segment is not of this connection. */
   #takeAcknowledgement(segment: TcpSegment, length: number): boolean {
     const acknowledged = sequenceDistance(segment.acknowledgement, this.#una)
+    if (
+      sequenceDistance(segment.acknowledgement, this.#nxt) > 0 &&
+      sequenceDistance(segment.acknowledgement, this.#offered) <= 0
+    )
+      this.#nxt = segment.acknowledgement
     const outstanding = sequenceDistance(this.#nxt, this.#una)
     if (acknowledged > outstanding) {
       this.#acknowledge()
@@ -417,6 +426,8 @@ export class TcpConnection implements Flow {
     this.#chunks.copy(offset, length, builder.bytes, at + TCP_HEADER_LENGTH)
     const frame = builder.finishTransport(TCP_HEADER_LENGTH + length, length > this.#mss ? this.#mss : 0)
     if (!this.#gateway.send(frame)) {
+      const end = sequenceAfter(this.#una, offset + length)
+      if (sequenceDistance(end, this.#offered) > 0) this.#offered = end
       this.#gateway.blocked(this)
       return false
     }
