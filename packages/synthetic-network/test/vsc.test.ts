@@ -4,11 +4,11 @@ import { Frame } from '@partita/ethernet'
 import { FRAME_FLAG } from '@partita/interface'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { makePartial, packet } from '../../ethernet/test/packets.ts'
 import loopback from '../src/loopback.ts'
 import { NVSP_VERSION, OID, PACKET_FILTER } from '../src/protocol.ts'
 import { NetworkError } from '../src/vsc.ts'
 import { ADDRESS, ALL, Machine } from './machine.ts'
-import { makePartial, packet } from './packets.ts'
 
 const data = (length: number, seed = 5): Uint8Array =>
   Uint8Array.from({ length }, (_, at) => (at * 13 + seed + (at >> 8)) & 255)

@@ -3,9 +3,9 @@
 import { Frame, FrameHeaders, foldSum, sumWords, transportChecksumIsRight } from '@partita/ethernet'
 import { FRAME_FLAG } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
+import { makePartial, packet } from '../../ethernet/test/packets.ts'
 import { LinuxGuest, NVSP_SIZE } from './linux-guest.ts'
 import { Machine } from './machine.ts'
-import { makePartial, packet } from './packets.ts'
 
 const MAC = [2, 0, 0, 0, 0, 1]
 const data = (length: number, seed = 3): Uint8Array => Uint8Array.from({ length }, (_, at) => (at * 7 + seed) & 255)

@@ -19,8 +19,11 @@ export interface MemoryUsage {
 /** Resident memory, and how much of it is RAM of a guest that has `ramSize` bytes. */
 export async function memoryUsage(pid: number, ramSize: number): Promise<MemoryUsage> {
   const resident = Number(/^VmRSS:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
-  const ram = await findRam(pid, ramSize)
-  return { resident, guestRam: ram === undefined ? 0 : await touched(pid, ram, ramSize) }
+  let guestRam = 0
+  // V8 reserves large writable ranges of its own, of which it touches little there: the RAM is where most was touched.
+  for (const address of await ramCandidates(pid, ramSize))
+    guestRam = Math.max(guestRam, await touched(pid, address, ramSize))
+  return { resident, guestRam }
 }
 
 /** Highest resident memory so far. */
@@ -28,15 +31,16 @@ export async function peakResident(pid: number): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
 }
 
-/** Where the RAM starts: it is the end of the first writable mapping that is large enough. Undefined: not there yet. */
-async function findRam(pid: number, ramSize: number): Promise<number | undefined> {
+/** Where the RAM may start: it is the end of a writable mapping that is large enough. */
+async function ramCandidates(pid: number, ramSize: number): Promise<number[]> {
+  const candidates: number[] = []
   for (const line of (await readFile(`/proc/${pid}/maps`, 'utf8')).split('\n')) {
     const match = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line)
     if (match === null) continue
     const [start, end] = [Number.parseInt(match[1] as string, 16), Number.parseInt(match[2] as string, 16)]
-    if (end - start >= ramSize) return end - ramSize
+    if (end - start >= ramSize) candidates.push(end - ramSize)
   }
-  return undefined
+  return candidates
 }
 
 async function touched(pid: number, address: number, size: number): Promise<number> {

@@ -3,7 +3,7 @@
 
 import { IP_PROTOCOL, putU16 } from '@partita/ethernet'
 import { type Flow, FlowTable, flowKey } from './flow-table.ts'
-import { type IpAddress, isIpv4, parseIpAddress } from './ip-address.ts'
+import { type IpAddress, isIpv4 } from './ip-address.ts'
 import type { NatGatewayServices } from './nat-gateway.ts'
 import type { UdpSocket } from './nat-host.ts'
 import type { GuestPacket } from './packet.ts'
@@ -225,9 +225,4 @@ export class NatUdp {
 
 function packetCopy({ bytes, headers }: GuestPacket): Uint8Array {
   return bytes.slice(headers.network, Math.min(headers.packetEnd, headers.transport + HEADER_LENGTH))
-}
-
-/** The address in a text, for those who know that it is one. */
-export function addressOf(text: string): IpAddress {
-  return parseIpAddress(text) ?? ANY.slice()
 }
