@@ -24,7 +24,7 @@ const RULES: readonly (readonly [pattern: RegExp, group: Group])[] = [
   [/^(emulated-.+|firmware)$/, 'Emulated devices'],
   [/^(root-partition|cli|management|console)$/, 'Root partition'],
   [/^guest$/, 'Child partition'],
-  [/^(disk-images|virtual-switch|ethernet|.+-backend)$/, 'Behind the devices'],
+  [/^(disk-images|virtual-switch|ethernet|scsi|.+-backend)$/, 'Behind the devices'],
   [/^(interface|struct)$/, 'Contracts'],
   [/^(testkit|create-partita-plugin)$/, 'Plug-in kit'],
 ]

@@ -21,17 +21,22 @@ import {
   serviceToken,
   vmbusServerToken,
 } from '@partita/interface'
+import { BlockUnit, DvdUnit, type LogicalUnit } from '@partita/scsi'
 import * as v from 'valibot'
-import { BlockUnit } from './scsi/block-unit.ts'
-import { DvdUnit } from './scsi/dvd-unit.ts'
-import type { LogicalUnit } from './scsi/unit.ts'
 import { StorageError } from './storage-error.ts'
 import { CONTROLLER_LUNS, StorageController } from './vsp/controller.ts'
 
-export { BlockUnit, type BlockUnitOptions } from './scsi/block-unit.ts'
-export { DvdUnit, type DvdUnitOptions } from './scsi/dvd-unit.ts'
-export { ScsiTarget, type ScsiTargetOptions } from './scsi/target.ts'
-export type { LogicalUnit, UnitBase, UnitIdentity } from './scsi/unit.ts'
+export {
+  BlockUnit,
+  type BlockUnitOptions,
+  DvdUnit,
+  type DvdUnitOptions,
+  type LogicalUnit,
+  ScsiTarget,
+  type ScsiTargetOptions,
+  type UnitBase,
+  type UnitIdentity,
+} from '@partita/scsi'
 export { StorageError } from './storage-error.ts'
 export { CONTROLLER_LUNS, type IdePlace, StorageController, type StorageControllerOptions } from './vsp/controller.ts'
 export { PHASE, type Phase } from './vsp/negotiation.ts'

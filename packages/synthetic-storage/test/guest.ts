@@ -4,8 +4,8 @@ import type { VmbusPacket } from '@partita/interface'
 import { VMBUS_COMPLETION_REQUESTED } from '@partita/interface'
 import { type ClientChannel, contiguousRange, type GpaRange } from '@partita/vmbus/client'
 import { VmbusPair } from '@partita/vmbus/testing'
+import { senseText } from '../../scsi/test/scsi-initiator.ts'
 import { StorageController, type StorageControllerOptions } from '../src/vsp.ts'
-import { senseText } from './scsi-initiator.ts'
 
 export const INSTANCE = '11111111-2222-3333-4444-555555555555'
 

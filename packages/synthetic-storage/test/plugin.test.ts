@@ -5,6 +5,7 @@ import { type Disk, disksToken, type PluginInstance, silentLogger, vmbusServerTo
 import { VmbusPair } from '@partita/vmbus/testing'
 import * as v from 'valibot'
 import { describe, expect, it } from 'vitest'
+import { run } from '../../scsi/test/scsi-initiator.ts'
 import manifest from '../package.json' with { type: 'json' }
 import plugin, {
   BlockUnit,
@@ -13,7 +14,6 @@ import plugin, {
   type StorageOptions,
   storageControlToken,
 } from '../src/vsp.ts'
-import { run } from './scsi-initiator.ts'
 
 function parse(input: unknown): StorageOptions {
   return v.parse(plugin.options as v.GenericSchema<unknown, StorageOptions>, input)

@@ -4,10 +4,10 @@ import { MemoryDisk } from '@partita/disk-images'
 import { disksToken } from '@partita/interface'
 import type { GuestExchange } from '@partita/testkit'
 import { vspCompliance } from '@partita/testkit/vitest'
+import { senseText } from '../../scsi/test/scsi-initiator.ts'
 import packageJson from '../package.json' with { type: 'json' }
 import plugin from '../src/vsp.ts'
 import { srbPacket, vstorPacket } from './guest.ts'
-import { senseText } from './scsi-initiator.ts'
 
 const SECTORS = 256
 

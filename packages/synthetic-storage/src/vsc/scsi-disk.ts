@@ -1,8 +1,8 @@
 // A disk, or a DVD drive, of a controller, as programs use it: blocks that are read and written.
 
 import type { SavedValue } from '@partita/interface'
+import { be16, be32, be64, putBe16, putBe32, putBe64 } from '@partita/scsi'
 import { SRB_DATA } from '../protocol.ts'
-import { be16, be32, be64, putBe16, putBe32, putBe64 } from '../scsi/bytes.ts'
 import { StorageError } from '../storage-error.ts'
 import { type OperationOptions, type ScsiInitiator, transfer } from './transfer.ts'
 

@@ -1,9 +1,8 @@
 // Commands with data, for whoever has bytes and not guest physical addresses: windows on the partition's memory go as they are, other bytes through a copy.
 
+import { SCSI_STATUS, SENSE_KEY } from '@partita/scsi'
 import type { DmaBuffer, GpaRange } from '@partita/vmbus/client'
 import { SRB_DATA, SRB_STATUS } from '../protocol.ts'
-import { SCSI_STATUS } from '../scsi/command.ts'
-import { SENSE_KEY } from '../scsi/sense.ts'
 import { StorageError } from '../storage-error.ts'
 import type { StorageRequest, StorageResult } from './storage-client.ts'
 

@@ -11,10 +11,9 @@ import type {
   VmbusOffer,
 } from '@partita/interface'
 import { silentLogger } from '@partita/interface'
+import { type ScsiCommand, ScsiTarget, senseOfDiskError } from '@partita/scsi'
 import * as v from 'valibot'
 import { IDE_INTERFACE_ID, PACKET_SIZE, SCSI_INTERFACE_ID } from '../protocol.ts'
-import { type ScsiCommand, senseOfDiskError } from '../scsi/command.ts'
-import { ScsiTarget } from '../scsi/target.ts'
 import { StorageError } from '../storage-error.ts'
 import { type Negotiation, PHASE, type Phase, startNegotiation } from './negotiation.ts'
 import { type ChannelHost, type PendingCompletion, StorageChannel } from './storage-channel.ts'

@@ -1,7 +1,7 @@
 // One packet in service: the command made of it, the guest's buffer, and what its completion needs. Objects are used again, so that a busy channel makes few.
 
 import type { GuestBuffer, GuestMemory } from '@partita/interface'
-import { DIRECTION, type Direction, ScsiCommand } from '../scsi/command.ts'
+import { DIRECTION, type Direction, ScsiCommand } from '@partita/scsi'
 
 const PAGE = 4096
 

@@ -2,6 +2,7 @@
 
 import type { GuestMemory, VmbusChannel, VmbusChannelHandler, VmbusPacket } from '@partita/interface'
 import { VMBUS_COMPLETION_REQUESTED, VMBUS_PACKET } from '@partita/interface'
+import { DIRECTION, SCSI_STATUS, type ScsiCommand, type ScsiTarget, SENSE } from '@partita/scsi'
 import {
   ChannelProperties,
   CreateSubChannels,
@@ -19,9 +20,6 @@ import {
   VSTOR_OPERATION,
   VSTOR_STATUS,
 } from '../protocol.ts'
-import { DIRECTION, SCSI_STATUS, type ScsiCommand } from '../scsi/command.ts'
-import { SENSE } from '../scsi/sense.ts'
-import type { ScsiTarget } from '../scsi/target.ts'
 import { GuestRequest } from './guest-request.ts'
 import { advance, hasSubChannels, type Negotiation, PHASE, statusOf } from './negotiation.ts'
 

@@ -1,6 +1,6 @@
 // An initiator for tests: builds CDBs from hex text and runs them.
 
-import { DIRECTION, type LogicalUnit, ScsiCommand, type ScsiTarget } from '../src/scsi/index.ts'
+import { DIRECTION, type LogicalUnit, ScsiCommand, type ScsiTarget } from '../src/index.ts'
 
 /** What came of a command, in a form that compares well. */
 export interface Outcome {

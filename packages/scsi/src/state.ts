@@ -2,8 +2,8 @@
 
 import type { SavedState, SavedValue } from '@partita/interface'
 import * as v from 'valibot'
-import { StorageError } from '../storage-error.ts'
 import type { SavedReservations } from './reservations.ts'
+import { ScsiError } from './scsi-error.ts'
 import { SENSE, type Sense } from './sense.ts'
 import type { UnitBase } from './unit.ts'
 
@@ -47,7 +47,7 @@ export function saveBase(base: UnitBase): { readonly [key: string]: SavedValue }
 
 /**
  * Check a unit's state against its schema, and take over the shared part of it.
- * @throws StorageError `ERR_STATE_INVALID`
+ * @throws ScsiError `ERR_STATE_INVALID`
  */
 export function restoreBase<Data extends BaseData>(
   base: UnitBase,
@@ -56,7 +56,7 @@ export function restoreBase<Data extends BaseData>(
 ): Data {
   const checked = v.safeParse(schema, state.data)
   if (state.version !== 1 || !checked.success) {
-    throw new StorageError('ERR_STATE_INVALID', 'this is no saved state of a logical unit', {
+    throw new ScsiError('ERR_STATE_INVALID', 'this is no saved state of a logical unit', {
       data: { version: state.version, problem: checked.issues?.[0].message ?? '' },
     })
   }

@@ -2,13 +2,13 @@
 
 import type { Disk, SavedState } from '@partita/interface'
 import * as v from 'valibot'
-import { StorageError } from '../storage-error.ts'
 import { BLOCK_COMMANDS } from './block-commands.ts'
 import { putBe16, putBe32, putBe64 } from './bytes.ts'
 import type { ScsiCommand } from './command.ts'
 import { type InquiryFacts, VPD } from './inquiry.ts'
 import { MAXIMUM_UNMAP_BLOCKS, MAXIMUM_UNMAP_DESCRIPTORS, MAXIMUM_WRITE_SAME_BLOCKS } from './limits.ts'
 import { fixedPage, MODE_PAGE, type ModeFacts, type ModePage } from './mode.ts'
+import { ScsiError } from './scsi-error.ts'
 import { SENSE, type Sense } from './sense.ts'
 import { baseStateSchema, restoreBase, saveBase } from './state.ts'
 import { DEVICE_TYPE, type LogicalUnit, UnitBase, type UnitIdentity } from './unit.ts'
@@ -50,9 +50,9 @@ export class BlockUnit implements LogicalUnit {
   /** False after START STOP UNIT has stopped it. */
   started = true
 
-  /** @throws StorageError `ERR_STORAGE_DISK` for a disk without sectors */
+  /** @throws ScsiError `ERR_STORAGE_DISK` for a disk without sectors */
   constructor(disk: Disk, options: BlockUnitOptions) {
-    if (disk.sectorCount === 0) throw new StorageError('ERR_STORAGE_DISK', 'the disk has no sectors')
+    if (disk.sectorCount === 0) throw new ScsiError('ERR_STORAGE_DISK', 'the disk has no sectors')
     this.disk = disk
     this.readOnly = disk.readOnly || options.readOnly === true
     const identity: UnitIdentity = {

@@ -83,7 +83,7 @@ export interface LogicalUnit {
   /** Back to the state at power-on. */
   powerOn(): void
   save(): SavedState
-  /** @throws StorageError `ERR_STATE_INVALID` */
+  /** @throws ScsiError `ERR_STATE_INVALID` */
   restore(state: SavedState): void
 }
 

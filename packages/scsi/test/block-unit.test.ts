@@ -3,7 +3,7 @@
 import { MemoryDisk } from '@partita/disk-images'
 import { DISK_ERROR, type Disk, PartitaError } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
-import { BlockUnit, SENSE } from '../src/scsi/index.ts'
+import { BlockUnit, SENSE } from '../src/index.ts'
 import { ascii, be16, be32, be64, bytes, run } from './scsi-initiator.ts'
 
 const SECTORS = 2048

@@ -2,8 +2,8 @@
 
 import { MemoryDisk } from '@partita/disk-images'
 import { describe, expect, it } from 'vitest'
-import { BLOCK_COMMANDS } from '../src/scsi/block-commands.ts'
-import { BlockUnit } from '../src/scsi/index.ts'
+import { BLOCK_COMMANDS } from '../src/block-commands.ts'
+import { BlockUnit } from '../src/index.ts'
 import { be16, be32, be64, run } from './scsi-initiator.ts'
 
 const SECTORS = 2048

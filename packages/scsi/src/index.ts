@@ -3,7 +3,7 @@
  *
  * @example
  * ```ts
- * import { BlockUnit, DIRECTION, ScsiCommand, ScsiTarget } from '@partita/synthetic-storage/scsi'
+ * import { BlockUnit, DIRECTION, ScsiCommand, ScsiTarget } from '@partita/scsi'
  *
  * const target = new ScsiTarget()
  * target.attach(0, new BlockUnit(disk, { serial: 'disk0' }))
@@ -15,14 +15,16 @@
  * ```
  * @packageDocumentation
  */
-export { StorageError } from '../storage-error.ts'
+
 export { UnitAttentions } from './attentions.ts'
 export { BlockUnit, type BlockUnitOptions } from './block-unit.ts'
+export { be16, be32, be64, putBe16, putBe32, putBe64 } from './bytes.ts'
 export { DIRECTION, type Direction, SCSI_STATUS, ScsiCommand, type ScsiStatus, senseOfDiskError } from './command.ts'
 export { DvdUnit, type DvdUnitOptions } from './dvd-unit.ts'
 export type { InquiryFacts } from './inquiry.ts'
 export type { ModeFacts, ModePage } from './mode.ts'
 export { ACCESS, type Access, RESERVATION_TYPE, Reservations, type SavedReservations } from './reservations.ts'
+export { ScsiError } from './scsi-error.ts'
 export { FIXED_SENSE_LENGTH, SENSE, SENSE_KEY, type Sense, writeFixedSense } from './sense.ts'
 export { ScsiTarget, type ScsiTargetOptions } from './target.ts'
 export { type CommandEntry, type CommandTable, type LogicalUnit, UnitBase, type UnitIdentity } from './unit.ts'

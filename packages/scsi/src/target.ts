@@ -1,10 +1,10 @@
 // A SCSI target: logical units by number (SAM-5, 4.8), and what a target answers where there is no unit (SPC-4, 6.6.2 and 6.33).
 
 import type { SavedState, SavedValue } from '@partita/interface'
-import { StorageError } from '../storage-error.ts'
 import { be32, putBe32 } from './bytes.ts'
 import type { ScsiCommand } from './command.ts'
 import { inquiryOfNothing } from './inquiry.ts'
+import { ScsiError } from './scsi-error.ts'
 import { FIXED_SENSE_LENGTH, SENSE, type Sense, writeFixedSense } from './sense.ts'
 import type { LogicalUnit, UnitIdentity } from './unit.ts'
 
@@ -57,17 +57,16 @@ export class ScsiTarget {
 
   /**
    * Put `unit` at `lun`.
-   * @throws StorageError `ERR_STORAGE_LUN` when there is no such number, or it is taken
+   * @throws ScsiError `ERR_STORAGE_LUN` when there is no such number, or it is taken
    */
   attach(lun: number, unit: LogicalUnit): void {
     if (!Number.isInteger(lun) || lun < 0 || lun >= this.#units.length) {
-      throw new StorageError('ERR_STORAGE_LUN', `there is no LUN ${lun}`, {
+      throw new ScsiError('ERR_STORAGE_LUN', `there is no LUN ${lun}`, {
         hint: `LUNs are 0 to ${this.#units.length - 1}.`,
         data: { lun },
       })
     }
-    if (this.#units[lun] !== undefined)
-      throw new StorageError('ERR_STORAGE_LUN', `LUN ${lun} is taken`, { data: { lun } })
+    if (this.#units[lun] !== undefined) throw new ScsiError('ERR_STORAGE_LUN', `LUN ${lun} is taken`, { data: { lun } })
     this.#announce()
     this.#units[lun] = unit
     this.#onChange()
@@ -75,11 +74,11 @@ export class ScsiTarget {
 
   /**
    * Take the unit at `lun` away. From now on commands find nothing there; resolves with it once those under way are complete.
-   * @throws StorageError `ERR_STORAGE_LUN` when there is none
+   * @throws ScsiError `ERR_STORAGE_LUN` when there is none
    */
   async detach(lun: number): Promise<LogicalUnit> {
     const unit = this.#units[lun]
-    if (unit === undefined) throw new StorageError('ERR_STORAGE_LUN', `LUN ${lun} is not in use`, { data: { lun } })
+    if (unit === undefined) throw new ScsiError('ERR_STORAGE_LUN', `LUN ${lun} is not in use`, { data: { lun } })
     this.#units[lun] = undefined
     this.#announce()
     this.#onChange()
@@ -174,16 +173,16 @@ export class ScsiTarget {
 
   /**
    * Take over the states of units; the same ones have to be attached.
-   * @throws StorageError `ERR_STATE_INVALID`
+   * @throws ScsiError `ERR_STATE_INVALID`
    */
   restore(state: SavedState): void {
     const units = state.data['units']
     const luns = this.luns()
     if (state.version !== 1 || typeof units !== 'object' || units === null || units instanceof Uint8Array)
-      throw new StorageError('ERR_STATE_INVALID', 'this is no saved state of a SCSI target')
+      throw new ScsiError('ERR_STATE_INVALID', 'this is no saved state of a SCSI target')
     const saved = units as unknown as Readonly<Record<string, SavedState>>
     if (Object.keys(saved).length !== luns.length || luns.some((lun) => typeof saved[lun]?.data !== 'object')) {
-      throw new StorageError('ERR_STATE_INVALID', 'the disks are not those of the saved state', {
+      throw new ScsiError('ERR_STATE_INVALID', 'the disks are not those of the saved state', {
         data: { saved: Object.keys(saved), attached: luns },
       })
     }

@@ -2,7 +2,7 @@
 
 import { MemoryDisk } from '@partita/disk-images'
 import { describe, expect, it } from 'vitest'
-import { DvdUnit } from '../src/scsi/index.ts'
+import { DvdUnit } from '../src/index.ts'
 import { be16, be32, run } from './scsi-initiator.ts'
 
 const BLOCKS = 1000

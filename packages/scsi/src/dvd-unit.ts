@@ -2,12 +2,12 @@
 
 import type { Disk, SavedState } from '@partita/interface'
 import * as v from 'valibot'
-import { StorageError } from '../storage-error.ts'
 import type { ScsiCommand } from './command.ts'
 import { DVD_COMMANDS } from './dvd-commands.ts'
 import type { InquiryFacts } from './inquiry.ts'
 import { DVD_BLOCK } from './limits.ts'
 import { fixedPage, MODE_PAGE, type ModeFacts, type ModePage } from './mode.ts'
+import { ScsiError } from './scsi-error.ts'
 import { SENSE, type Sense } from './sense.ts'
 import { baseStateSchema, restoreBase, saveBase } from './state.ts'
 import { DEVICE_TYPE, type LogicalUnit, UnitBase } from './unit.ts'
@@ -55,7 +55,7 @@ export class DvdUnit implements LogicalUnit {
   #event: MediaEvent = MEDIA_EVENT.NONE
   readonly #onTray: (open: boolean) => void
 
-  /** @throws StorageError `ERR_STORAGE_DISK` for a disk whose sectors do not divide 2,048 bytes */
+  /** @throws ScsiError `ERR_STORAGE_DISK` for a disk whose sectors do not divide 2,048 bytes */
   constructor(options: DvdUnitOptions, disk?: Disk) {
     this.base = new UnitBase(
       {
@@ -93,7 +93,7 @@ export class DvdUnit implements LogicalUnit {
 
   /**
    * Put a medium in, in place of the one that is there. Resolves with that one, if any, once nothing uses it any more.
-   * @throws StorageError `ERR_STORAGE_DISK`
+   * @throws ScsiError `ERR_STORAGE_DISK`
    */
   async insert(disk: Disk): Promise<Disk | undefined> {
     const previous = this.#disk
@@ -196,7 +196,7 @@ export class DvdUnit implements LogicalUnit {
 
 function checkMedium(disk: Disk): Disk {
   if (DVD_BLOCK % disk.sectorSize === 0) return disk
-  throw new StorageError('ERR_STORAGE_DISK', `a DVD cannot have sectors of ${disk.sectorSize} bytes`, {
+  throw new ScsiError('ERR_STORAGE_DISK', `a DVD cannot have sectors of ${disk.sectorSize} bytes`, {
     data: { sectorSize: disk.sectorSize },
   })
 }

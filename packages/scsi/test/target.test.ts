@@ -3,7 +3,7 @@
 import { MemoryDisk } from '@partita/disk-images'
 import type { Disk } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
-import { BlockUnit, DvdUnit, ScsiTarget, SENSE } from '../src/scsi/index.ts'
+import { BlockUnit, DvdUnit, ScsiTarget, SENSE } from '../src/index.ts'
 import { be32, run } from './scsi-initiator.ts'
 
 const unit = (serial = 's'): BlockUnit => new BlockUnit(new MemoryDisk(64), { serial })

@@ -4,7 +4,7 @@ import { MemoryDisk } from '@partita/disk-images'
 import type { Disk } from '@partita/interface'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { BlockUnit, DIRECTION, DvdUnit, SCSI_STATUS, ScsiCommand, ScsiTarget } from '../src/scsi/index.ts'
+import { BlockUnit, DIRECTION, DvdUnit, SCSI_STATUS, ScsiCommand, ScsiTarget } from '../src/index.ts'
 
 const SECTORS = 512
 const OPCODES = [

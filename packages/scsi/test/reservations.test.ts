@@ -2,7 +2,7 @@
 
 import { MemoryDisk } from '@partita/disk-images'
 import { describe, expect, it } from 'vitest'
-import { BlockUnit, RESERVATION_TYPE } from '../src/scsi/index.ts'
+import { BlockUnit, RESERVATION_TYPE } from '../src/index.ts'
 import { be16, be32, be64, type Outcome, run } from './scsi-initiator.ts'
 
 const CONFLICT = 0x18
