@@ -21,6 +21,11 @@ declare global {
   const ensureDefaultGuest: typeof import('../../packages/cli/src/default-guest/index.ts').ensureDefaultGuest
   const bootGuest: typeof import('@partita/guest').bootGuest
   const storageDriver: typeof import('@partita/synthetic-storage/vsc').storageDriver
+  const BlockUnit: typeof import('@partita/scsi').BlockUnit
+  const DvdUnit: typeof import('@partita/scsi').DvdUnit
+  const ScsiCommand: typeof import('@partita/scsi').ScsiCommand
+  const ScsiTarget: typeof import('@partita/scsi').ScsiTarget
+  const DIRECTION: typeof import('@partita/scsi').DIRECTION
   const typeScriptProcessor: typeof import('@partita/processor-typescript').typeScriptProcessor
   const Kernel: typeof import('@partita/guest/kernel').Kernel
   type VmbusDevice = import('@partita/interface').VmbusDevice
@@ -28,9 +33,14 @@ declare global {
 
   const backend: import('@partita/interface').CharacterBackend
   const bootSector: Uint8Array
+  const buffer: Uint8Array
+  const command: import('@partita/scsi').ScsiCommand
+  const disk: import('@partita/interface').Disk
   const exitDevice: import('@partita/interface').PortHandler
   const initrd: Uint8Array
+  const iso: import('@partita/interface').Disk
   const kernel: Uint8Array
+  const lun: number
   const log: unknown[]
   const memory: import('@partita/interface').GuestMemory
   const packageJson: { partita: import('@partita/interface').PluginManifest }
@@ -41,6 +51,7 @@ declare global {
   const registry: import('@partita/root-partition').PluginRegistry
   // biome-ignore lint/suspicious/noExplicitAny: a plug-in with any options
   const serial: import('@partita/interface').Plugin<any>
+  const target: import('@partita/scsi').ScsiTarget
   const test: (name: string, run: () => unknown) => void
   const uart: import('@partita/interface').PortHandler
   const vm: import('@partita/root-partition').VirtualMachine
