@@ -40,6 +40,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     defaultRuns: 3,
     load: async () => (await import('./storage/index.ts')).storage,
   },
+  network: {
+    summary: 'iperf3, exchanges and connections through the VMBus adapter and NAT, next to QEMU TCG with virtio-net',
+    defaultRuns: 3,
+    load: async () => (await import('./network/index.ts')).network,
+  },
   programs: {
     summary: 'C programs and busybox tools in a guest, next to QEMU TCG and the bare processor',
     defaultRuns: 5,

@@ -157,7 +157,8 @@ export async function iperf3Server(iperf3: HostProgram): Promise<LocalServer> {
   return {
     port,
     [Symbol.asyncDispose]: async () => {
-      child.kill()
+      // Without a last word.
+      child.kill('SIGKILL')
       await closed
     },
   }

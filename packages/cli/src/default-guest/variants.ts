@@ -35,8 +35,8 @@ export const VARIANTS: Readonly<Record<GuestVariant, Variant>> = {
         'sg_reset',
       ],
     ],
-    // Devices of another machine, to compare with.
-    modules: ['virtio_pci', 'virtio_blk', 'virtio_net'],
+    // Devices of another machine, to compare with; VLANs on top of an adapter.
+    modules: ['virtio_pci', 'virtio_blk', 'virtio_net', '8021q'],
     size: 1024 * MEBIBYTE,
   },
 }

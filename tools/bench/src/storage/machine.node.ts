@@ -2,14 +2,14 @@
 // prints one of the marks. The only argument is a MachineDescription; the console is on standard input and output.
 
 import { readFile } from 'node:fs/promises'
-import { type CharacterBackend, vmbusServerToken } from '@partita/interface'
+import { vmbusServerToken } from '@partita/interface'
 import { DEFAULT_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
 import { StdioBackend } from '../../../../packages/cli/src/console/stdio-backend.ts'
 import { openDisks } from '../../../../packages/cli/src/disks.ts'
 import { type Activity, channelActivity } from './activity.ts'
 import { COUNTING_PROCESSOR, CountingProcessor } from './counting-processor.ts'
-import { BEGIN, END } from './marks.ts'
+import { WatchedConsole } from './watched-console.ts'
 
 export interface MachineDescription {
   readonly kernel: string
@@ -25,41 +25,6 @@ export interface MachineDescription {
 export interface MarkMessage {
   readonly mark: string
   readonly activity: Activity
-}
-
-/** Passes everything on, and looks for the marks in what the guest prints. */
-class WatchedConsole implements CharacterBackend {
-  readonly #inner: CharacterBackend
-  readonly #onMark: (mark: string) => void
-  readonly #decoder = new TextDecoder('latin1')
-  #line = ''
-
-  constructor(inner: CharacterBackend, onMark: (mark: string) => void) {
-    this.#inner = inner
-    this.#onMark = onMark
-  }
-
-  get onReady(): (() => void) | undefined {
-    return this.#inner.onReady
-  }
-  set onReady(callback: (() => void) | undefined) {
-    this.#inner.onReady = callback
-  }
-
-  write(data: Uint8Array): boolean {
-    const lines = (this.#line + this.#decoder.decode(data)).split(/[\r\n]+/)
-    this.#line = lines.pop() as string
-    for (const line of lines) {
-      // The shell's prompt may stand before it.
-      const mark = [BEGIN, END].find((text) => line.endsWith(text))
-      if (mark !== undefined) this.#onMark(mark)
-    }
-    return this.#inner.write(data)
-  }
-
-  read(target: Uint8Array): number {
-    return this.#inner.read(target)
-  }
 }
 
 const { bus, disks, memory, ...boot } = JSON.parse(process.argv[2] as string) as MachineDescription
