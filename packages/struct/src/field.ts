@@ -6,7 +6,9 @@ import { StructError } from './struct-error.ts'
 
 /** The part of a struct view that accessors use. */
 export interface Location {
+  /** The memory that the struct lies in. */
   readonly view: DataView
+  /** Bytes from the start of `view` to the struct. */
   readonly offset: number
 }
 
@@ -187,6 +189,7 @@ export function bytes(size: number): Field<Uint8Array> {
 
 /** Elements of one kind, one after the other. Made once per view; it moves with it. */
 export interface StructArray<T> {
+  /** How many elements there are, as the definition says. */
   readonly length: number
   /** @throws RangeError when there is no such element */
   get(index: number): T
@@ -246,6 +249,7 @@ export function array<T>(element: Field<T>, length: number): Field<StructArray<T
 
 /** Reserved bytes: they take part in the layout and have no accessor. */
 export interface Padding {
+  /** Bytes of it. */
   readonly size: number
   readonly padding: true
 }

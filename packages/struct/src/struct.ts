@@ -5,6 +5,7 @@ import { StructError } from './struct-error.ts'
 
 /** What every struct view has besides its fields. */
 export interface StructView extends Location {
+  /** The memory that the struct lies in. Change it by {@link StructView.attach} alone. */
   readonly view: DataView
   /** Bytes from the start of `view` to the struct. */
   readonly offset: number

@@ -38,6 +38,7 @@ export {
   type MessageType,
 } from './protocol/message-type.ts'
 export {
+  type ChannelMessage,
   CloseChannel,
   GpadlBody,
   GpadlCreated,

@@ -36,7 +36,7 @@ export class ClientChannel {
   #closed = false
   #closing: Promise<void> | undefined
 
-  /** A client's: {@link VscDevice.open} and {@link VmbusClient.open} make channels. */
+  /** A client's: {@link VscDevice.open} and {@link VmbusClient.open} make channels. `reader` has the ring from the host, `writer` the ring to it. */
   constructor(port: ClientChannelPort, rings: { reader: RingReader; writer: RingWriter }) {
     this.#port = port
     this.reader = rings.reader

@@ -63,7 +63,9 @@ export type MessageType = (typeof MESSAGE_TYPE)[keyof typeof MESSAGE_TYPE]
 
 /** What is known of a message. */
 export interface MessageRule {
+  /** The message's name in {@link MESSAGE_TYPE}. */
   readonly name: keyof typeof MESSAGE_TYPE
+  /** Who may send it: the child's `client`, or the root's `server`. */
   readonly sender: 'client' | 'server'
   /** Shortest length in bytes, with the header. */
   readonly minimum: number
@@ -71,7 +73,7 @@ export interface MessageRule {
   readonly since: number
   /** The feature of 6.0 that it belongs to. */
   readonly feature?: number
-  /** What is longer with one of these features: the shortest length then. */
+  /** What is longer with one of the FEATURE bits `features`: `minimum` is the shortest length then, in bytes. */
   readonly longer?: { readonly features: number; readonly minimum: number }
 }
 

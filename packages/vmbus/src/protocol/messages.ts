@@ -5,6 +5,7 @@ import { USER_DEFINED_SIZE } from './constants.ts'
 
 /** The beginning of every message; alone it is REQUEST_OFFERS, ALL_OFFERS_DELIVERED, UNLOAD and UNLOAD_COMPLETE. */
 export interface MessageHeader extends StructView {
+  /** The message's number, one of {@link MESSAGE_TYPE}. */
   messageType: number
 }
 export const MessageHeader: StructType<MessageHeader> = struct<MessageHeader>({
@@ -12,9 +13,14 @@ export const MessageHeader: StructType<MessageHeader> = struct<MessageHeader>({
   _padding: pad(4),
 })
 
+/** What messages about one channel begin with. */
+export interface ChannelMessage extends MessageHeader {
+  /** The channel's number, from its {@link OfferChannel}. */
+  relid: number
+}
+
 /** OFFER_CHANNEL (1). */
-export interface OfferChannel extends StructView {
-  messageType: number
+export interface OfferChannel extends MessageHeader {
   /** The kind of device. */
   interfaceId: string
   /** This device. */
@@ -59,10 +65,7 @@ export const OfferChannel: StructType<OfferChannel> = struct<OfferChannel>({
 })
 
 /** RESCIND_CHANNEL_OFFER (2). */
-export interface RescindChannelOffer extends StructView {
-  messageType: number
-  relid: number
-}
+export interface RescindChannelOffer extends ChannelMessage {}
 export const RescindChannelOffer: StructType<RescindChannelOffer> = struct<RescindChannelOffer>({
   messageType: u32,
   _padding: pad(4),
@@ -70,9 +73,7 @@ export const RescindChannelOffer: StructType<RescindChannelOffer> = struct<Resci
 })
 
 /** OPEN_CHANNEL (5). */
-export interface OpenChannel extends StructView {
-  messageType: number
-  relid: number
+export interface OpenChannel extends ChannelMessage {
   /** Comes back in the result. */
   openId: number
   /** Both rings. */
@@ -96,14 +97,7 @@ export const OpenChannel: StructType<OpenChannel> = struct<OpenChannel>({
 })
 
 /** OPEN_CHANNEL (5) with {@link FEATURE.GUEST_SPECIFIED_SIGNAL_PARAMETERS} or {@link FEATURE.CHANNEL_INTERRUPT_REDIRECTION}. */
-export interface OpenChannel2 extends StructView {
-  messageType: number
-  relid: number
-  openId: number
-  ringGpadlId: number
-  targetVp: number
-  downstreamPageOffset: number
-  userData: Uint8Array
+export interface OpenChannel2 extends OpenChannel {
   /** What the client signals. */
   connectionId: number
   /** What the server sets. */
@@ -126,9 +120,8 @@ export const OpenChannel2: StructType<OpenChannel2> = struct<OpenChannel2>({
 })
 
 /** OPEN_CHANNEL_RESULT (6). */
-export interface OpenChannelResult extends StructView {
-  messageType: number
-  relid: number
+export interface OpenChannelResult extends ChannelMessage {
+  /** The request's, by which the client knows it again. */
   openId: number
   /** {@link STATUS}. */
   status: number
@@ -142,10 +135,7 @@ export const OpenChannelResult: StructType<OpenChannelResult> = struct<OpenChann
 })
 
 /** CLOSE_CHANNEL (7). It has no reply. */
-export interface CloseChannel extends StructView {
-  messageType: number
-  relid: number
-}
+export interface CloseChannel extends ChannelMessage {}
 export const CloseChannel: StructType<CloseChannel> = struct<CloseChannel>({
   messageType: u32,
   _padding: pad(4),
@@ -153,13 +143,12 @@ export const CloseChannel: StructType<CloseChannel> = struct<CloseChannel>({
 })
 
 /** GPADL_HEADER (8). Ranges follow: byte count u32, byte offset u32, and a u64 page number for each page that they span. */
-export interface GpadlHeader extends StructView {
-  messageType: number
-  relid: number
+export interface GpadlHeader extends ChannelMessage {
   /** Chosen by the client. */
   gpadlId: number
   /** Bytes of all ranges, in this message and the bodies. */
   length: number
+  /** How many ranges make the GPADL, at least 1. */
   rangeCount: number
 }
 export const GpadlHeader: StructType<GpadlHeader> = struct<GpadlHeader>({
@@ -172,10 +161,10 @@ export const GpadlHeader: StructType<GpadlHeader> = struct<GpadlHeader>({
 })
 
 /** GPADL_BODY (9). More of the ranges follow. */
-export interface GpadlBody extends StructView {
-  messageType: number
+export interface GpadlBody extends MessageHeader {
   /** No client counts it dependably. */
   messageNumber: number
+  /** That of the {@link GpadlHeader} that it goes on from. */
   gpadlId: number
 }
 export const GpadlBody: StructType<GpadlBody> = struct<GpadlBody>({
@@ -186,9 +175,8 @@ export const GpadlBody: StructType<GpadlBody> = struct<GpadlBody>({
 })
 
 /** GPADL_CREATED (10). */
-export interface GpadlCreated extends StructView {
-  messageType: number
-  relid: number
+export interface GpadlCreated extends ChannelMessage {
+  /** That of the {@link GpadlHeader}. */
   gpadlId: number
   /** {@link STATUS}. */
   status: number
@@ -202,9 +190,8 @@ export const GpadlCreated: StructType<GpadlCreated> = struct<GpadlCreated>({
 })
 
 /** GPADL_TEARDOWN (11). */
-export interface GpadlTeardown extends StructView {
-  messageType: number
-  relid: number
+export interface GpadlTeardown extends ChannelMessage {
+  /** The GPADL whose pages the client wants back. */
   gpadlId: number
 }
 export const GpadlTeardown: StructType<GpadlTeardown> = struct<GpadlTeardown>({
@@ -215,8 +202,8 @@ export const GpadlTeardown: StructType<GpadlTeardown> = struct<GpadlTeardown>({
 })
 
 /** GPADL_TORNDOWN (12). */
-export interface GpadlTorndown extends StructView {
-  messageType: number
+export interface GpadlTorndown extends MessageHeader {
+  /** The GPADL that the server has let go of: its pages are the client's again. */
   gpadlId: number
 }
 export const GpadlTorndown: StructType<GpadlTorndown> = struct<GpadlTorndown>({
@@ -226,10 +213,7 @@ export const GpadlTorndown: StructType<GpadlTorndown> = struct<GpadlTorndown>({
 })
 
 /** REL_ID_RELEASED (13): the answer to a rescind; the number may be used again. */
-export interface RelIdReleased extends StructView {
-  messageType: number
-  relid: number
-}
+export interface RelIdReleased extends ChannelMessage {}
 export const RelIdReleased: StructType<RelIdReleased> = struct<RelIdReleased>({
   messageType: u32,
   _padding: pad(4),
@@ -237,15 +221,16 @@ export const RelIdReleased: StructType<RelIdReleased> = struct<RelIdReleased>({
 })
 
 /** INITIATE_CONTACT (14). From 5.0 on the third field is {@link InitiateContactTarget}. */
-export interface InitiateContact extends StructView {
-  messageType: number
+export interface InitiateContact extends MessageHeader {
   /** The version that the client proposes. */
   version: number
   /** Where messages for the client go. */
   targetVp: number
   /** Below 5.0. */
   interruptPage: bigint
+  /** Guest physical address of the monitor page in which the host would trigger the guest; 0 together with the other page's: no monitor pages. */
   parentToChildMonitorPage: bigint
+  /** Guest physical address of the page in which the guest triggers the host, for channels with a `monitorId`; 0: none. */
   childToParentMonitorPage: bigint
 }
 export const InitiateContact: StructType<InitiateContact> = struct<InitiateContact>({
@@ -259,9 +244,10 @@ export const InitiateContact: StructType<InitiateContact> = struct<InitiateConta
 })
 
 /** INITIATE_CONTACT (14) from 5.0 on. */
-export interface InitiateContactTarget extends StructView {
-  messageType: number
+export interface InitiateContactTarget extends MessageHeader {
+  /** The version that the client proposes, `major << 16 | minor`. */
   version: number
+  /** Index of the virtual processor to which messages for the client go. */
   targetVp: number
   /** Where messages for the client go. */
   sint: number
@@ -269,7 +255,9 @@ export interface InitiateContactTarget extends StructView {
   vtl: number
   /** What the client could use, from 6.0 on. */
   features: number
+  /** As in {@link InitiateContact}. */
   parentToChildMonitorPage: bigint
+  /** As in {@link InitiateContact}. */
   childToParentMonitorPage: bigint
 }
 export const InitiateContactTarget: StructType<InitiateContactTarget> = struct<InitiateContactTarget>({
@@ -286,15 +274,7 @@ export const InitiateContactTarget: StructType<InitiateContactTarget> = struct<I
 })
 
 /** INITIATE_CONTACT (14) with {@link FEATURE.CLIENT_ID}. */
-export interface InitiateContact2 extends StructView {
-  messageType: number
-  version: number
-  targetVp: number
-  sint: number
-  vtl: number
-  features: number
-  parentToChildMonitorPage: bigint
-  childToParentMonitorPage: bigint
+export interface InitiateContact2 extends InitiateContactTarget {
   /** Who the client is. */
   clientId: string
 }
@@ -313,8 +293,7 @@ export const InitiateContact2: StructType<InitiateContact2> = struct<InitiateCon
 })
 
 /** VERSION_RESPONSE (15). */
-export interface VersionResponse extends StructView {
-  messageType: number
+export interface VersionResponse extends MessageHeader {
   /** 0: propose another one. */
   versionSupported: number
   /** {@link CONNECTION_STATE}. */
@@ -332,11 +311,7 @@ export const VersionResponse: StructType<VersionResponse> = struct<VersionRespon
 })
 
 /** VERSION_RESPONSE (15) of a version from 6.0 on that is accepted. */
-export interface VersionResponse2 extends StructView {
-  messageType: number
-  versionSupported: number
-  connectionState: number
-  connectionId: number
+export interface VersionResponse2 extends VersionResponse {
   /** What the server grants. */
   features: number
 }
@@ -351,8 +326,7 @@ export const VersionResponse2: StructType<VersionResponse2> = struct<VersionResp
 })
 
 /** TL_CONNECT_REQUEST (21). */
-export interface TlConnectRequest extends StructView {
-  messageType: number
+export interface TlConnectRequest extends MessageHeader {
   /** The client's end. */
   endpointId: string
   /** The service it wants. */
@@ -366,9 +340,10 @@ export const TlConnectRequest: StructType<TlConnectRequest> = struct<TlConnectRe
 })
 
 /** TL_CONNECT_RESULT (23). */
-export interface TlConnectResult extends StructView {
-  messageType: number
+export interface TlConnectResult extends MessageHeader {
+  /** The request's. */
   endpointId: string
+  /** The request's. */
   serviceId: string
   /** {@link STATUS}. */
   status: number
@@ -382,9 +357,8 @@ export const TlConnectResult: StructType<TlConnectResult> = struct<TlConnectResu
 })
 
 /** MODIFY_CHANNEL (22). */
-export interface ModifyChannel extends StructView {
-  messageType: number
-  relid: number
+export interface ModifyChannel extends ChannelMessage {
+  /** Index of the virtual processor to interrupt from now on. */
   targetVp: number
 }
 export const ModifyChannel: StructType<ModifyChannel> = struct<ModifyChannel>({
@@ -395,9 +369,7 @@ export const ModifyChannel: StructType<ModifyChannel> = struct<ModifyChannel>({
 })
 
 /** MODIFY_CHANNEL_RESPONSE (24). */
-export interface ModifyChannelResponse extends StructView {
-  messageType: number
-  relid: number
+export interface ModifyChannelResponse extends ChannelMessage {
   /** {@link STATUS}. */
   status: number
 }
@@ -409,9 +381,10 @@ export const ModifyChannelResponse: StructType<ModifyChannelResponse> = struct<M
 })
 
 /** MODIFY_CONNECTION (25): other monitor pages, or none. */
-export interface ModifyConnection extends StructView {
-  messageType: number
+export interface ModifyConnection extends MessageHeader {
+  /** As in {@link InitiateContact}; it takes the place of the page that was given there. */
   parentToChildMonitorPage: bigint
+  /** As in {@link InitiateContact}. */
   childToParentMonitorPage: bigint
 }
 export const ModifyConnection: StructType<ModifyConnection> = struct<ModifyConnection>({
@@ -422,8 +395,7 @@ export const ModifyConnection: StructType<ModifyConnection> = struct<ModifyConne
 })
 
 /** MODIFY_CONNECTION_RESPONSE (26). */
-export interface ModifyConnectionResponse extends StructView {
-  messageType: number
+export interface ModifyConnectionResponse extends MessageHeader {
   /** {@link CONNECTION_STATE}. */
   connectionState: number
 }

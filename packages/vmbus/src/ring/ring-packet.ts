@@ -16,6 +16,7 @@ export class RingPacket implements VmbusPacket {
   transferRangeCount = 0
   bytes: Uint8Array
   view: DataView
+  /** The copy in words of 32 bits. */
   words: Int32Array
   readonly buffer: PieceList = new PieceList(64)
   /** Where it begins in the copy. */

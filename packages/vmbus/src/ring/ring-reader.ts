@@ -31,6 +31,7 @@ const MINIMUM_PACKET_SIZE = DESCRIPTOR_SIZE + FOOTER_SIZE
  * ```
  */
 export class RingReader {
+  /** The ring that it reads. */
   readonly memory: RingMemory
   /** The packet that {@link RingReader.next} found, until it is called again. */
   readonly packet: RingPacket = new RingPacket()

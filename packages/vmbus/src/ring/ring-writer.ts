@@ -30,13 +30,17 @@ const EMPTY: Uint8Array = new Uint8Array(0)
 
 /** Ranges of guest memory of a GPA-direct packet: each its offset into the first page, its length, and its pages' numbers. */
 export interface GpaRange {
+  /** Where the range begins in its first page, 0–4,095. */
   readonly byteOffset: number
+  /** Bytes of the range. */
   readonly byteCount: number
+  /** Numbers of the pages that the range spans (guest physical address / 4,096), each of which may lie anywhere. */
   readonly pages: readonly number[]
 }
 
 /** Writes packets: any number of `write…`, then `commit`. */
 export class RingWriter {
+  /** The ring that it writes. */
   readonly memory: RingMemory
   readonly #control: Int32Array
   readonly #size: number

@@ -4,6 +4,7 @@ import type { GuestMemory } from '@partita/interface'
 
 /** The way to one guest. */
 export interface VmbusHost {
+  /** The guest's memory, in which its rings and monitor pages lie. */
   readonly memory: GuestMemory
   /** Queue a message for a SINT of a virtual processor. False: not now; {@link VmbusServer.messageSlotFree} will be called. */
   postMessage(vpIndex: number, sint: number, payload: Uint8Array): boolean

@@ -42,6 +42,7 @@ import { restoreServer, saveServer } from './save-restore.ts'
 export interface VmbusServerOptions {
   /** The versions to accept. Default: all that there are from 2.4 to 6.0. */
   readonly versions?: readonly number[]
+  /** Told of all messages, and of what becomes of channels. Default: nobody. */
   readonly trace?: VmbusTrace
   /** Told when a device throws. Its channels are then closed, and its offer is rescinded. */
   readonly onDeviceError?: (device: VmbusDevice, error: unknown) => void

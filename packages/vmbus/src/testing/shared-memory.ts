@@ -7,6 +7,7 @@ import { PAGE_SIZE } from '../protocol/constants.ts'
 /** RAM at address 0. Implements GuestMemory; counts what was announced through `written`. */
 export class SharedMemory implements GuestMemory {
   readonly ramSize: number
+  /** All of the RAM; the index is the guest physical address. */
   readonly bytes: Uint8Array
   /** Bytes that were announced through {@link GuestMemory.written}. */
   announced = 0

@@ -47,6 +47,7 @@ export class VmbusPair implements VmbusHost {
   readonly memory: SharedMemory
   /** The child's way to the hypervisor. */
   readonly transport: VmbusTransport
+  /** The child's client. There may be others, see {@link VmbusPair.createClient}. */
   readonly client: VmbusClient
   readonly #options: VmbusPairOptions
   #server: VmbusServer
@@ -56,7 +57,7 @@ export class VmbusPair implements VmbusHost {
   signals = 0
   /** The virtual processors that were interrupted last, by event flag. */
   readonly interruptedVp: Map<number, number> = new Map()
-  /** Messages for other SINTs than the bus's. */
+  /** Messages for other SINTs than the bus's: `sint` is the one, `payload` a copy of the message. */
   readonly elsewhere: { readonly sint: number; readonly payload: Uint8Array }[] = []
   /** Whether the server wants to look at the monitor page. */
   polling = false
@@ -220,7 +221,7 @@ export class VmbusPair implements VmbusHost {
     return await request
   }
 
-  /** Pages for two rings, of so many pages of data each. */
+  /** Pages for two rings, of so many pages of data each: `pages` are their numbers, and at index `downstreamPageOffset` the ring from the host begins. */
   rings(upstream: number, downstream: number, gap = 1): { pages: number[]; downstreamPageOffset: number } {
     return { pages: this.memory.allocatePages(upstream + downstream + 2, gap), downstreamPageOffset: upstream + 1 }
   }
