@@ -60,11 +60,18 @@ export type DeliveryMode = (typeof DELIVERY_MODE)[keyof typeof DELIVERY_MODE]
 
 /** A message to local APICs, as an I/O APIC, an MSI or HvCallAssertVirtualInterrupt sends it. */
 export interface InterruptMessage {
+  /**
+   * The vector to raise, 16–255. For STARTUP the page number at which the processor begins; without meaning for the modes that have a fixed one (NMI, INIT,
+   * SMI, EXT_INT).
+   */
   readonly vector: number
+  /** What the local APIC makes of it. */
   readonly deliveryMode: DeliveryMode
   /** APIC id (physical) or set of logical destinations. */
   readonly destination: number
+  /** Whether {@link InterruptMessage.destination} is a set of logical destinations (Intel SDM vol. 3, 11.6.2.2). */
   readonly logical: boolean
+  /** Whether it is level-triggered: the EOI of its vector is reported to {@link InterruptMessages.onEndOfInterrupt}. */
   readonly level: boolean
 }
 
@@ -80,11 +87,10 @@ export interface InterruptMessages {
   onEndOfInterrupt(callback: (vector: number) => void): Disposable
 }
 
-/** Why a partition ends. */
+/** Why a partition ends. `code` is the exit code that a test kernel asked for (isa-debug-exit). */
 export type PowerEvent =
   | { readonly type: 'power-off' }
   | { readonly type: 'reset' }
-  /** A test kernel asked for this exit code (isa-debug-exit). */
   | { readonly type: 'debug-exit'; readonly code: number }
 
 /** Power requests of the guest. They take effect at the end of the instruction that caused them. */

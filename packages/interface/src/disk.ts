@@ -27,7 +27,9 @@ export interface Disk extends AsyncDisposable {
   readonly sectorSize: number
   /** The sector size of the store behind, which writes should be aligned to; a multiple of {@link Disk.sectorSize}. */
   readonly physicalSectorSize: number
+  /** Size of the disk in units of {@link Disk.sectorSize}. */
   readonly sectorCount: number
+  /** Writes, {@link Disk.discard} and {@link Disk.zero} are refused: the disk is to be shown to the guest as write-protected. */
   readonly readOnly: boolean
   /**
    * Read from `sector` on into `segments`, one after the other; their lengths add up to whole sectors. Segments may be windows on guest memory (and so on shared

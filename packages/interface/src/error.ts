@@ -7,6 +7,7 @@ export interface PartitaErrorOptions {
   readonly hint?: string
   /** Plain data that survives a structured clone. */
   readonly data?: Readonly<Record<string, unknown>>
+  /** What the error was made of, as in `Error.cause`. */
   readonly cause?: unknown
 }
 
@@ -19,8 +20,11 @@ export interface PartitaErrorOptions {
  * ```
  */
 export class PartitaError extends Error {
+  /** Stable, for programs: `ERR_` and the name of a kind of fault. Messages may change, codes do not. */
   readonly code: string
+  /** What the reader can do about it, one sentence; where nobody knows, `undefined`. */
   readonly hint: string | undefined
+  /** What the message speaks of, as plain data that survives a structured clone. Empty where there is nothing to tell. */
   readonly data: Readonly<Record<string, unknown>>
 
   constructor(code: string, message: string, options: PartitaErrorOptions = {}) {

@@ -5,8 +5,11 @@ import { type ServiceToken, serviceToken } from './plugin.ts'
 
 /** The lamps of a keyboard, as the guest's driver has set them. */
 export interface KeyboardLeds {
+  /** The lamp is on. */
   readonly scrollLock: boolean
+  /** The lamp is on: the guest takes the keys of the number block for digits. */
   readonly numLock: boolean
+  /** The lamp is on. */
   readonly capsLock: boolean
 }
 
@@ -24,6 +27,7 @@ export interface KeyboardInput {
    * @throws the signal's reason when it is aborted
    */
   drained(signal?: AbortSignal): Promise<void>
+  /** The lamps as they are now. */
   readonly leds: KeyboardLeds
   /** Set by whoever shows the lamps: called when the guest changes one. */
   onLeds: ((leds: KeyboardLeds) => void) | undefined

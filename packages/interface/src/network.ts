@@ -38,7 +38,9 @@ export const ETHERNET_HEADER_LENGTH = 14
 export interface NetworkFrame {
   /** Memory of the host (never of a guest) that the frame lies in, from `start` to `end`. */
   readonly bytes: Uint8Array
+  /** Index in {@link NetworkFrame.bytes} of the frame's first byte. */
   readonly start: number
+  /** Index behind its last byte. */
   readonly end: number
   /** Bits of {@link FRAME_FLAG}. */
   readonly flags: number

@@ -20,6 +20,7 @@ export type PluginKind =
 
 /** Names a service and carries its type. Two tokens are the same service when their names are equal. */
 export interface ServiceToken<T> {
+  /** `package/service`: what plug-ins are matched by, and what errors about needs name. */
   readonly name: string
   /** Never set: carries the type. */
   readonly type?: T
@@ -34,6 +35,7 @@ export function serviceToken<T>(name: string): ServiceToken<T> {
 export interface PluginContext<Options = unknown> {
   /** The validated options (the schema's output). */
   readonly options: Options
+  /** For what people should know; its lines tell the plug-in's id. */
   readonly logger: Logger
   /** The plug-in's id in the VM's configuration: its name, or `name#2`, … for further instances. */
   readonly id: string
@@ -59,6 +61,7 @@ export interface PluginInstance extends Partial<Saveable>, AsyncDisposable {
 export interface Plugin<Options = unknown> {
   /** The npm package's name and, where it has several, the export: `@partita/emulated-serial`, `@partita/emulated-chipset/pit`. */
   readonly name: string
+  /** In which places of a VM's configuration it may stand. The manifest has to say the same. */
   readonly kind: PluginKind
   /** The {@link PLUGIN_CONTRACT} it was written for. */
   readonly contract: number
@@ -80,10 +83,15 @@ export interface Plugin<Options = unknown> {
  * The manifest in a plug-in package's `package.json` under the key `partita`, with which plug-ins are listed without running them.
  */
 export interface PluginManifest {
+  /** All plug-ins of the package. */
   readonly plugins: readonly {
+    /** As {@link Plugin.name}. */
     readonly name: string
+    /** As {@link Plugin.kind}. */
     readonly kind: PluginKind
+    /** As {@link Plugin.contract}. */
     readonly contract: number
+    /** As {@link Plugin.description}. */
     readonly description: string
     /** The export of the package that holds the plug-in, `.` or `./pit`. */
     readonly export: string
@@ -98,6 +106,7 @@ export interface PluginManifest {
 export interface PluginGuid {
   /** The GUID by which a guest finds its driver. */
   readonly interfaceId: string
+  /** What the interface is, a few words for a listing. */
   readonly description: string
 }
 
@@ -105,9 +114,11 @@ export interface PluginGuid {
 export interface PluginOptionManifest {
   /** `number`, `string`, `boolean`, `string[]`, or the values that there are: `'a' | 'b'`. */
   readonly type: string
+  /** What the option does, one line for a listing. */
   readonly description: string
   /** What it is where omitted. */
   readonly default?: unknown
+  /** Whether the plug-in refuses to start without it. Default: false. */
   readonly required?: boolean
 }
 

@@ -77,7 +77,7 @@ export interface VirtualLocalApic {
   /** Tell {@link Intercepts.endOfInterrupt} of edge-triggered interrupts of `vector` too. */
   setEoiNotify(vector: number, notify: boolean): void
   /**
-   * The virtual processor assist page, or none: bit 0 of `words[0]` tells the guest that it may end the interrupt in service by clearing the bit (TLFS, "EOI Assist").
+   * The virtual processor assist page, or none: bit 0 of its first word, `words[0]`, tells the guest that it may end the interrupt in service by clearing the bit (TLFS, "EOI Assist").
    * It is clear, and EOI required, after this, after a reset and after {@link VirtualProcessor.save}.
    */
   setEoiAssist(page: { readonly words: Int32Array } | undefined): void
@@ -94,11 +94,15 @@ export type RunExit =
   /** Waiting for a startup IPI. */
   | 'wait-for-sipi'
 
-/** A segment register with its hidden part. `attributes` is the descriptor's access byte and flags: bits 0–7 access byte, 12–15 G, D/B, L, AVL (as in VMX: bit 12 AVL, 13 L, 14 D/B, 15 G, 16 unusable). */
+/** A segment register with its hidden part (Intel SDM vol. 3, 3.4.3). */
 export interface SegmentRegister {
+  /** The visible part, 16 bits. */
   selector: number
+  /** Linear address of the segment's first byte. In 64-bit mode only those of FS, GS, LDTR and TR count. */
   base: bigint
+  /** Offset of the segment's last byte, 32 bits, in bytes whatever the granularity. */
   limit: number
+  /** The descriptor's access byte and flags, as in VMX: bits 0–7 access byte, 12 AVL, 13 L, 14 D/B, 15 G, 16 unusable. */
   attributes: number
 }
 
@@ -160,7 +164,9 @@ export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr
 
 /** One virtual processor. Not re-entrant. */
 export interface VirtualProcessor extends Saveable, Disposable {
+  /** 0 for the boot processor; what {@link Intercepts} call `vpIndex`. */
   readonly index: number
+  /** Id of the local APIC, by which {@link InterruptMessage.destination} means it. */
   readonly apicId: number
   /** Run for about `budget` basic blocks. */
   run(budget: number): RunExit
@@ -174,7 +180,7 @@ export interface VirtualProcessor extends Saveable, Disposable {
   getSegment(name: SegmentName): SegmentRegister
   /** Load a segment register and its hidden part, without any check. */
   setSegment(name: SegmentName, value: SegmentRegister): void
-  /** GDTR or IDTR. */
+  /** GDTR or IDTR: `base` is a linear address, `limit` the offset of the table's last byte. */
   getDescriptorTable(name: 'gdtr' | 'idtr'): { base: bigint; limit: number }
   /** Load GDTR or IDTR. */
   setDescriptorTable(name: 'gdtr' | 'idtr', base: bigint, limit: number): void
@@ -202,6 +208,7 @@ export interface VirtualProcessor extends Saveable, Disposable {
   readonly nextDeadline: number
   /** Instructions executed since power-on. */
   readonly instructionCount: number
+  /** The local APIC, for the hypervisor's own registers of it. */
   readonly localApic: VirtualLocalApic
   /** The time-stamp counter as the guest reads it now. */
   readonly timeStampCounter: bigint
@@ -221,16 +228,23 @@ export interface VirtualProcessor extends Saveable, Disposable {
 
 /** What a processor needs to make a virtual processor. */
 export interface VirtualProcessorOptions {
+  /** 0 for the boot processor, the only one that does not wait for a startup IPI at power-on. */
   readonly index: number
+  /** Id of its local APIC, unlike any other's. */
   readonly apicId: number
+  /** The partition's memory, made by {@link Processor.createMemory} of the same processor. */
   readonly memory: PartitionMemory
+  /** Whom it asks for what is not its own. */
   readonly intercepts: Intercepts
+  /** Reference time, which its time-stamp counter and its local APIC's timer count. */
   readonly clock: Clock
+  /** For what people should know of the processor's work. */
   readonly logger: Logger
 }
 
 /** A kind of processor: the service that a `processor` plug-in provides. */
 export interface Processor {
+  /** For people: which kind of processor it is, `software-x86-64` for example. */
   readonly name: string
   /** Largest RAM in bytes that {@link Processor.createMemory} can make. */
   readonly maximumRam: number

@@ -11,9 +11,11 @@ export type SavedValue =
   | readonly SavedValue[]
   | { readonly [key: string]: SavedValue }
 
-/** The state of one unit. `version` is the unit's own; a unit refuses a version that it does not know. */
+/** The state of one unit. */
 export interface SavedState {
+  /** The unit's own count of its formats; it refuses one that it does not know. */
   readonly version: number
+  /** What the unit needs to go on, by its own names. */
   readonly data: { readonly [key: string]: SavedValue }
 }
 

@@ -39,6 +39,7 @@ export interface VmbusOffer {
  * ```
  */
 export interface VmbusDevice {
+  /** What the guest is told of the device. It stays as it is. */
   readonly offer: VmbusOffer
   /**
    * The guest opens a channel ({@link VmbusChannel.subChannelIndex} 0 is the primary). Returns who serves it, or `undefined` to refuse. After a restore it is
@@ -74,21 +75,27 @@ export const VMBUS_COMPLETION_REQUESTED = 1
 export interface VmbusPacket {
   /** One of {@link VMBUS_PACKET}. */
   readonly type: number
+  /** {@link VMBUS_COMPLETION_REQUESTED}, or 0. */
   readonly flags: number
-  /** Transaction id, low and high half. */
+  /** Low half of the transaction id, by which the sender knows its completion. Unsigned. */
   readonly transactionLow: number
+  /** High half of the transaction id. */
   readonly transactionHigh: number
   /** The private copy. The payload is `[payloadOffset, payloadOffset + payloadLength)` of it, and padded to a multiple of 8. */
   readonly bytes: Uint8Array
+  /** The private copy again, for numbers of more than one byte. */
   readonly view: DataView
+  /** Where the payload begins in {@link VmbusPacket.bytes}; a multiple of 8. */
   readonly payloadOffset: number
+  /** Bytes of payload, with its padding: a multiple of 8. */
   readonly payloadLength: number
   /** The payload as a window on the copy (allocates a small object). */
   payload(): Uint8Array
   /** The ranges of guest memory of a GPA-direct packet, one after the other; empty for other packets. Valid as long as the packet: `copyFrom` keeps it. */
   readonly buffer: GuestBuffer
-  /** Of a transfer-pages packet: the page set, and how many ranges. */
+  /** Of a transfer-pages packet: the page set that its ranges are in, a number that the two sides' protocol has agreed on. */
   readonly transferPageSet: number
+  /** Of a transfer-pages packet: how many ranges; 0 for other packets. */
   readonly transferRangeCount: number
   /** Of a transfer-pages packet: where range `index` begins in the page set. */
   transferRangeOffset(index: number): number
@@ -102,6 +109,7 @@ export interface VmbusPacket {
 export interface GuestBuffer {
   /** Bytes in all. */
   readonly byteLength: number
+  /** How many pieces there are. They are numbered from 0. */
   readonly pieceCount: number
   /** Guest physical address of a piece. */
   gpa(piece: number): number
@@ -117,9 +125,13 @@ export interface GuestBuffer {
 
 /** Counters of a channel since it was offered. */
 export interface VmbusCounters {
+  /** Packets from the guest that were taken. */
   packetsIn: number
+  /** Packets to the guest. */
   packetsOut: number
+  /** Bytes of their payloads, not of the memory that they point to. */
   bytesIn: number
+  /** Bytes of their payloads. */
   bytesOut: number
   /** Signals from the guest. */
   signalsIn: number
@@ -138,6 +150,7 @@ export interface VmbusCounters {
  * channel is corked. When the channel is closed, sending does nothing and returns true.
  */
 export interface VmbusChannel {
+  /** The device's. */
   readonly offer: VmbusOffer
   /** 0 for the primary channel. */
   readonly subChannelIndex: number
@@ -149,8 +162,11 @@ export interface VmbusChannel {
   readonly targetVp: number
   /** The channel was open in the state that was restored: its handler's own state follows. */
   readonly restored: boolean
+  /** False as soon as the guest has closed the channel, or the device was taken away. */
   readonly isOpen: boolean
+  /** The guest's memory, for what the device's protocol points to. */
   readonly memory: GuestMemory
+  /** What has passed since the channel was offered. */
   readonly counters: Readonly<VmbusCounters>
   /** Largest payload of an in-band packet that the outgoing ring can ever take. */
   readonly maxPayload: number
@@ -199,7 +215,9 @@ export interface VmbusChannel {
 
 /** A channel as an inspector sees it. */
 export interface VmbusChannelInfo {
+  /** The kind of device, as {@link VmbusOffer.interfaceId}. */
   readonly interfaceId: string
+  /** The device, as {@link VmbusOffer.instanceId}. */
   readonly instanceId: string
   /** 0 for the primary channel. */
   readonly subChannelIndex: number
@@ -209,17 +227,21 @@ export interface VmbusChannelInfo {
   readonly state: string
   /** The offer is taken back, and the guest has not let go of it yet. */
   readonly revoked: boolean
+  /** What has passed so far. */
   readonly counters: Readonly<VmbusCounters>
 }
 
 /** A device that is offered. Disposing of it rescinds the offer; it resolves when the device is closed. */
 export interface VmbusOffered extends AsyncDisposable {
+  /** The device's offer, as the guest sees it. */
   readonly offer: VmbusOffer
 }
 
 /** A hypervisor socket that the guest wants to connect to the host (TL_CONNECT_REQUEST). */
 export interface VmbusConnectRequest {
+  /** GUID that names the guest's end of the connection. */
   readonly endpointId: string
+  /** GUID of the service that the guest wants, which is what a host's listener is known by. */
   readonly serviceId: string
 }
 
