@@ -6,9 +6,13 @@ import { HypervisorError } from './error.ts'
 
 /** A fixed answer of a leaf. */
 export interface CpuidValues {
+  /** What EAX holds after CPUID, unsigned 32 bits. */
   readonly eax: number
+  /** What EBX holds. */
   readonly ebx: number
+  /** What ECX holds. */
   readonly ecx: number
+  /** What EDX holds. */
   readonly edx: number
 }
 

@@ -102,7 +102,7 @@ export class GpaMap implements GuestMemory {
     return this.#base.within(gpa, gpa + length).length > 0
   }
 
-  /** The mapped ranges in ascending order, as if there were no overlays. */
+  /** The mapped ranges in ascending order, as if there were no overlays: address `gpa`, `length` in bytes, and `access`, bits of GPA_ACCESS. */
   ranges(): { gpa: number; length: number; access: number }[] {
     return this.#base.regions.map(({ gpa, end, access }) => ({ gpa, length: end - gpa, access }))
   }

@@ -9,7 +9,9 @@ import type { PartitionPrivileges, PrivilegeName } from './privileges.ts'
 
 /** A hypercall in progress. The object and its buffers are used again for the next call. */
 export interface Hypercall {
+  /** Who makes the call. */
   readonly vp: VirtualProcessor
+  /** Which hypercall: bits 15–0 of the input value. */
   readonly callCode: number
   /** Parameters are in registers rather than in memory. */
   readonly fast: boolean
@@ -21,7 +23,9 @@ export interface Hypercall {
   readonly headerSize: number
   /** Bytes of the variable header. */
   readonly variableHeaderSize: number
+  /** Rep hypercalls: elements of the whole list, 1–4,095; 0 for simple ones. */
   readonly repCount: number
+  /** Rep hypercalls: the first element to be done now. Those before it were done in earlier calls. */
   readonly repStartIndex: number
   /** Where the output goes: the output parameters, or the output list. */
   readonly output: DataView
@@ -31,6 +35,7 @@ export interface Hypercall {
 
 /** One hypercall's shape and service. */
 export interface HypercallHandler {
+  /** What the caller must hold, or gets HV_STATUS_ACCESS_DENIED. Default: nothing. */
   readonly privilege?: PrivilegeName
   /** Bytes of the fixed input header. */
   readonly inputSize: number
@@ -38,7 +43,9 @@ export interface HypercallHandler {
   readonly variableHeader?: boolean
   /** Bytes of the output parameters. */
   readonly outputSize?: number
-  /** A rep hypercall: bytes of an element of the input list and of the output list. */
+  /**
+   * A rep hypercall: bytes of an element of the `input` list and of the `output` list, 0 where there is no such list. Missing for a simple hypercall.
+   */
   readonly element?: { readonly input: number; readonly output: number }
   /** Returns an HV_STATUS. Output is copied to the guest when it is SUCCESS; output elements as far as they are completed in any case. */
   call(call: Hypercall): number

@@ -38,16 +38,16 @@ const VIDEO_HOLE = { START: 0xa0000, END: 0xc0000 } as const
 
 const SAVED_STATE_VERSION = 1
 
-/** Why {@link Partition.run} came to an end. */
+/** Why {@link Partition.run} came to an end. After a `triple-fault`, virtual processor `vpIndex` is in the shutdown state. */
 export type PartitionExit =
   | PowerEvent
   | { readonly type: 'paused' }
   | GuestCrash
-  /** Virtual processor `vpIndex` is in the shutdown state. */
   | { readonly type: 'triple-fault'; readonly vpIndex: number }
 
 /** What a partition is made of. */
 export interface PartitionOptions {
+  /** Makes the memory and the virtual processors. */
   readonly processor: Processor
   /** Bytes, whole pages, {@link MINIMUM_RAM} to {@link MAXIMUM_RAM}. */
   readonly ramSize: number
@@ -59,8 +59,11 @@ export interface PartitionOptions {
   readonly privileges?: PartitionPrivileges
   /** What a guest's crash report does: it ends the run, or the guest goes on (to a dump, say). `end` where omitted. */
   readonly onGuestCrash?: 'end' | 'continue'
+  /** For what people should know: a crash that the guest reports, and what processors log. Silent where omitted. */
   readonly logger?: Logger
+  /** Where time comes from. The host's clocks where omitted; tests give their own. */
   readonly hostTime?: HostTime
+  /** How to give way to the host between slices, and to sleep while all processors halt. The host's event loop where omitted. */
   readonly eventLoop?: EventLoop
 }
 
@@ -75,16 +78,27 @@ export interface PartitionOptions {
  * ```
  */
 export class Partition implements Saveable, Disposable {
+  /** What the guest may use of the Hyper-V interface. */
   readonly privileges: PartitionPrivileges
+  /** Guest physical memory: RAM, and what lies over it. */
   readonly memory: GpaMap
+  /** Reference time: stands still while the partition does not run. */
   readonly clock: ReferenceClock
+  /** Who answers which I/O ports. */
   readonly ports: PortTable
+  /** Who answers which addresses without memory. */
   readonly mmio: MmioTable
+  /** Leaves of CPUID that are not the processor's own answer. */
   readonly cpuid: CpuidTable = new CpuidTable()
+  /** MSRs that are not the processor's. */
   readonly msrs: MsrTable = new MsrTable()
+  /** Hypercalls by call code. */
   readonly hypercalls: HypercallTable
+  /** The way of interrupt messages to the local APICs. */
   readonly interrupts: InterruptRouter
+  /** How devices end the run: {@link Partition.run} gives what was requested. */
   readonly power: PowerControl
+  /** By index; the first is the boot processor. */
   readonly virtualProcessors: readonly VirtualProcessor[]
   /** The Hyper-V interface, where the guest sees it. */
   readonly hyperV: HyperV | undefined

@@ -24,7 +24,7 @@ const INITIAL_RATE = 0.001
 /** Longest host timer in milliseconds. */
 const TIMER_MAXIMUM = 0x3fffffff
 
-/** Why {@link Scheduler.run} came to an end. */
+/** Why {@link Scheduler.run} came to an end. `vpIndex` is the processor that is in the shutdown state. */
 export type SchedulerStop<Reason> = Reason | { readonly type: 'triple-fault'; readonly vpIndex: number }
 
 interface Runnable {

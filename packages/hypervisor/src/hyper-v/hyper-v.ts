@@ -36,15 +36,25 @@ import { SyntheticProcessor } from './synthetic-processor.ts'
 
 /** The parts of a partition that the interface works with. */
 export interface HyperVOptions {
+  /** What the guest may use, and so is offered. */
   readonly privileges: PartitionPrivileges
+  /** Where overlay pages are put, and parameters of the guest are read. */
   readonly memory: GpaMap
+  /** The same memory as the processor's, which has the room for overlay pages. */
   readonly store: PartitionMemory
+  /** Reference time. */
   readonly clock: Clock
+  /** Tells the frequencies of the time-stamp counter and of the local APIC's timer. */
   readonly processor: Processor
+  /** All of the partition, by index. */
   readonly virtualProcessors: readonly VirtualProcessor[]
+  /** Gets the leaves from 0x40000000 on. */
   readonly cpuid: CpuidTable
+  /** Gets the synthetic MSRs. */
   readonly msrs: MsrTable
+  /** Gets the hypercalls; enabled when the guest asks for the hypercall page. */
   readonly hypercalls: HypercallTable
+  /** Told when the guest resets itself by HV_X64_MSR_RESET. */
   readonly power: PowerControl
   /** Interrupt a processor, edge-triggered. */
   raise(vpIndex: number, vector: number): void
