@@ -140,14 +140,19 @@ export class ScsiCommand {
   /** Answer with `data`, cut to `allocation` bytes and to the buffer (SPC-4, 4.2.5.6). */
   answer(data: Uint8Array, allocation: number): undefined {
     const count = Math.min(data.length, allocation, this.length)
+    this.fill(data.subarray(0, count))
+    this.good(count)
+  }
+
+  /** Store `data`, at most `length` bytes, at the beginning of the buffer. */
+  fill(data: Uint8Array): void {
     let done = 0
     for (const segment of this.segments) {
-      if (done >= count) break
-      const part = Math.min(segment.length, count - done)
+      if (done >= data.length) break
+      const part = Math.min(segment.length, data.length - done)
       segment.set(data.subarray(done, done + part))
       done += part
     }
-    this.good(count)
   }
 
   /** Copy what the buffer has from `offset` on to `target`. False when the buffer ends before. */

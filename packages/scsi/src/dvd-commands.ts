@@ -2,33 +2,22 @@
 
 import { be16, be32, putBe16, putBe32 } from './bytes.ts'
 import { DIRECTION, type ScsiCommand } from './command.ts'
+import { getConfiguration } from './dvd-features.ts'
+import { readBlocks } from './dvd-reads.ts'
 import type { DvdUnit } from './dvd-unit.ts'
 import { inquiry } from './inquiry.ts'
-import { DVD_BLOCK } from './limits.ts'
-import { modeSense } from './mode.ts'
+import { DVD_BLOCK, PROFILE } from './media.ts'
+import { modeSelect, modeSense } from './mode.ts'
 import { ACCESS } from './reservations.ts'
 import { SENSE } from './sense.ts'
 import { requestSense, testUnitReady } from './shared-commands.ts'
 import { type CommandTable, commandTable } from './unit.ts'
 
-type Running = Promise<void> | undefined
-
 const LEAD_OUT = 0xaa
 /** ADR 1 (Q sub-channel encodes position), CONTROL 4 (data track, uninterrupted). */
 const DATA_TRACK = 0x14
-const PROFILE_DVD_ROM = 0x0010
 /** First physical sector of the data area of a DVD. */
 const DVD_DATA_START = 0x3_0000
-
-function read(unit: DvdUnit, command: ScsiCommand, lba: number, blocks: number): Running {
-  const disk = unit.medium
-  if (disk === undefined) return command.fail(SENSE.MEDIUM_NOT_PRESENT)
-  if (lba > unit.blocks || lba + blocks > unit.blocks) return command.fail(SENSE.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)
-  const bytes = blocks * DVD_BLOCK
-  if (bytes > command.length) return command.fail(SENSE.INVALID_FIELD_IN_CDB)
-  if (bytes === 0) return command.good(0)
-  return command.awaitRead(disk.read(lba * (DVD_BLOCK / disk.sectorSize), command.window(bytes)), bytes)
-}
 
 /** READ CAPACITY (MMC-6, 6.23). */
 function readCapacity(unit: DvdUnit, command: ScsiCommand): undefined {
@@ -99,58 +88,25 @@ function readToc(unit: DvdUnit, command: ScsiCommand): undefined {
     putAddress(data, 8, 0, msf)
     return command.answer(data, allocation)
   }
-  return command.fail(SENSE.INVALID_FIELD_IN_CDB)
-}
-
-/** A feature descriptor: number, version, always current, and what follows its header (MMC-6, 5.2). */
-interface Feature {
-  readonly code: number
-  readonly version: number
-  readonly persistent: boolean
-  readonly needsMedium: boolean
-  readonly data: readonly number[]
-}
-
-const FEATURES: readonly Feature[] = [
-  // Profile list: DVD-ROM. Its CURRENTP bit is set below.
-  { code: 0x0000, version: 0, persistent: true, needsMedium: false, data: [0x00, PROFILE_DVD_ROM, 0x00, 0x00] },
-  // Core: SCSI family; INQ2 and DBE clear.
-  { code: 0x0001, version: 2, persistent: true, needsMedium: false, data: [0, 0, 0, 1, 0, 0, 0, 0] },
-  // Morphing: synchronous events alone.
-  { code: 0x0002, version: 1, persistent: true, needsMedium: false, data: [0, 0, 0, 0] },
-  // Removable medium: a tray, that ejects, and can be locked.
-  { code: 0x0003, version: 0, persistent: true, needsMedium: false, data: [0x29, 0, 0, 0] },
-  // Random readable: blocks of 2,048 bytes, one at a time.
-  { code: 0x0010, version: 0, persistent: false, needsMedium: true, data: [0, 0, 0x08, 0, 0, 1, 0, 0] },
-  // DVD read.
-  { code: 0x001f, version: 0, persistent: false, needsMedium: true, data: [0, 0, 0, 0] },
-  // Power management; time-outs.
-  { code: 0x0100, version: 0, persistent: true, needsMedium: false, data: [] },
-  { code: 0x0105, version: 1, persistent: true, needsMedium: false, data: [0, 0, 0, 0] },
-]
-
-/** GET CONFIGURATION (MMC-6, 6.5). */
-function getConfiguration(unit: DvdUnit, command: ScsiCommand): undefined {
-  const requested = (command.cdb[1] as number) & 0x03
-  const start = be16(command.cdb, 2)
-  if (requested === 3) return command.fail(SENSE.INVALID_FIELD_IN_CDB)
-  const present = unit.medium !== undefined
-  const bytes: number[] = []
-  for (const feature of FEATURES) {
-    const current = !feature.needsMedium || present
-    if (feature.code < start || (requested === 1 && !current)) continue
-    if (requested === 2 && feature.code !== start) continue
-    bytes.push(feature.code >> 8, feature.code & 0xff)
-    bytes.push((feature.version << 2) | (feature.persistent ? 0x02 : 0) | (current ? 0x01 : 0), feature.data.length)
-    const at = bytes.length
-    bytes.push(...feature.data)
-    if (feature.code === 0 && present) bytes[at + 2] = 0x01
+  // Raw TOC, of a CD: points A0h, A1h and A2h, and the track; addresses always by time.
+  if (format === 2 && unit.profile === PROFILE.CD_ROM) {
+    if (start > 1) return command.fail(SENSE.INVALID_FIELD_IN_CDB)
+    const data = new Uint8Array(4 + 4 * 11)
+    putBe16(data, 0, data.length - 2)
+    data[2] = 1
+    data[3] = 1
+    ;[0xa0, 0xa1, 0xa2, 1].forEach((point, i) => {
+      const at = 4 + 11 * i
+      data[at] = 1
+      data[at + 1] = DATA_TRACK
+      data[at + 3] = point
+      if (point === 0xa0 || point === 0xa1)
+        data[at + 8] = 1 // first and last track; disc type CD-ROM
+      else putAddress(data, at + 7, point === 1 ? 0 : unit.blocks, true)
+    })
+    return command.answer(data, allocation)
   }
-  const data = new Uint8Array(8 + bytes.length)
-  putBe32(data, 0, data.length - 4)
-  putBe16(data, 6, present ? PROFILE_DVD_ROM : 0)
-  data.set(bytes, 8)
-  return command.answer(data, be16(command.cdb, 7))
+  return command.fail(SENSE.INVALID_FIELD_IN_CDB)
 }
 
 /** GET EVENT STATUS NOTIFICATION (MMC-6, 6.6): polled, the media class. */
@@ -206,6 +162,7 @@ function readTrackInformation(unit: DvdUnit, command: ScsiCommand): undefined {
 /** READ DISC STRUCTURE (MMC-6, 6.22) of a DVD: physical format, copyright, manufacturer, and the list of these. */
 function readDiscStructure(unit: DvdUnit, command: ScsiCommand): undefined {
   const { cdb } = command
+  if (unit.profile !== PROFILE.DVD_ROM) return command.fail(SENSE.INCOMPATIBLE_FORMAT)
   const allocation = be16(cdb, 8)
   if (((cdb[1] as number) & 0x0f) !== 0 || (cdb[6] as number) > 0) return command.fail(SENSE.INVALID_FIELD_IN_CDB)
   switch (cdb[7]) {
@@ -249,6 +206,12 @@ function readDiscStructure(unit: DvdUnit, command: ScsiCommand): undefined {
   }
 }
 
+/** SEEK (10) (MMC-6, 6.38): there is nothing to move. */
+function seek(unit: DvdUnit, command: ScsiCommand): undefined {
+  if (be32(command.cdb, 2) >= unit.blocks) return command.fail(SENSE.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)
+  return command.good(0)
+}
+
 /** MECHANISM STATUS (MMC-6, 6.8): no changer. */
 function mechanismStatus(unit: DvdUnit, command: ScsiCommand): undefined {
   const data = new Uint8Array(8)
@@ -257,7 +220,7 @@ function mechanismStatus(unit: DvdUnit, command: ScsiCommand): undefined {
 }
 
 const { ANY, READ } = ACCESS
-const { IN } = DIRECTION
+const { IN, OUT } = DIRECTION
 const NONE = DIRECTION.ANY
 const done = (_unit: DvdUnit, command: ScsiCommand): undefined => command.good(0)
 
@@ -280,6 +243,13 @@ export const DVD_COMMANDS: CommandTable<DvdUnit> = commandTable<DvdUnit>([
     direction: IN,
     run: (u, c) => modeSense(u.modeFacts(), c, false),
   },
+  {
+    name: 'MODE SELECT (6)',
+    opcode: 0x15,
+    access: READ,
+    direction: OUT,
+    run: (u, c) => modeSelect(u.modeFacts(), c, false, () => {}),
+  },
   { name: 'START STOP UNIT', opcode: 0x1b, access: ANY, direction: NONE, run: startStop },
   { name: 'PREVENT ALLOW MEDIUM REMOVAL', opcode: 0x1e, access: ANY, direction: NONE, run: preventAllow },
   { name: 'READ CAPACITY', opcode: 0x25, access: ANY, direction: IN, needsMedium: true, run: readCapacity },
@@ -289,8 +259,9 @@ export const DVD_COMMANDS: CommandTable<DvdUnit> = commandTable<DvdUnit>([
     access: READ,
     direction: IN,
     needsMedium: true,
-    run: (u, c) => read(u, c, be32(c.cdb, 2), be16(c.cdb, 7)),
+    run: readBlocks,
   },
+  { name: 'SEEK (10)', opcode: 0x2b, access: ANY, direction: NONE, needsMedium: true, run: seek },
   { name: 'SYNCHRONIZE CACHE (10)', opcode: 0x35, access: READ, direction: NONE, needsMedium: true, run: done },
   { name: 'READ TOC/PMA/ATIP', opcode: 0x43, access: ANY, direction: IN, needsMedium: true, run: readToc },
   {
@@ -326,6 +297,13 @@ export const DVD_COMMANDS: CommandTable<DvdUnit> = commandTable<DvdUnit>([
     run: readTrackInformation,
   },
   {
+    name: 'MODE SELECT (10)',
+    opcode: 0x55,
+    access: READ,
+    direction: OUT,
+    run: (u, c) => modeSelect(u.modeFacts(), c, true, () => {}),
+  },
+  {
     name: 'MODE SENSE (10)',
     opcode: 0x5a,
     access: READ,
@@ -338,9 +316,11 @@ export const DVD_COMMANDS: CommandTable<DvdUnit> = commandTable<DvdUnit>([
     access: READ,
     direction: IN,
     needsMedium: true,
-    run: (u, c) => read(u, c, be32(c.cdb, 2), be32(c.cdb, 6)),
+    run: readBlocks,
   },
   { name: 'READ DISC STRUCTURE', opcode: 0xad, access: ANY, direction: IN, needsMedium: true, run: readDiscStructure },
+  { name: 'READ CD MSF', opcode: 0xb9, access: READ, direction: IN, needsMedium: true, run: readBlocks },
   { name: 'SET CD SPEED', opcode: 0xbb, access: ANY, direction: NONE, run: done },
   { name: 'MECHANISM STATUS', opcode: 0xbd, access: ANY, direction: IN, run: mechanismStatus },
+  { name: 'READ CD', opcode: 0xbe, access: READ, direction: IN, needsMedium: true, run: readBlocks },
 ])

@@ -5,7 +5,7 @@ import * as v from 'valibot'
 import type { ScsiCommand } from './command.ts'
 import { DVD_COMMANDS } from './dvd-commands.ts'
 import type { InquiryFacts } from './inquiry.ts'
-import { DVD_BLOCK } from './limits.ts'
+import { CD_BLOCKS, DVD_BLOCK, PROFILE, type Profile } from './media.ts'
 import { fixedPage, MODE_PAGE, type ModeFacts, type ModePage } from './mode.ts'
 import { ScsiError } from './scsi-error.ts'
 import { SENSE, type Sense } from './sense.ts'
@@ -27,6 +27,8 @@ export interface DvdUnitOptions {
   readonly onTray?: (open: boolean) => void
   /** The first command of an initiator after power-on gets the unit attention POWER ON OCCURRED. Default: false. */
   readonly tellsPowerOn?: boolean
+  /** An image that a CD has room for is one. Default: false, all are DVDs. */
+  readonly readsCds?: boolean
 }
 
 const stateSchema = v.object({
@@ -49,6 +51,8 @@ export class DvdUnit implements LogicalUnit {
   readonly base: UnitBase
   readonly removable: boolean = true
   readonly readOnly: boolean = true
+  /** Whether there are CDs besides DVDs. */
+  readonly readsCds: boolean
   #disk: Disk | undefined
   #locked = false
   #trayOpen = false
@@ -67,12 +71,19 @@ export class DvdUnit implements LogicalUnit {
       options.tellsPowerOn,
     )
     this.#onTray = options.onTray ?? (() => {})
+    this.readsCds = options.readsCds ?? false
     if (disk !== undefined) this.#disk = checkMedium(disk)
   }
 
   /** The medium that commands see: none while the tray is open. */
   get medium(): Disk | undefined {
     return this.#trayOpen ? undefined : this.#disk
+  }
+
+  /** What the medium is, as the guest sees it. */
+  get profile(): Profile {
+    if (this.medium === undefined) return PROFILE.NONE
+    return this.readsCds && this.blocks <= CD_BLOCKS ? PROFILE.CD_ROM : PROFILE.DVD_ROM
   }
 
   /** The guest keeps the medium from being removed. */
@@ -116,6 +127,11 @@ export class DvdUnit implements LogicalUnit {
 
   execute(command: ScsiCommand): Promise<void> | undefined {
     return this.base.dispatch(DVD_COMMANDS, this, command)
+  }
+
+  /** Somebody presses the button of the drive: the guest is asked to let go of the medium, and to open the tray. */
+  requestEject(): void {
+    this.#event = MEDIA_EVENT.EJECT_REQUEST
   }
 
   /** What is wrong with the medium: there is none, or the tray is out. */
