@@ -2,6 +2,7 @@
 
 /** Options of {@link segmentDescriptor}. */
 export interface SegmentDescriptorOptions {
+  /** What the segment holds. A stack is data. */
   readonly kind: 'code' | 'data'
   /** Size of code, or of a stack's pointer. */
   readonly bits: 16 | 32 | 64
@@ -42,9 +43,13 @@ export function systemDescriptor(
 
 /** Options of {@link gateDescriptor}. */
 export interface GateDescriptorOptions {
+  /** An interrupt gate clears RFLAGS.IF, a trap gate leaves it; a call gate is for far calls. */
   readonly kind: 'interrupt' | 'trap' | 'call'
+  /** Size of the offset; 64 takes two words of the table. */
   readonly bits: 32 | 64
+  /** Of the code segment that it leads to. */
   readonly selector: number
+  /** Where in that segment it leads to. */
   readonly offset: number | bigint
   /** Default: 0. */
   readonly dpl?: 0 | 1 | 2 | 3

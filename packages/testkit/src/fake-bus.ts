@@ -12,7 +12,9 @@ import {
 
 /** One claim on a bus. */
 export interface Claim {
+  /** First port, or guest physical address. */
   readonly base: number
+  /** How many ports, or bytes. */
   readonly length: number
 }
 

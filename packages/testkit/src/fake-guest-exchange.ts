@@ -6,12 +6,15 @@ import type { FakeGuest } from './fake-guest.ts'
 export interface GuestPacket {
   /** One of VMBUS_PACKET. */
   readonly type: number
+  /** VMBUS_COMPLETION_REQUESTED, or 0. */
   readonly flags: number
   /** Low half of the transaction id. */
   readonly transaction: number
+  /** A copy, padded to a multiple of 8 bytes. */
   readonly payload: Uint8Array
-  /** Of a transfer-pages packet: the page set, and ranges in it. */
+  /** Of a transfer-pages packet: the page set that the ranges are in. */
   readonly transferPageSet: number
+  /** Its ranges: each `length` bytes from `offset` of the page set. Empty for other packets. */
   readonly transferRanges: readonly { readonly offset: number; readonly length: number }[]
 }
 
@@ -19,7 +22,9 @@ export interface GuestPacket {
 export interface GuestAnswer {
   /** One of VMBUS_PACKET. */
   readonly type: number
+  /** A copy, padded to a multiple of 8 bytes. */
   readonly payload: Uint8Array
+  /** The payload once more, for numbers of more than one byte. */
   readonly view: DataView
   /** What the guest's buffer held when the answer came; empty without one. */
   readonly buffer: Uint8Array
@@ -27,6 +32,7 @@ export interface GuestAnswer {
 
 /** A packet of the guest, and the answer that it has to get. */
 export interface GuestExchange {
+  /** What the packet says. The ring pads it to a multiple of 8 bytes. */
   readonly payload: Uint8Array
   /** For messages. */
   readonly name?: string
@@ -38,7 +44,7 @@ export interface GuestExchange {
   readonly completionRequested?: boolean
   /** Of an answer by packet: which one it is. Default: the next. */
   readonly matches?: (packet: GuestPacket) => boolean
-  /** Guest memory that the packet names: it becomes GPA-direct. */
+  /** Guest memory that the packet names, `size` bytes that begin with `contents`: it becomes GPA-direct. */
   readonly buffer?: { readonly size: number; readonly contents?: Uint8Array }
   /** Throws when the answer is wrong. */
   readonly check?: (answer: GuestAnswer) => void

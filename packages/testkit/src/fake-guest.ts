@@ -48,10 +48,15 @@ export interface FakeGuestOpenOptions {
 
 /** A packet that was sent. */
 export interface Sent {
+  /** What was asked, and how it is to be answered. */
   readonly exchange: GuestExchange
+  /** Low half of the transaction id. */
   readonly transaction: number
+  /** The memory that the packet names; `undefined` for an in-band packet. It is the guest's again when the answer has come. */
   readonly block: GuestBlock | undefined
+  /** What that memory held when the packet was sent. */
   readonly before: Uint8Array | undefined
+  /** What the provider answered, once it has. */
   answer: GuestAnswer | undefined
 }
 
@@ -73,7 +78,9 @@ const KEPT_PACKETS = 4096
  * ```
  */
 export class FakeGuest implements AsyncDisposable {
+  /** The guest's RAM, which notices stores beside what was given to the provider. */
   readonly memory: WatchedMemory
+  /** The bus between guest and provider. */
   readonly pair: VmbusPair
   /** What the provider sent of its own accord, oldest first. */
   readonly packets: GuestPacket[] = []

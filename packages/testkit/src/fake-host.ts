@@ -45,7 +45,9 @@ const SPENT = 0xdb
  * ```
  */
 export class FakeHost implements AsyncDisposable {
+  /** The time of both sides. By itself it passes only while something is waited for. */
   readonly clock: FakeClock = new FakeClock()
+  /** The bus between driver and host. */
   readonly pair: VmbusPair
   /** What becomes of the device's answers: they pass, or are kept in {@link FakeHost.held}. */
   replies: 'pass' | 'hold' = 'pass'

@@ -30,6 +30,7 @@ import { FakeInterruptLines, FakeInterruptMessages } from './fake-interrupts.ts'
 
 /** Remembers the guest's power requests. */
 export class FakePowerControl implements PowerControl {
+  /** All requests, oldest first. */
   readonly events: PowerEvent[] = []
 
   request(event: PowerEvent): void {
@@ -104,7 +105,7 @@ export class FakePciBus implements PciBus {
     return this.#lines.line(16 + ((device + pin) & 3))
   }
 
-  /** Where functions are plugged in, in order. */
+  /** Where functions are plugged in, in order: numbers of the `device`, 0–31, and the function, `fn`, 0–7. */
   get slots(): readonly { readonly device: number; readonly fn: number }[] {
     return [...this.#slots.keys()].sort((a, b) => a - b).map((slot) => ({ device: slot >> 3, fn: slot & 7 }))
   }
@@ -124,6 +125,7 @@ export class FakePciBus implements PciBus {
 export interface FakeMachineOptions {
   /** Bytes of RAM, 1 MiB if not given. */
   readonly ramSize?: number
+  /** What plug-ins log to. Silent if not given. */
   readonly logger?: Logger
   /** Services by token name, in addition to (or instead of) the fakes. */
   readonly services?: Readonly<Record<string, unknown>>
@@ -140,16 +142,25 @@ export interface FakeMachineOptions {
  * ```
  */
 export class FakeMachine implements AsyncDisposable {
+  /** Reference time, which passes by {@link FakeClock.advance} alone. */
   readonly clock: FakeClock = new FakeClock()
+  /** Where devices claim I/O ports; `read` and `write` are the guest's accesses. */
   readonly ports: FakePortIo = new FakePortIo()
+  /** The same for guest physical addresses. */
   readonly mmio: FakeMmio = new FakeMmio()
+  /** The wires of devices, and what became of them. */
   readonly lines: FakeInterruptLines = new FakeInterruptLines()
+  /** Interrupt messages that were sent. */
   readonly messages: FakeInterruptMessages = new FakeInterruptMessages()
+  /** The guest's power requests. */
   readonly power: FakePowerControl = new FakePowerControl()
+  /** The guest's RAM, from address 0. */
   readonly memory: FakeGuestMemory
+  /** PCI bus 0. */
   readonly pci: FakePciBus = new FakePciBus(this.lines)
   /** The character back end named `console`. */
   readonly console: FakeCharacterBackend = new FakeCharacterBackend()
+  /** What plug-ins log to. */
   readonly logger: Logger
   readonly #services: Map<string, unknown>
   readonly #instances: PluginInstance[] = []

@@ -5,9 +5,13 @@ import type { FakeHost } from './fake-host.ts'
 
 /** Something that a device has sent. */
 export interface HeldReply {
+  /** What it is: the completion of a packet, a packet of its own, or one with transfer pages. */
   readonly kind: 'completion' | 'packet' | 'transfer-pages'
+  /** A copy of what the device said. */
   readonly payload: Uint8Array
+  /** Low half of the transaction id. */
   readonly transactionLow: number
+  /** High half of the transaction id. */
   readonly transactionHigh: number
   /** Put it into the ring, or another payload in its place. False: no room; it goes when there is some. */
   deliver(payload?: Uint8Array): boolean

@@ -19,7 +19,9 @@ interface Stored {
 
 /** A piece of memory that the guest gave for a while. */
 export interface GuestBlock {
+  /** Guest physical address of its first byte; no multiple of 8. */
   readonly gpa: number
+  /** Bytes of it. */
   readonly size: number
 }
 

@@ -98,7 +98,9 @@ export function registerInfo(name: Register): RegisterInfo {
 
 /** The address of a label, with a number of bytes added. */
 export interface LabelReference {
+  /** The label's name; it may be defined later. */
   readonly label: string
+  /** Bytes behind the label, or before it. */
   readonly addend: number
 }
 
@@ -109,10 +111,15 @@ export function ref(label: string, addend: number = 0): LabelReference {
 
 /** An effective address. */
 export interface Address {
+  /** The register to add. Default: none. */
   readonly base?: Register
+  /** The register to multiply by {@link Address.scale} and add; not the stack pointer. Default: none. */
   readonly index?: Register
+  /** Default: 1. */
   readonly scale?: 1 | 2 | 4 | 8
+  /** What is added to the registers, or the address itself. Default: 0. */
   readonly displacement?: number | LabelReference
+  /** The segment by a prefix. Default: the processor's choice. */
   readonly segment?: SegmentRegister
 }
 

@@ -124,7 +124,7 @@ function named(error: unknown, check: string, data: Record<string, unknown>, whe
 let fresh: number | undefined
 
 /**
- * The seed that suites use: the option's, or that of the environment variable `PARTITA_SEED`, or 1. `only` is set where the variable names one run.
+ * The `seed` that suites use: the option's, or that of the environment variable `PARTITA_SEED`, or 1. `only` is set where the variable names one run.
  * @throws ComplianceError `ERR_COMPLIANCE` when the variable is nothing of that
  */
 export function complianceSeed(options: ComplianceOptions = {}): {

@@ -4,15 +4,16 @@ import type { AccessSize, PluginInstance } from '@partita/interface'
 import fc from 'fast-check'
 import type { FakeMachine } from '../fake-machine.ts'
 
-/** One thing that happens to a device. `where` picks one of the places that it has claimed at the time. */
+/**
+ * One thing that happens to a device: an access of `size` bytes, where `where` (any number) picks one of the places that it has claimed at the time, and a write stores `value`;
+ * `nanoseconds` pass, and timers fire; somebody types `text` at its character back end; or the partition stops and starts again.
+ */
 export type DeviceAccess =
   | { readonly type: 'read'; readonly where: number; readonly size: AccessSize }
   | { readonly type: 'write'; readonly where: number; readonly size: AccessSize; readonly value: number }
-  /** Nanoseconds pass, and timers fire. */
   | { readonly type: 'advance'; readonly nanoseconds: number }
-  /** Somebody types. */
   | { readonly type: 'input'; readonly text: string }
-  /** The partition stops, and starts again: what the device had under way is complete. */
+  /** What the device had under way is complete. */
   | { readonly type: 'pause' }
 
 const size: fc.Arbitrary<AccessSize> = fc.constantFrom(1, 1, 1, 2, 4)

@@ -28,7 +28,9 @@ export interface DiskSubject extends ComplianceOptions {
   readonly fault?: {
     /** What operations fail with meanwhile. */
     readonly code: string
+    /** From now on operations fail. */
     readonly break: () => void | Promise<void>
+    /** They no longer do, and the disk is as usable as before. */
     readonly mend: () => void | Promise<void>
     /** Which operations fail. Default: reads and writes. */
     readonly operations?: readonly ('read' | 'write' | 'flush')[]

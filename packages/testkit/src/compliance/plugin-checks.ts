@@ -4,8 +4,11 @@ import { PLUGIN_CONTRACT, type Plugin, type PluginKind } from '@partita/interfac
 import type { FakeMachine } from '../fake-machine.ts'
 import { type ComplianceCheck, expectEqual, fail, inspect, plainCheck } from './check.ts'
 
-/** The key `partita` of a `package.json`, as an import of the file types it. */
+/** The key `partita` of a `package.json`, as an import of the file types it: PluginManifest of `@partita/interface` without what an import cannot know. */
 export interface ComplianceManifest {
+  /**
+   * The package's plug-ins, among them the one under test, each with `name`, `kind`, `contract`, `description` and the `export` of the package that it is.
+   */
   readonly plugins: readonly {
     readonly name: string
     readonly kind: string
@@ -18,6 +21,7 @@ export interface ComplianceManifest {
 /** A plug-in under test. */
 export interface PluginSubject {
   // biome-ignore lint/suspicious/noExplicitAny: a suite for plug-ins with any options
+  /** The plug-in. Each check starts fresh instances of it. */
   readonly plugin: Plugin<any>
   /** The key `partita` of its `package.json`. */
   readonly manifest: ComplianceManifest

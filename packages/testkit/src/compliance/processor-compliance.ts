@@ -11,6 +11,7 @@ import { processorStateChecks } from './processor-state-checks.ts'
 
 /** A processor under test. */
 export interface ProcessorSubject extends ComplianceOptions {
+  /** A fresh processor, which makes its memory and virtual processors itself. */
   readonly create: () => Processor
   /** Runs of each random check. Default: 4. */
   readonly runs?: number

@@ -10,6 +10,7 @@ import type { SeededRandom } from './seeded-random.ts'
 
 /** A driver under test. */
 export interface VscSubject<Instance extends object> extends ComplianceOptions {
+  /** The driver, which is bound to a device anew in each check. */
   readonly driver: VscDriver<Instance>
   /**
    * What stands at the other end: a fresh device that answers right, each time. The provider of the pair, or one that `scriptedHost` makes of a function. Each call stands for
