@@ -19,7 +19,9 @@ export const DEFAULT_PROCESSOR = '@partita/processor-x86'
 
 /** A device in {@link DEFAULT_DEVICES}. */
 export interface DefaultDevice {
+  /** The plug-in's name, as in {@link PluginConfiguration.plugin}. */
   readonly plugin: string
+  /** As {@link PluginConfiguration.options}. */
   readonly options?: unknown
 }
 

@@ -11,6 +11,7 @@ export interface PluginConfiguration {
   readonly plugin: string
   /** What the plug-in's own schema takes; `{}` where omitted. */
   readonly options?: unknown
+  /** Its id in the VM, for messages and saved states. Its name where omitted, or `name#2`, … for further instances. */
   readonly id?: string | undefined
 }
 
@@ -18,24 +19,31 @@ export interface PluginConfiguration {
 export interface BootConfiguration {
   /** `auto` looks into the kernel's file. */
   readonly type: 'auto' | 'linux' | 'multiboot'
+  /** The kernel's file: a bzImage or an ELF kernel of Linux, or a multiboot kernel. */
   readonly kernel: string
   /** Linux: the initial ramdisk. Multiboot: the first module. */
   readonly initrd?: string | undefined
+  /** What the kernel is told. Empty where a configuration says nothing. */
   readonly commandLine: string
-  /** Multiboot alone: further modules. */
+  /** Multiboot alone: further modules, each a `file` and a `commandLine` that the kernel is told of it. */
   readonly modules: readonly { readonly file: string; readonly commandLine: string }[]
 }
 
 /** A VM's configuration with nothing left out. */
 export interface VmConfiguration {
+  /** For people and for whoever embeds the VM; nothing depends on it. Default: `vm`. */
   readonly name: string
+  /** What executes. Default: {@link DEFAULT_PROCESSOR}. */
   readonly processor: PluginConfiguration
   /** Bytes of RAM. */
   readonly memory: number
+  /** How many, 1–64, where the processor has room for that many (the built-in one: 4). Default: 1. */
   readonly virtualProcessors: number
   /** What the guest sees of the hypervisor: the Hyper-V interface, or nothing, as on plain hardware. */
   readonly hypervisor: 'hyper-v' | 'none'
+  /** All devices, in any order. Default: {@link DEFAULT_DEVICES}, or {@link PLAIN_DEVICES} on plain hardware. */
   readonly devices: readonly PluginConfiguration[]
+  /** What to boot. Without it the VM runs only a saved state that was restored. */
   readonly boot?: BootConfiguration | undefined
   /** What the guest's request for a reset does. */
   readonly onReset: 'restart' | 'end'

@@ -27,7 +27,7 @@ export interface PackageSource {
    */
   loadFile(reference: string): Promise<Readonly<Record<string, unknown>>>
   /**
-   * The package that a module file belongs to, and the export that it is: so a module can be looked at without running it. `undefined` when it is part of none.
+   * The package that a module file belongs to (`found`), and the `export` that it is: so a module can be looked at without running it. `undefined` when it is part of none.
    */
   findFile?(path: string): Promise<{ readonly found: FoundPackage; readonly export: string } | undefined>
 }

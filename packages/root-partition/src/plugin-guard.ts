@@ -24,6 +24,7 @@ export interface PluginFailure {
   readonly id: string
   /** When: `when it was loaded`, `in a timer`. */
   readonly where: string
+  /** What it threw, as it was thrown. */
   readonly error: unknown
   /** One line that names the plug-in. */
   readonly message: string
@@ -37,7 +38,9 @@ const PLAIN_SCOPE: PluginScope = { call: (fn, self, a, b, c) => fn.call(self, a,
 
 /** The guard of one plug-in of one VM. */
 export class PluginGuard {
+  /** The plug-in's id in the VM. */
   readonly id: string
+  /** By which the tracker knows the plug-in's code. */
   readonly scope: PluginScope
   readonly #onFailure: (where: string, error: unknown) => void
   readonly #owned = new Set<Disposable>()

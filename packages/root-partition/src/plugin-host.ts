@@ -11,14 +11,19 @@ import type { PlannedPlugin } from './plugin-plan.ts'
 
 /** A plug-in that was created. */
 export interface StartedPlugin {
+  /** Its id in the VM. */
   readonly id: string
+  /** What it was made of. */
   readonly plugin: Plugin
+  /** What `create` has returned. */
   readonly instance: PluginInstance
+  /** Through which everything calls it. */
   readonly guard: PluginGuard
 }
 
 /** Options of {@link PluginHost.start}. */
 export interface PluginHostOptions {
+  /** Gets a child for each plug-in, and tells of plug-ins that fail. */
   readonly logger: Logger
   /** Follows what plug-ins leave to the event loop. */
   readonly tracker?: PluginTracker | undefined

@@ -49,8 +49,11 @@ const packageSchema = v.object({
 
 /** What a `package.json` says of its plug-ins. */
 export interface PackageManifest {
+  /** The package's npm name. */
   readonly name: string
+  /** The package's version; `0.0.0` where it has none. */
   readonly version: string
+  /** The plug-ins of its key `partita`. */
   readonly plugins: PluginManifest['plugins']
 }
 

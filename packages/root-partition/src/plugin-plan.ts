@@ -17,6 +17,7 @@ interface SchemaIssue {
 export interface PluginRequest {
   /** Its reference, as {@link PluginRegistry.load} takes it, or the plug-in itself. */
   readonly plugin: string | Plugin
+  /** What the plug-in's own schema takes; `{}` where omitted. */
   readonly options?: unknown
   /** Its id in the VM; its name, or `name#2`, … where omitted. */
   readonly id?: string | undefined
@@ -26,7 +27,9 @@ export interface PluginRequest {
 
 /** A plug-in that is ready to start. */
 export interface PlannedPlugin {
+  /** Its id in the VM, unlike any other's. */
   readonly id: string
+  /** The plug-in, loaded and checked. */
   readonly plugin: Plugin
   /** The schema's output. */
   readonly options: unknown

@@ -17,11 +17,17 @@ import { didYouMean } from './suggestion.ts'
 
 /** One line of a listing. */
 export interface PluginListing {
+  /** The plug-in's name, by which a configuration asks for it. */
   readonly name: string
+  /** What it is for. */
   readonly kind: PluginKind
+  /** The version of the contract that it was written for. */
   readonly contract: number
+  /** One line for people. */
   readonly description: string
+  /** The npm name of its package; the plug-in's own name for one that was given. */
   readonly package: string
+  /** The version of its package; empty for one that was given. */
   readonly version: string
   /** Where it came from: a package that belongs to Partita, one that was found by its npm name, a path, or the embedder. */
   readonly origin: 'built-in' | 'package' | 'path' | 'given'
@@ -45,6 +51,7 @@ interface KnownPlugin extends PluginListing {
 
 /** Options of {@link PluginRegistry}. */
 export interface PluginRegistryOptions {
+  /** Where packages are found. */
   readonly source: PackageSource
   /** Packages that are listed, and found by the short names of their plug-ins. {@link BUILT_IN_PACKAGES} where omitted. */
   readonly packages?: readonly string[]

@@ -9,13 +9,15 @@ export const SAVED_MACHINE_VERSION = 1
 
 /** Plain data that survives a structured clone. */
 export interface SavedMachine {
+  /** {@link SAVED_MACHINE_VERSION}; a machine refuses any other. */
   readonly version: number
   /** Bytes of RAM. */
   readonly memory: number
+  /** State of the processors, of the Hyper-V interface and of reference time. */
   readonly partition: SavedState
   /** State of the plug-ins by id. */
   readonly units: Readonly<Record<string, SavedState>>
-  /** RAM; everything that is not here is zero. */
+  /** RAM: `data` lies from `gpa` on; everything that is not here is zero. */
   readonly ram: readonly { readonly gpa: number; readonly data: Uint8Array }[]
 }
 

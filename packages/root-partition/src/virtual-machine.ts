@@ -30,6 +30,7 @@ export type VmOutcome =
 
 /** What whoever embeds a VM gives it. */
 export interface VirtualMachineServices {
+  /** Where the configuration's plug-ins are found. */
   readonly registry: PluginRegistry
   /** Reads the files that the configuration names. */
   readonly readFile: ReadFile
@@ -37,10 +38,13 @@ export interface VirtualMachineServices {
   readonly characterBackends?: ReadonlyMap<string, CharacterBackend>
   /** Further services for plug-ins, by token name. */
   readonly services?: ReadonlyMap<string, unknown>
+  /** What the machine and its plug-ins log to. Silent where omitted. */
   readonly logger?: Logger
   /** Shared by the VMs of a process. */
   readonly memoryManager?: MemoryManager
+  /** Where the partition's time comes from. The host's clocks where omitted. */
   readonly hostTime?: HostTime
+  /** How the partition gives way to the host. The host's event loop where omitted. */
   readonly eventLoop?: EventLoop
   /** Follows what plug-ins leave to the event loop, so that an error there takes away the plug-in that it comes from: `NodePluginTracker` of `./node`. */
   readonly tracker?: PluginTracker
@@ -71,7 +75,9 @@ const DEVICE_KINDS = ['emulated-device', 'vsp', 'disk-format', 'network-backend'
  * ```
  */
 export class VirtualMachine implements AsyncDisposable {
+  /** What it was made of, with nothing left out. */
   readonly configuration: VmConfiguration
+  /** The partition that its guest runs in. */
   readonly partition: Partition
   readonly #services: VirtualMachineServices
   readonly #logger: Logger
