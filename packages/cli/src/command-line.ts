@@ -64,6 +64,7 @@ const tracker = new NodePluginTracker()
 
 /** What may be put in another's place, by tests. */
 export interface CommandLineHost {
+  /** Makes the registry of plug-ins. Default: one with the built-in packages. */
   readonly registry?: (source: PackageSource) => PluginRegistry
 }
 

@@ -18,8 +18,11 @@ import { type Names, namesOf } from './names.ts'
 
 /** What can be written, and of which templates. */
 export const KINDS = {
+  /** A device that a guest reaches by I/O ports, without the VMBus. */
   'emulated-device': ['common', 'emulated-device'],
+  /** A device on the VMBus. */
   vsp: ['common', 'vsp'],
+  /** A device on the VMBus and its driver for guests in TypeScript. */
   pair: ['common', 'vsp', 'pair'],
 } as const
 
@@ -28,6 +31,7 @@ export type Kind = keyof typeof KINDS
 
 /** What to write. */
 export interface GenerateOptions {
+  /** Which of the templates. */
   readonly kind: Kind
   /** The package's name; its last part is the directory's. */
   readonly name: string

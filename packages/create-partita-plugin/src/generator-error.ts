@@ -13,8 +13,11 @@ export type GeneratorErrorCode =
 
 /** What keeps a package from being written. Nothing of it stays. */
 export class GeneratorError extends Error {
+  /** Stable, for programs. */
   readonly code: GeneratorErrorCode
+  /** What the reader can do about it, one sentence. */
   readonly hint: string
+  /** What the message speaks of, as plain data. Empty where there is nothing to tell. */
   readonly data: Readonly<Record<string, unknown>>
 
   constructor(

@@ -9,6 +9,7 @@ const CHUNK = 64 * 1024
 export interface MemoryDiskOptions {
   /** Bytes of a sector. Default: 512. */
   readonly sectorSize?: number
+  /** Refuse writes. Default: false. */
   readonly readOnly?: boolean
   /** What is on it at first, from sector 0. */
   readonly contents?: Uint8Array
