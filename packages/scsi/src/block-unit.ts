@@ -15,12 +15,15 @@ import { DEVICE_TYPE, type LogicalUnit, UnitBase, type UnitIdentity } from './un
 
 /** Options of {@link BlockUnit}. */
 export interface BlockUnitOptions {
+  /** Unit serial number, at most 32 characters of ASCII: by it and the vendor a guest knows the disk again. */
   readonly serial: string
   /**
    * Default: `Msft`, `Virtual Disk`, `1.0`, as Hyper-V has it. Guests look at it: Linux corrects what it believes of a disk by vendor (storvsc_device_configure).
    */
   readonly vendor?: string
+  /** At most 16 characters. */
   readonly product?: string
+  /** At most 4 characters. */
   readonly revision?: string
   /** Refuse writes although the disk takes them. Default: false. */
   readonly readOnly?: boolean
@@ -43,7 +46,9 @@ const stateSchema = v.object({ ...baseStateSchema, writeCache: v.boolean(), star
 export class BlockUnit implements LogicalUnit {
   readonly base: UnitBase
   readonly removable: boolean = false
+  /** What stands behind it. It is the owner's to dispose of. */
   readonly disk: Disk
+  /** Writes end with DATA PROTECT, and the mode parameter header says WP. */
   readonly readOnly: boolean
   /** The write cache is on (WCE). Off, each write is flushed before it completes. */
   writeCache = true

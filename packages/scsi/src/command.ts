@@ -58,20 +58,24 @@ export function senseOfDiskError(error: unknown, writing: boolean): Sense {
  * ```
  */
 export class ScsiCommand {
+  /** The command, from its operation code on. What follows a shorter one is not looked at. */
   readonly cdb: Uint8Array = new Uint8Array(MAXIMUM_CDB_LENGTH)
   /** Names the I_T nexus: reservations and unit attentions are kept by it. */
   initiator = 0
+  /** Which way the initiator lets data go. A command whose data goes the other way is refused. */
   direction: Direction = DIRECTION.ANY
   /** The data buffer, in order. Windows on guest memory as a rule, so that they may change at any time. */
   segments: Uint8Array[] = []
   /** Bytes of the data buffer: of `segments` together. */
   length = 0
 
+  /** How it ended. */
   status: ScsiStatus = SCSI_STATUS.GOOD
   /** Bytes that were moved. */
   transferred = 0
   /** Fixed-format sense data, where `senseLength` is not 0. */
   readonly sense: Uint8Array = new Uint8Array(FIXED_SENSE_LENGTH)
+  /** Bytes of sense data: 18 after CHECK CONDITION, else 0. */
   senseLength = 0
   /** The disk's error that `status` comes from, for the host's log. */
   fault: unknown = undefined

@@ -17,7 +17,9 @@ const SELECT = { SYNC: 0x80, HEADER: 0x20, USER_DATA: 0x10, EDC_ECC: 0x08, C2: 0
 
 /** What a CDB reads. */
 export interface BlockRead {
+  /** The first block, of 2,048 bytes of user data. */
   readonly lba: number
+  /** How many. */
   readonly blocks: number
   /** Bytes that the initiator gets of each block; 0 where it wants none of it. */
   readonly blockLength: number

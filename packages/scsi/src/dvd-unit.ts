@@ -18,10 +18,13 @@ export type MediaEvent = (typeof MEDIA_EVENT)[keyof typeof MEDIA_EVENT]
 
 /** Options of {@link DvdUnit}. */
 export interface DvdUnitOptions {
+  /** Unit serial number, at most 32 characters of ASCII. */
   readonly serial: string
   /** Default: `Msft`, `Virtual DVD-ROM`, `1.0`. */
   readonly vendor?: string
+  /** At most 16 characters. */
   readonly product?: string
+  /** At most 4 characters. */
   readonly revision?: string
   /** The guest has opened or closed the tray. */
   readonly onTray?: (open: boolean) => void
@@ -50,6 +53,7 @@ const stateSchema = v.object({
 export class DvdUnit implements LogicalUnit {
   readonly base: UnitBase
   readonly removable: boolean = true
+  /** Always. */
   readonly readOnly: boolean = true
   /** Whether there are CDs besides DVDs. */
   readonly readsCds: boolean

@@ -24,8 +24,11 @@ const NO_LOGICAL_UNIT = 0x7f
 
 /** What INQUIRY says of a kind of unit. */
 export interface InquiryFacts {
+  /** Peripheral device type, one of {@link DEVICE_TYPE}; with a qualifier in bits 7–5. */
   readonly deviceType: number
+  /** RMB: the medium comes and goes. */
   readonly removable: boolean
+  /** Vendor, product, revision and serial number. */
   readonly identity: UnitIdentity
   /** The bodies of the VPD pages besides 00h, 80h and 83h: what follows the four bytes of the header. */
   readonly pages: ReadonlyMap<number, Uint8Array>

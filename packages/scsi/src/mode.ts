@@ -18,7 +18,9 @@ const PAGE_CONTROL = { CURRENT: 0, CHANGEABLE: 1, DEFAULT: 2, SAVED: 3 } as cons
 
 /** One mode page: what follows its two bytes of header. */
 export interface ModePage {
+  /** Page code, 0x00–0x3E. */
   readonly code: number
+  /** The values after power-on. */
   readonly defaults: Uint8Array
   /** The bits that MODE SELECT may change. */
   readonly changeable: Uint8Array
@@ -34,12 +36,15 @@ export function fixedPage(code: number, body: readonly number[]): ModePage {
 
 /** What the mode parameter header and block descriptor say. */
 export interface ModeFacts {
+  /** MEDIUM TYPE of the header; 0 for disks. */
   readonly mediumType: number
   /** The device-specific parameter: write protection and DPOFUA of a disk (SBC-3, table 171). */
   readonly deviceSpecific: number
   /** Blocks and their length, for a block descriptor; none for MMC devices. */
   readonly blocks: number | undefined
+  /** Bytes of a block. */
   readonly blockLength: number
+  /** The unit's pages in the order of their codes. */
   readonly pages: readonly ModePage[]
 }
 

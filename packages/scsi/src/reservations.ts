@@ -65,9 +65,13 @@ function isShared(type: number): boolean {
 
 /** The state that a unit saves. */
 export interface SavedReservations {
+  /** PRGENERATION: how often registrations have changed. */
   readonly generation: number
+  /** One of {@link RESERVATION_TYPE}, 0 without a reservation. */
   readonly type: number
+  /** The initiator that holds the reservation; `null` for none, or for all registrants. */
   readonly holder: number | null
+  /** Initiators and their reservation keys. */
   readonly registrations: readonly (readonly [number, bigint])[]
 }
 

@@ -16,8 +16,11 @@ export const SENSE_KEY = {
 
 /** What a command failed with: sense key, additional sense code and its qualifier. */
 export interface Sense {
+  /** One of {@link SENSE_KEY}. */
   readonly key: number
+  /** Additional sense code: the cause. */
   readonly asc: number
+  /** Its qualifier. */
   readonly ascq: number
 }
 

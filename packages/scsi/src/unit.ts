@@ -26,6 +26,7 @@ export interface UnitIdentity {
 export interface CommandEntry<Unit> {
   /** The name in the standard. */
   readonly name: string
+  /** First byte of the CDB. */
   readonly opcode: number
   /** What reservations think of it. */
   readonly access: Access
@@ -72,6 +73,7 @@ const NACA = 0x04
 
 /** A logical unit, as a target sees it. */
 export interface LogicalUnit {
+  /** What it shares with all units. */
   readonly base: UnitBase
   /** True for media that come and go; such a unit is a drive. */
   readonly removable: boolean
@@ -89,8 +91,11 @@ export interface LogicalUnit {
 
 /** What units share; a part of each. */
 export class UnitBase {
+  /** Who the unit says that it is. */
   readonly identity: UnitIdentity
+  /** What initiators are still to be told. */
   readonly attentions: UnitAttentions
+  /** Who may use the unit. */
   readonly reservations: Reservations
   #inFlight = 0
   #epoch = 0

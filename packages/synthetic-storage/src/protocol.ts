@@ -100,6 +100,7 @@ export const EMULATED_IDE = 0x2
 export interface PacketHeader extends StructView {
   /** One of {@link VSTOR_OPERATION}. */
   operation: number
+  /** {@link REQUEST_COMPLETION_FLAG} in a request, 0 in an answer. */
   flags: number
   /** One of {@link VSTOR_STATUS}. */
   status: number
@@ -112,15 +113,23 @@ export const PacketHeader: StructType<PacketHeader> = struct<PacketHeader>({
 
 /** A SCSI request and its result, behind the header. What follows `data` came with version 5.1. */
 export interface ScsiRequest extends StructView {
+  /** Bytes of this struct in the version that was agreed on: without what came with 5.1, or with it. */
   length: number
   /** One of {@link SRB_STATUS}, with flags. */
   srbStatus: number
+  /** In a result: the SCSI status, GOOD or CHECK CONDITION for example. */
   scsiStatus: number
+  /** The adapter, as the client numbers them. Not looked at. */
   portNumber: number
+  /** The bus of the adapter. Units are on bus 0. */
   pathId: number
+  /** The target on the bus. Units are at target 0. */
   targetId: number
+  /** The logical unit, 0–63. */
   lun: number
+  /** Bytes of the CDB, at most {@link CDB_SIZE}. */
   cdbLength: number
+  /** Bytes that there are for sense data: {@link SENSE_BUFFER_SIZE}. */
   senseInfoLength: number
   /** One of {@link SRB_DATA}. */
   dataIn: number
@@ -128,11 +137,15 @@ export interface ScsiRequest extends StructView {
   dataTransferLength: number
   /** The CDB; in a result, sense data. */
   data: Uint8Array
+  /** Tag of a queued command. Not looked at. */
   queueTag: number
+  /** How a queued command may be reordered. Not looked at. */
   queueAction: number
+  /** Bits of {@link SRB_FLAG}. */
   srbFlags: number
   /** Seconds. */
   timeOutValue: number
+  /** Where a queued command stands in the order of an elevator. Not looked at. */
   queueSortKey: number
 }
 export const ScsiRequest: StructType<ScsiRequest> = struct<ScsiRequest>({
@@ -161,15 +174,18 @@ export const ScsiRequest: StructType<ScsiRequest> = struct<ScsiRequest>({
 export interface ProtocolVersion extends StructView {
   /** {@link VMSTOR_VERSION}. */
   majorMinor: number
+  /** Of the sender's implementation; both sides leave it 0. */
   revision: number
 }
 export const ProtocolVersion: StructType<ProtocolVersion> = struct<ProtocolVersion>({ majorMinor: u16, revision: u16 })
 
 /** The answer to QUERY_PROPERTIES, behind the header. */
 export interface ChannelProperties extends StructView {
+  /** How many sub-channels the client may ask for. */
   maximumSubChannelCount: number
   /** {@link SUPPORTS_MULTI_CHANNEL}. */
   flags: number
+  /** Most bytes of data of one request. */
   maximumTransferBytes: number
 }
 export const ChannelProperties: StructType<ChannelProperties> = struct<ChannelProperties>({
@@ -183,16 +199,22 @@ export const ChannelProperties: StructType<ChannelProperties> = struct<ChannelPr
 
 /** CREATE_SUB_CHANNELS, behind the header. */
 export interface CreateSubChannels extends StructView {
+  /** How many sub-channels the client wants; in the answer, how many are offered. */
   subChannelCount: number
 }
 export const CreateSubChannels: StructType<CreateSubChannels> = struct<CreateSubChannels>({ subChannelCount: u16 })
 
 /** The answer to FCHBA_DATA, behind the header. */
 export interface FibreChannelNames extends StructView {
+  /** 1: the primary port is the one in use. */
   primaryActive: number
+  /** World wide port name, its most significant byte first. */
   primaryPortName: Uint8Array
+  /** World wide node name. */
   primaryNodeName: Uint8Array
+  /** World wide port name of the other port. */
   secondaryPortName: Uint8Array
+  /** World wide node name of the other port. */
   secondaryNodeName: Uint8Array
 }
 export const FibreChannelNames: StructType<FibreChannelNames> = struct<FibreChannelNames>({

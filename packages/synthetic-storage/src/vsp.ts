@@ -57,6 +57,7 @@ export interface LunOptions {
 
 /** A controller in the options of the plug-in. */
 export interface ControllerOptions {
+  /** What is attached to it at first. */
   readonly luns: readonly LunOptions[]
   /** Default: one that is made from its position. */
   readonly instanceId?: string | undefined
@@ -70,7 +71,9 @@ export interface IdeDiskOptions {
   readonly device: number
   /** Name of the disk that is at this place. Guests that know the fast path leave the emulated drive alone. */
   readonly disk: string
+  /** Refuse writes. Default: as the disk has it. */
   readonly readOnly?: boolean | undefined
+  /** Unit serial number. Default: the name of the disk. */
   readonly serial?: string | undefined
 }
 
@@ -88,9 +91,10 @@ export interface StorageOptions {
 
 /** Adding and removing units while the VM runs. */
 export interface StorageControl {
+  /** In the order of the options. */
   readonly controllers: readonly StorageController[]
   /**
-   * Attach a disk that the options did not name. The guest is told. Returns its LUN.
+   * Attach a disk that the options did not name. The guest is told. `serial` is its unit serial number. Returns its LUN.
    * @throws StorageError `ERR_STORAGE_LUN`, `ERR_STORAGE_DISK`
    */
   attach(controller: number, disk: Disk, options: Omit<LunOptions, 'disk'> & { readonly serial: string }): number

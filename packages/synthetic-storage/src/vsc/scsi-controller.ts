@@ -110,7 +110,7 @@ export class ScsiController implements ScsiInitiator, VscInstance {
     })
   }
 
-  /** Resolves when a disk is at `lun`. @throws the signal's reason; StorageError `ERR_STORAGE_CLOSED` */
+  /** Resolves when a disk is at `lun`. `signal` ends the wait. @throws the signal's reason; StorageError `ERR_STORAGE_CLOSED` */
   async waitForDisk(lun: number, { signal }: { readonly signal?: AbortSignal } = {}): Promise<ScsiDisk> {
     const { promise, resolve, reject } = Promise.withResolvers<ScsiDisk>()
     const gone = this.#device.signal

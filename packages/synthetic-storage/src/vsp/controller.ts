@@ -48,6 +48,7 @@ export interface StorageControllerOptions {
   readonly queueDepth?: number
   /** The I_T nexus by which units know this controller. Default: 0. */
   readonly initiator?: number
+  /** Told of faults of disks. Silent where omitted. */
   readonly logger?: Logger
 }
 
@@ -105,7 +106,7 @@ export class StorageController implements VmbusDevice, Saveable {
     this.target = new ScsiTarget({ luns: ide === undefined ? CONTROLLER_LUNS : 1, onChange: () => this.#changed() })
   }
 
-  /** How far the guest's driver has set the protocol up, and what was agreed on. */
+  /** How far the guest's driver has set the protocol up (`phase`), the protocol's `version` (0 until it is agreed on), and how many `subChannels` the guest asked for. */
   get state(): { readonly phase: Phase; readonly version: number; readonly subChannels: number } {
     return this.#negotiation
   }
