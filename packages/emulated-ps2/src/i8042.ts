@@ -29,11 +29,13 @@ export interface I8042Wiring {
   readonly keyboardLine: InterruptLine
   /** ISA interrupt 12. */
   readonly auxiliaryLine: InterruptLine
+  /** What is at the keyboard's port. */
   readonly keyboard: Ps2Device
+  /** What is at the auxiliary port. */
   readonly mouse: Ps2Device
   /** Pin 0 of the output port went low. */
   readonly resetProcessor: () => void
-  /** The gate of address line 20, pin 1 of the output port. */
+  /** The gate of address line 20, pin 1 of the output port: `enabled` is what the pin was set to. */
   readonly a20: { enabled: boolean }
 }
 

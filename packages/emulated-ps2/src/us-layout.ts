@@ -36,7 +36,9 @@ const OTHERS: readonly (readonly [code: string, plain: string, shifted?: string]
 
 /** One key stroke. */
 export interface Stroke {
+  /** The key, as {@link Ps2Keyboard.key} takes it. */
   readonly code: string
+  /** Whether Shift is held meanwhile. */
   readonly shift: boolean
 }
 
@@ -59,6 +61,7 @@ export const US_LAYOUT: ReadonlyMap<string, Stroke> = new Map([
 export interface TypeOptions {
   /** Default: {@link US_LAYOUT}. It must be the one that the guest thinks it has. */
   readonly layout?: ReadonlyMap<string, Stroke>
+  /** Ends the typing. Keys are up then. */
   readonly signal?: AbortSignal
 }
 

@@ -26,9 +26,11 @@ const EMPTY: Uint8Array = new Uint8Array(0)
 export class Segmenter {
   /** The header of the segment, its checksums done. */
   readonly header: Uint8Array = new Uint8Array(MAXIMUM_HEADER_LENGTH)
+  /** Bytes of the header. */
   headerLength = 0
-  /** The segment's payload in the frame's bytes. */
+  /** Where the segment's payload begins in the frame's bytes. */
   payloadStart = 0
+  /** Where it ends: the index behind its last byte. */
   payloadEnd = 0
   readonly #headers: FrameHeaders = new FrameHeaders()
   #bytes: Uint8Array = EMPTY

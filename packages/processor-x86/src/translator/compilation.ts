@@ -43,6 +43,7 @@ export interface CompileJob {
   readonly counters: number | undefined
   /** Most instructions of a region. */
   readonly instructions: number
+  /** The regions that are asked for. */
   readonly regions: readonly RegionRequest[]
 }
 
@@ -64,8 +65,9 @@ export interface CompileResult {
   readonly regions: readonly (CompiledRegion | undefined)[]
   /** Bytes of WebAssembly. */
   readonly size: number
-  /** Milliseconds. */
+  /** Milliseconds that it took to find the regions and emit their code. */
   readonly emitTime: number
+  /** Milliseconds that the engine took for the module. */
   readonly compileTime: number
 }
 

@@ -19,6 +19,7 @@ const PAGE = 4096
 
 /** What the translator may be told. */
 export interface TranslationOptions {
+  /** Whether anything is translated; `off` leaves all to the interpreter. */
   readonly mode: 'off' | 'on'
   /** Samples of a block before it is translated; 1: every block is translated before its first execution. */
   readonly threshold?: number
@@ -31,8 +32,11 @@ export interface TranslationOptions {
 }
 /** Measured: see "The translator" in the architecture page. */
 export const TRANSLATION_DEFAULTS = {
+  /** As {@link TranslationOptions.threshold}. */
   threshold: 24,
+  /** As {@link TranslationOptions.instructions}. */
   instructions: 128,
+  /** As {@link TranslationOptions.regions}. */
   regions: 16384,
 } as const
 
