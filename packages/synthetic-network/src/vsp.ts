@@ -78,6 +78,7 @@ export interface NetworkOptions {
 
 /** The adapters of a VM, for counters. */
 export interface NetworkControl {
+  /** In the order of the options. */
   readonly adapters: readonly NetworkDevice[]
 }
 

@@ -25,29 +25,46 @@ export const CHECKSUM_CAPABILITY = {
 
 /** NDIS_OFFLOAD. What follows `flags` came with NDIS 6.1, what follows `saCapabilities` with 6.30. */
 export interface NdisOffload extends StructView {
+  /** OFFLOAD of {@link NDIS_OBJECT}. */
   type: number
+  /** 1 to 3, by the version of NDIS: see {@link NDIS_OFFLOAD_SIZE}. */
   revision: number
+  /** Bytes of the object in this revision. */
   size: number
+  /** Checksums of what the guest sends over IPv4 (`ip4`) and IPv6 (`ip6`): {@link NDIS_ENCAPSULATION_8023}, or 0 for none. */
   ip4TxEncapsulation: number
+  /** Which of them: bits of {@link CHECKSUM_CAPABILITY}. */
   ip4TxChecksum: number
+  /** The same for checksums of what the guest receives. */
   ip4RxEncapsulation: number
+  /** Which of them: bits of {@link CHECKSUM_CAPABILITY}. */
   ip4RxChecksum: number
   ip6TxEncapsulation: number
   ip6TxChecksum: number
   ip6RxEncapsulation: number
   ip6RxChecksum: number
+  /** Large sends, version 1 (TCP over IPv4): {@link NDIS_ENCAPSULATION_8023}, or 0 for none. */
   lso1Encapsulation: number
+  /** Bytes of the longest large send. */
   lso1MaximumSize: number
+  /** Fewer segments than this are not to be sent so. */
   lso1MinimumSegments: number
+  /** Bit 0: TCP options are allowed; bit 1: IP options are. */
   lso1Options: number
+  /** Large sends, version 2, over IPv4 and IPv6: {@link NDIS_ENCAPSULATION_8023}, or 0 for none. */
   lso2Ip4Encapsulation: number
+  /** Bytes of the longest large send. */
   lso2Ip4MaximumSize: number
+  /** Fewer segments than this are not to be sent so. */
   lso2Ip4MinimumSegments: number
   lso2Ip6Encapsulation: number
   lso2Ip6MaximumSize: number
   lso2Ip6MinimumSegments: number
+  /** IPv6 extension headers and TCP options that are allowed: bits of {@link CHECKSUM_CAPABILITY}. */
   lso2Ip6Options: number
+  /** Offloads of connections; 0. */
   flags: number
+  /** 1: segments of TCP over IPv4 (`rscIp6`: IPv6) are coalesced on the way to the guest. */
   rscIp4: number
   rscIp6: number
 }
@@ -92,18 +109,28 @@ export const OFFLOAD_SWITCH = { NO_CHANGE: 0, DISABLED: 1, ENABLED: 2 } as const
 
 /** NDIS_OFFLOAD_PARAMETERS. The first 22 bytes are those of NDIS 6.1. */
 export interface NdisOffloadParameters extends StructView {
+  /** DEFAULT of {@link NDIS_OBJECT}. */
   type: number
+  /** Grows with the version of NDIS, as the fields do; 3 from 6.30 on. */
   revision: number
+  /** Bytes of the object in this revision. */
   size: number
+  /** Checksum of IPv4 headers: one of {@link OFFLOAD_PARAMETER}. */
   ip4Checksum: number
+  /** Checksum of TCP over IPv4, and over IPv6: one of {@link OFFLOAD_PARAMETER}. */
   tcp4Checksum: number
+  /** Checksum of UDP over IPv4, and over IPv6: one of {@link OFFLOAD_PARAMETER}. */
   udp4Checksum: number
   tcp6Checksum: number
   udp6Checksum: number
+  /** Large sends, version 1: one of {@link OFFLOAD_SWITCH}. */
   lso1: number
+  /** Large sends, version 2, over IPv4, and over IPv6: one of {@link OFFLOAD_SWITCH}. */
   lso2Ip4: number
   lso2Ip6: number
+  /** 0. */
   flags: number
+  /** Coalescing of received segments over IPv4, and over IPv6: one of {@link OFFLOAD_SWITCH}. */
   rscIp4: number
   rscIp6: number
 }
@@ -168,12 +195,19 @@ export const RSS_KEY_SIZE = 40
 
 /** NDIS_RECEIVE_SCALE_CAPABILITIES. The last field came with revision 2. */
 export interface NdisRssCapabilities extends StructView {
+  /** RSS_CAPABILITIES of {@link NDIS_OBJECT}. */
   type: number
+  /** 1, or 2 from NDIS 6.30 on. */
   revision: number
+  /** Bytes of the object in this revision. */
   size: number
+  /** Bits of {@link RSS_CAPABILITY}. */
   capabilities: number
+  /** Interrupts that the adapter has: one a queue. */
   interruptMessages: number
+  /** Receive queues, which are channels. */
   receiveQueues: number
+  /** Most entries of the indirection table, {@link RSS_TABLE_SIZE}. */
   tableEntries: number
 }
 export const NdisRssCapabilities: StructType<NdisRssCapabilities> = struct<NdisRssCapabilities>({
@@ -190,15 +224,25 @@ export const NDIS_RSS_CAPABILITIES_SIZE_1 = 16
 
 /** NDIS_RECEIVE_SCALE_PARAMETERS. Offsets count from its beginning; the table has entries of 4 bytes. */
 export interface NdisRssParameters extends StructView {
+  /** RSS_PARAMETERS of {@link NDIS_OBJECT}. */
   type: number
+  /** Revision of the object. Not looked at. */
   revision: number
+  /** Bytes of the object in this revision, without table and key. */
   size: number
+  /** What is not to be changed, and DISABLE: bits of {@link RSS_FLAG}. */
   flags: number
+  /** Number of the processor that the table counts from. Not looked at: the table has numbers of queues. */
   baseCpu: number
+  /** The hash function and what goes into it: bits of {@link RSS_HASH}; 0 switches scaling off. */
   hashInformation: number
+  /** Bytes of the indirection table, whose entries are numbers of queues; a power of two of entries. */
   tableSize: number
+  /** Where the table begins. */
   tableOffset: number
+  /** Bytes of the hash's secret key, at most {@link RSS_KEY_SIZE}. */
   keySize: number
+  /** Where the key begins. */
   keyOffset: number
 }
 export const NdisRssParameters: StructType<NdisRssParameters> = struct<NdisRssParameters>({
@@ -218,14 +262,23 @@ export const NdisRssParameters: StructType<NdisRssParameters> = struct<NdisRssPa
 
 /** NDIS_LINK_STATE. */
 export interface NdisLinkState extends StructView {
+  /** DEFAULT of {@link NDIS_OBJECT}. */
   type: number
+  /** 1. */
   revision: number
+  /** Bytes of the object in this revision. */
   size: number
+  /** 1: the cable is plugged in; 2: it is not. */
   mediaConnectState: number
+  /** 2: both ways at once. */
   mediaDuplexState: number
+  /** Bits per second from the guest, low word. */
   transmitSpeedLow: number
+  /** High word. */
   transmitSpeedHigh: number
+  /** Bits per second to the guest, low word. */
   receiveSpeedLow: number
+  /** High word. */
   receiveSpeedHigh: number
 }
 export const NdisLinkState: StructType<NdisLinkState> = struct<NdisLinkState>({
@@ -244,10 +297,15 @@ export const NdisLinkState: StructType<NdisLinkState> = struct<NdisLinkState>({
 
 /** The information of GEN_RNDIS_CONFIG_PARAMETER. Offsets count from its beginning; names and strings are UTF-16. */
 export interface RndisConfigParameter extends StructView {
+  /** Where the name begins. `NetworkAddress` is the only one that is known. */
   nameOffset: number
+  /** Bytes of the name. */
   nameLength: number
+  /** {@link CONFIG_PARAMETER_STRING}, or another type, which is refused. */
   type: number
+  /** Where the value begins: a MAC address as text. */
   valueOffset: number
+  /** Bytes of the value. */
   valueLength: number
 }
 export const RndisConfigParameter: StructType<RndisConfigParameter> = struct<RndisConfigParameter>({

@@ -89,8 +89,11 @@ export const SEND_TABLE_SIZE = 16
 
 /** INIT. */
 export interface NvspInit extends StructView {
+  /** INIT of {@link NVSP_MESSAGE}. */
   messageType: number
+  /** The oldest of {@link NVSP_VERSION} that the guest takes. */
   minimumVersion: number
+  /** The newest; guests ask for one version at a time, so both are the same. */
   maximumVersion: number
 }
 export const NvspInit: StructType<NvspInit> = struct<NvspInit>({
@@ -101,8 +104,11 @@ export const NvspInit: StructType<NvspInit> = struct<NvspInit>({
 
 /** INIT_COMPLETE. */
 export interface NvspInitComplete extends StructView {
+  /** INIT_COMPLETE of {@link NVSP_MESSAGE}. */
   messageType: number
+  /** The version that is agreed on; 0 where it is not. */
   version: number
+  /** In how many pieces the guest's memory for a packet may lie. No guest looks at it. */
   maximumMdlChainLength: number
   /** One of {@link NVSP_STATUS}. */
   status: number
@@ -116,8 +122,11 @@ export const NvspInitComplete: StructType<NvspInitComplete> = struct<NvspInitCom
 
 /** SEND_NDIS_VERSION. */
 export interface NvspNdisVersion extends StructView {
+  /** SEND_NDIS_VERSION of {@link NVSP_MESSAGE}. */
   messageType: number
+  /** The version of NDIS that the guest's driver speaks: 6. */
   major: number
+  /** 1 below NVSP 5, and 30 from it on, as Linux has it; decides on revisions of NDIS objects. */
   minor: number
 }
 export const NvspNdisVersion: StructType<NvspNdisVersion> = struct<NvspNdisVersion>({
@@ -128,6 +137,7 @@ export const NvspNdisVersion: StructType<NvspNdisVersion> = struct<NvspNdisVersi
 
 /** SEND_NDIS_CONFIG. */
 export interface NvspNdisConfig extends StructView {
+  /** SEND_NDIS_CONFIG of {@link NVSP_MESSAGE}. */
   messageType: number
   /** Bytes of the longest frame, Ethernet header included. */
   mtu: number
@@ -144,8 +154,11 @@ export const NvspNdisConfig: StructType<NvspNdisConfig> = struct<NvspNdisConfig>
 
 /** SEND_RECEIVE_BUFFER and SEND_SEND_BUFFER. */
 export interface NvspSendBuffer extends StructView {
+  /** SEND_RECEIVE_BUFFER or SEND_SEND_BUFFER of {@link NVSP_MESSAGE}. */
   messageType: number
+  /** The GPADL of the buffer's memory. */
   gpadlId: number
+  /** The guest's number for the buffer, by which it is revoked; that of the receive buffer is the page set of packets to the guest. */
   id: number
 }
 export const NvspSendBuffer: StructType<NvspSendBuffer> = struct<NvspSendBuffer>({
@@ -156,12 +169,19 @@ export const NvspSendBuffer: StructType<NvspSendBuffer> = struct<NvspSendBuffer>
 
 /** SEND_RECEIVE_BUFFER_COMPLETE, with the one section of equal parts that there ever was. */
 export interface NvspReceiveBufferComplete extends StructView {
+  /** SEND_RECEIVE_BUFFER_COMPLETE of {@link NVSP_MESSAGE}. */
   messageType: number
+  /** One of {@link NVSP_STATUS}. */
   status: number
+  /** 1; 0 where the buffer was refused. */
   sectionCount: number
+  /** Where the section begins in the buffer: 0. */
   sectionOffset: number
+  /** Bytes of a part, which holds one frame with its headers. */
   subAllocationSize: number
+  /** How many parts there are. */
   subAllocationCount: number
+  /** Where the section ends in the buffer. */
   endOffset: number
 }
 export const NvspReceiveBufferComplete: StructType<NvspReceiveBufferComplete> = struct<NvspReceiveBufferComplete>({
@@ -176,8 +196,11 @@ export const NvspReceiveBufferComplete: StructType<NvspReceiveBufferComplete> = 
 
 /** SEND_SEND_BUFFER_COMPLETE. */
 export interface NvspSendBufferComplete extends StructView {
+  /** SEND_SEND_BUFFER_COMPLETE of {@link NVSP_MESSAGE}. */
   messageType: number
+  /** One of {@link NVSP_STATUS}. */
   status: number
+  /** Bytes of the sections that the guest is to divide the buffer into. */
   sectionSize: number
 }
 export const NvspSendBufferComplete: StructType<NvspSendBufferComplete> = struct<NvspSendBufferComplete>({
@@ -188,18 +211,22 @@ export const NvspSendBufferComplete: StructType<NvspSendBufferComplete> = struct
 
 /** REVOKE_RECEIVE_BUFFER and REVOKE_SEND_BUFFER. */
 export interface NvspRevokeBuffer extends StructView {
+  /** REVOKE_RECEIVE_BUFFER or REVOKE_SEND_BUFFER of {@link NVSP_MESSAGE}. */
   messageType: number
+  /** The number that the guest gave to the buffer. */
   id: number
 }
 export const NvspRevokeBuffer: StructType<NvspRevokeBuffer> = struct<NvspRevokeBuffer>({ messageType: u32, id: u16 })
 
 /** SEND_RNDIS_PACKET, both ways. */
 export interface NvspRndisPacket extends StructView {
+  /** SEND_RNDIS_PACKET of {@link NVSP_MESSAGE}. */
   messageType: number
   /** {@link RNDIS_CHANNEL}. */
   channelType: number
   /** {@link NO_SEND_SECTION}, or where the first part of the message is. */
   sendSectionIndex: number
+  /** Bytes of the message in that section; the rest is in the packet's pages. */
   sendSectionSize: number
 }
 export const NvspRndisPacket: StructType<NvspRndisPacket> = struct<NvspRndisPacket>({
@@ -211,7 +238,9 @@ export const NvspRndisPacket: StructType<NvspRndisPacket> = struct<NvspRndisPack
 
 /** SEND_RNDIS_PACKET_COMPLETE, both ways; other answers that are no more than a status have its shape. */
 export interface NvspStatusMessage extends StructView {
+  /** SEND_RNDIS_PACKET_COMPLETE of {@link NVSP_MESSAGE}, or another answer's; NONE answers what makes no sense. */
   messageType: number
+  /** One of {@link NVSP_STATUS}. */
   status: number
 }
 export const NvspStatusMessage: StructType<NvspStatusMessage> = struct<NvspStatusMessage>({
@@ -221,9 +250,11 @@ export const NvspStatusMessage: StructType<NvspStatusMessage> = struct<NvspStatu
 
 /** SUB_CHANNEL: a request has the operation in the status' place. */
 export interface NvspSubChannel extends StructView {
+  /** SUB_CHANNEL of {@link NVSP_MESSAGE}. */
   messageType: number
   /** {@link SUB_CHANNEL_ALLOCATE}, or one of {@link NVSP_STATUS}. */
   operationOrStatus: number
+  /** Sub-channels that the guest wants; in the answer, how many it gets. */
   count: number
 }
 export const NvspSubChannel: StructType<NvspSubChannel> = struct<NvspSubChannel>({
@@ -234,8 +265,11 @@ export const NvspSubChannel: StructType<NvspSubChannel> = struct<NvspSubChannel>
 
 /** SEND_INDIRECTION_TABLE; the table's words begin at `tableOffset` of the message. */
 export interface NvspSendTable extends StructView {
+  /** SEND_INDIRECTION_TABLE of {@link NVSP_MESSAGE}. */
   messageType: number
+  /** Entries of the table, {@link SEND_TABLE_SIZE}: channels by hash, for what the guest sends. */
   count: number
+  /** From the beginning of the message. */
   tableOffset: number
 }
 export const NvspSendTable: StructType<NvspSendTable> = struct<NvspSendTable>({
@@ -246,12 +280,19 @@ export const NvspSendTable: StructType<NvspSendTable> = struct<NvspSendTable>({
 
 /** The beginning of PD_API, and of its answer to the question for support. */
 export interface NvspPdApi extends StructView {
+  /** PD_API of {@link NVSP_MESSAGE}. */
   messageType: number
+  /** What is asked for; 1: whether there is PacketDirect. */
   operation: number
+  /** In an answer: one of {@link NVSP_STATUS}. */
   status: number
+  /** Of an answer: queues of PacketDirect. */
   queueCount: number
+  /** Of an answer: how many of them take part in receive-side scaling. */
   rssQueueCount: number
+  /** Of an answer: 1, there is PacketDirect. Partita's provider says 0. */
   isSupported: number
+  /** Of an answer: 1, it is switched on. */
   isEnabled: number
 }
 export const NvspPdApi: StructType<NvspPdApi> = struct<NvspPdApi>({

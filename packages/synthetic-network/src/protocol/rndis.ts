@@ -94,6 +94,7 @@ export const PACKET_ID_VERSION = 1
 
 /** The beginning of every message. */
 export interface RndisHeader extends StructView {
+  /** One of {@link RNDIS_MESSAGE}. */
   messageType: number
   /** Bytes of the whole message. */
   messageLength: number
@@ -102,16 +103,27 @@ export const RndisHeader: StructType<RndisHeader> = struct<RndisHeader>({ messag
 
 /** A data message. Offsets count from the end of the header. */
 export interface RndisPacket extends StructView {
+  /** PACKET of {@link RNDIS_MESSAGE}. */
   messageType: number
+  /** Bytes of the whole message, frame and padding included. */
   messageLength: number
+  /** Where the frame begins. */
   dataOffset: number
+  /** Bytes of the frame. */
   dataLength: number
+  /** Where out-of-band data begin; 0, there never are any. */
   oobDataOffset: number
+  /** Bytes of them. */
   oobDataLength: number
+  /** How many they are. */
   oobDataElements: number
+  /** Where the information on the frame ({@link PER_PACKET_INFO}) begins; 0 for none. */
   perPacketInfoOffset: number
+  /** Bytes of it. */
   perPacketInfoLength: number
+  /** For connection-oriented media; 0. */
   vcHandle: number
+  /** 0. */
   reserved: number
 }
 export const RndisPacket: StructType<RndisPacket> = struct<RndisPacket>({
@@ -130,11 +142,17 @@ export const RndisPacket: StructType<RndisPacket> = struct<RndisPacket>({
 
 /** INITIALIZE. */
 export interface RndisInitialize extends StructView {
+  /** INITIALIZE of {@link RNDIS_MESSAGE}. */
   messageType: number
+  /** Bytes of the whole message. */
   messageLength: number
+  /** The guest's number for the request, which its answer repeats. */
   requestId: number
+  /** {@link RNDIS_MAJOR_VERSION}. */
   majorVersion: number
+  /** {@link RNDIS_MINOR_VERSION}. */
   minorVersion: number
+  /** Bytes of the longest message that the guest takes. */
   maximumTransferSize: number
 }
 export const RndisInitialize: StructType<RndisInitialize> = struct<RndisInitialize>({
@@ -148,19 +166,31 @@ export const RndisInitialize: StructType<RndisInitialize> = struct<RndisInitiali
 
 /** INITIALIZE_COMPLETE. */
 export interface RndisInitializeComplete extends StructView {
+  /** INITIALIZE_COMPLETE of {@link RNDIS_MESSAGE}. */
   messageType: number
+  /** Bytes of the whole message. */
   messageLength: number
+  /** The request's. */
   requestId: number
+  /** One of {@link RNDIS_STATUS}: SUCCESS or BAD_VERSION. */
   status: number
+  /** {@link RNDIS_MAJOR_VERSION}. */
   majorVersion: number
+  /** {@link RNDIS_MINOR_VERSION}. */
   minorVersion: number
+  /** {@link RNDIS_CONNECTIONLESS}. */
   deviceFlags: number
+  /** 0: Ethernet (NDIS_MEDIUM 802.3). */
   medium: number
+  /** Data messages that the guest may put into one packet of the channel. */
   maximumPacketsPerMessage: number
+  /** Bytes of the longest message that the host takes. */
   maximumTransferSize: number
-  /** A power of two. */
+  /** Data messages in one packet begin at multiples of 2 to the power of this. */
   packetAlignmentFactor: number
+  /** List of address families; 0, there is none. */
   afListOffset: number
+  /** Bytes of that list. */
   afListSize: number
 }
 export const RndisInitializeComplete: StructType<RndisInitializeComplete> = struct<RndisInitializeComplete>({
@@ -181,12 +211,19 @@ export const RndisInitializeComplete: StructType<RndisInitializeComplete> = stru
 
 /** QUERY, SET and SET_EX. The information's offset counts from the end of the header. */
 export interface RndisRequest extends StructView {
+  /** QUERY, SET or SET_EX of {@link RNDIS_MESSAGE}. */
   messageType: number
+  /** Bytes of the whole message. */
   messageLength: number
+  /** The guest's number for the request, which its answer repeats. */
   requestId: number
+  /** What is asked for or set: one of {@link OID}. */
   oid: number
+  /** Bytes of the value, or of what goes with the question. */
   informationLength: number
+  /** Where they begin. */
   informationOffset: number
+  /** For connection-oriented media; 0. */
   deviceVcHandle: number
 }
 export const RndisRequest: StructType<RndisRequest> = struct<RndisRequest>({
@@ -201,11 +238,17 @@ export const RndisRequest: StructType<RndisRequest> = struct<RndisRequest>({
 
 /** QUERY_COMPLETE and SET_EX_COMPLETE; SET_COMPLETE and KEEPALIVE_COMPLETE end with the status. */
 export interface RndisComplete extends StructView {
+  /** QUERY_COMPLETE or another answer of {@link RNDIS_MESSAGE}. */
   messageType: number
+  /** Bytes of the whole message. */
   messageLength: number
+  /** The request's. */
   requestId: number
+  /** One of {@link RNDIS_STATUS}. */
   status: number
+  /** Bytes of the value that was asked for. */
   informationLength: number
+  /** Where it begins, from the end of the header; 0 for none. */
   informationOffset: number
 }
 export const RndisComplete: StructType<RndisComplete> = struct<RndisComplete>({
@@ -221,9 +264,13 @@ export const RNDIS_STATUS_COMPLETE_SIZE = 16
 
 /** RESET_COMPLETE. */
 export interface RndisResetComplete extends StructView {
+  /** RESET_COMPLETE of {@link RNDIS_MESSAGE}. */
   messageType: number
+  /** Bytes of the whole message. */
   messageLength: number
+  /** One of {@link RNDIS_STATUS}. */
   status: number
+  /** 1: the guest has to set filter and multicast addresses again. */
   addressingReset: number
 }
 export const RndisResetComplete: StructType<RndisResetComplete> = struct<RndisResetComplete>({
@@ -235,10 +282,15 @@ export const RndisResetComplete: StructType<RndisResetComplete> = struct<RndisRe
 
 /** INDICATE_STATUS. */
 export interface RndisIndicateStatus extends StructView {
+  /** INDICATE_STATUS of {@link RNDIS_MESSAGE}. */
   messageType: number
+  /** Bytes of the whole message. */
   messageLength: number
+  /** What has happened: one of {@link RNDIS_STATUS}. */
   status: number
+  /** Bytes of what there is to tell of it: the new speed, for LINK_SPEED_CHANGE. */
   statusBufferLength: number
+  /** Where they begin, from the end of the header; 0 for none. */
   statusBufferOffset: number
 }
 export const RndisIndicateStatus: StructType<RndisIndicateStatus> = struct<RndisIndicateStatus>({

@@ -65,12 +65,15 @@ export interface NetworkClientOptions {
 
 /** What the two sides agreed on. */
 export interface NetworkProperties {
+  /** The version of NVSP that was agreed on, one of NVSP_VERSION. */
   readonly version: number
   /** `02:15:5d:00:00:01`. */
   readonly macAddress: string
+  /** Bytes of the largest packet, Ethernet header not counted. */
   readonly mtu: number
-  /** Sections of the receive buffer, and bytes of one. */
+  /** How many frames the host may have on their way: sections of the receive buffer. */
   readonly receiveSections: number
+  /** Bytes of a section. */
   readonly receiveSectionSize: number
 }
 
@@ -327,7 +330,7 @@ export class NetworkClient implements VscInstance {
     await this.set(OID.GEN_RECEIVE_SCALE_PARAMETERS, scalingParameters(key, table))
   }
 
-  /** Switch receive checksums and coalescing. @throws NetworkError `ERR_NETWORK_OID` */
+  /** Switch `checksums` of received frames, and `coalescing` of their segments. @throws NetworkError `ERR_NETWORK_OID` */
   async setOffloads(offloads: { readonly checksums: boolean; readonly coalescing: boolean }): Promise<void> {
     await this.set(OID.TCP_OFFLOAD_PARAMETERS, offloadParameters(offloads))
   }

@@ -10,12 +10,17 @@ export const MAXIMUM_MULTICAST = 64
 
 /** What an adapter offers, from its options. */
 export interface AdapterFeatures {
+  /** The MAC address at power-on, as a number of 48 bits whose highest byte is the first. */
   readonly permanentAddress: number
   /** The guest may change its address. */
   readonly addressChange: boolean
+  /** What the guest is told for a name of the adapter. */
   readonly friendlyName: string
+  /** The guest may leave TCP and UDP checksums to the adapter, both ways. */
   readonly checksumOffload: boolean
+  /** The guest may send segments of TCP in one piece. */
   readonly largeSendOffload: boolean
+  /** The guest may have segments of TCP in one piece. */
   readonly receiveCoalescing: boolean
   /** Receive queues: the primary channel's, and sub-channels'. */
   readonly queues: number

@@ -4,17 +4,25 @@ import { BROADCAST, isMulticast } from '@partita/ethernet'
 
 /** One way's counters, by the kind of the destination's address. */
 export interface Traffic {
+  /** Frames to one station. */
   directedFrames: number
+  /** Bytes of those, from the Ethernet header on. */
   directedBytes: number
+  /** Frames to a group. */
   multicastFrames: number
+  /** Bytes of those. */
   multicastBytes: number
+  /** Frames to all. */
   broadcastFrames: number
+  /** Bytes of those. */
   broadcastBytes: number
 }
 
 /** Counters since power-on. "Transmitted" is from the guest. */
 export interface NetworkStatistics {
+  /** What the guest has sent, and the network taken. */
   readonly transmitted: Traffic
+  /** What the guest has got. */
   readonly received: Traffic
   /** Frames of the guest that made no sense. */
   transmitErrors: number
