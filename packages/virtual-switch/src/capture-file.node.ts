@@ -6,6 +6,7 @@ import { SwitchError } from './switch-error.ts'
 
 /** A file for a capture. */
 export interface CaptureFile extends Disposable {
+  /** Takes the capture, piece by piece. */
   readonly write: CaptureSink
 }
 

@@ -2,9 +2,13 @@
 
 /** Counters of one port. In is from the adapter, out is to it. A segmented frame counts as what was handed over. */
 export interface PortCounters {
+  /** Frames from the adapter that were let in. */
   framesIn: number
+  /** Bytes of those, from the Ethernet header on. */
   bytesIn: number
+  /** Frames that the adapter has taken. */
   framesOut: number
+  /** Bytes of those. */
   bytesOut: number
   /** From another address than the adapter's. */
   droppedSpoofed: number

@@ -3,7 +3,7 @@
 import * as v from 'valibot'
 import { SwitchError } from './switch-error.ts'
 
-/** The VLANs of a port. */
+/** The VLANs of a port, 1–4094: the one `id` of an access port, or those `allowed` on a trunk, with the `native` one that has no tag. 0 is none. */
 export type PortVlan =
   /** In one VLAN (0: none); frames of the adapter are untagged, and those with another tag are dropped. */
   | { readonly mode: 'access'; readonly id: number }
@@ -12,6 +12,7 @@ export type PortVlan =
 
 /** Settings of one port. */
 export interface PortSettings {
+  /** The VLANs of its adapter. Default: an access port in none. */
   readonly vlan: PortVlan
   /** Whether frames with another source address than the adapter's are let in. Default: false, and what the adapter's guest sends under another address is dropped. */
   readonly spoofing: boolean

@@ -49,8 +49,11 @@ export interface PortObserver {
 /** A port, with an adapter at it. */
 export class SwitchPort implements NetworkPort {
   readonly accepts: number = ALL_FLAGS
+  /** What it may do. */
   readonly settings: PortSettings
+  /** Who is connected. */
   readonly adapter: NetworkAdapter
+  /** What has passed since it was connected. */
   readonly counters: PortCounters = noTraffic()
   readonly #fabric: SwitchFabric
   readonly #observers: Set<PortObserver> = new Set()

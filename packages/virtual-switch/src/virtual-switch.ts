@@ -9,6 +9,7 @@ import { type SwitchFabric, SwitchPort } from './switch-port.ts'
 
 /** How a switch is made. */
 export interface VirtualSwitchOptions {
+  /** Time for ages of addresses, and limits of rates. */
   readonly clock: Clock
   /** Bytes of the largest packet. Default: 1,500; at least 1,280, at most 65,521. */
   readonly mtu?: number
@@ -18,9 +19,13 @@ export interface VirtualSwitchOptions {
 
 /** What is known of a port. */
 export interface PortReport {
+  /** The adapter's {@link NetworkAdapter.name}. */
   readonly name: string
+  /** The adapter's address, as text: `02:15:5d:00:00:01`. */
   readonly macAddress: string
+  /** The cable is plugged in. */
   readonly linkUp: boolean
+  /** What has passed since the adapter was connected. */
   readonly counters: Readonly<PortCounters>
 }
 

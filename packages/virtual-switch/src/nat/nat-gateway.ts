@@ -88,17 +88,25 @@ export interface NatGatewayServices {
 
 /** What a gateway is made of. */
 export interface NatGatewayWiring {
+  /** Time for what is sent again, and for what ends with time. */
   readonly clock: Clock
+  /** The network behind it. */
   readonly host: NatHost
+  /** Its settings. */
   readonly options: NatOptions
+  /** Silent where omitted. */
   readonly logger?: Logger
 }
 
 /** Numbers for people and tests. */
 export interface NatReport {
+  /** Connections of guests and to forwarded ports, those that are ending too. */
   readonly tcpConnections: number
+  /** Sockets of the host that stand for guests' ports. */
   readonly udpSockets: number
+  /** Bytes of TCP data that wait for guests to take and acknowledge them. */
   readonly heldBytes: number
+  /** Guests whose MAC address is known. */
   readonly neighbours: number
 }
 

@@ -45,7 +45,7 @@ export type UdpReceiver = (data: Uint8Array, address: string, port: number) => v
 export interface NatHost {
   /** Connect. Failing is an event, too. */
   connectTcp(address: string, port: number, events: TcpSocketEvents): TcpSocket
-  /** Accept connections at an address and port of the host. @throws SwitchError `ERR_NETWORK_FORWARD` */
+  /** Accept connections at an address and port of the host; `address` and `port` of the peer are where each comes from. @throws SwitchError `ERR_NETWORK_FORWARD` */
   listenTcp(
     address: string,
     port: number,

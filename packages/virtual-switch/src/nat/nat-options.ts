@@ -6,12 +6,15 @@ import { type IpAddress, IpPrefix, isIpv4, parseIpAddress } from './ip-address.t
 
 /** A port of the host that leads into the network. */
 export interface PortForward {
+  /** What is forwarded: TCP connections, or UDP datagrams. */
   readonly protocol: 'tcp' | 'udp'
   /** Address of the host to listen at. Default: 127.0.0.1. */
   readonly hostAddress: string
+  /** Port of the host, 1–65,535. */
   readonly hostPort: number
   /** Default: the address that the first guest gets. */
   readonly guestAddress?: string | undefined
+  /** Port of the guest, 1–65,535. */
   readonly guestPort: number
 }
 
@@ -29,6 +32,7 @@ export interface NatOptions {
   readonly deny: readonly string[]
   /** Whether the host's loopback is within reach: as the gateway's address. Default: false. */
   readonly hostLoopback: boolean
+  /** Ports of the host that lead into the network. Default: none. */
   readonly forwards: readonly PortForward[]
   /** TCP connections at a time. Default: 4,096. */
   readonly maximumConnections: number
@@ -43,7 +47,7 @@ const address = v.pipe(
   v.check((value) => parseIpAddress(value) !== undefined, 'expected an IP address'),
 )
 
-/** The schema of {@link NatOptions}. */
+/** The schema of {@link NatOptions}; `entries` are the schemas of the single options. */
 export const natOptionsSchema: v.GenericSchema<unknown, NatOptions> & { readonly entries: v.ObjectEntries } =
   v.strictObject({
     subnet: v.optional(
