@@ -47,7 +47,7 @@ class GuardedHandler implements PortHandler, MmioHandler {
     try {
       return guard.scope.call(handler.read, handler, offset, size, undefined)
     } catch (error) {
-      guard.fail(`in a read of ${size} bytes at ${this.#what} 0x${(this.#base + offset).toString(16)}`, error)
+      guard.threw(`in a read of ${size} bytes at ${this.#what} 0x${(this.#base + offset).toString(16)}`, error)
       return allOnes(size)
     }
   }
@@ -59,7 +59,7 @@ class GuardedHandler implements PortHandler, MmioHandler {
     try {
       guard.scope.call(handler.write, handler, offset, size, value)
     } catch (error) {
-      guard.fail(`in a write of ${size} bytes at ${this.#what} 0x${(this.#base + offset).toString(16)}`, error)
+      guard.threw(`in a write of ${size} bytes at ${this.#what} 0x${(this.#base + offset).toString(16)}`, error)
     }
   }
 }
@@ -140,6 +140,57 @@ function guardedFunction(pciFunction: PciFunction, guard: PluginGuard): PciFunct
     readConfig: (offset) => guard.call(where, 0xffff_ffff, pciFunction.readConfig, pciFunction, offset),
     writeConfig: (offset, value, mask) =>
       guard.call(where, undefined, pciFunction.writeConfig, pciFunction, offset, value, mask),
+  }
+}
+
+/** The bus of a plug-in, which may throw. */
+export function servedPci(bus: PciBus, provider: PluginGuard): PciBus {
+  return {
+    attach: (device, fn, pciFunction) => {
+      const where = 'when a PCI function was plugged in'
+      const attached = provider.serve<Disposable | undefined, number, number, PciFunction>(
+        where,
+        undefined,
+        bus.attach,
+        bus,
+        device,
+        fn,
+        pciFunction,
+      )
+      if (attached === undefined) throw provider.goneError()
+      return servedDisposable(attached, provider, 'when a PCI function was taken out')
+    },
+    interrupt: (device, pin) => servedLine(() => bus.interrupt(device, pin), provider),
+  }
+}
+
+/** The wires of a plug-in, which may throw. */
+export function servedLines(lines: InterruptLines, provider: PluginGuard): InterruptLines {
+  return { line: (gsi) => servedLine(() => lines.line(gsi), provider) }
+}
+
+function servedLine(get: () => InterruptLine, provider: PluginGuard): InterruptLine {
+  const line = provider.serve('when it was asked for an interrupt line', undefined, get)
+  if (line === undefined) throw provider.goneError()
+  return new ServedLine(line, provider)
+}
+
+function servedDisposable(disposable: Disposable, provider: PluginGuard, where: string): Disposable {
+  return { [Symbol.dispose]: () => provider.call(where, undefined, disposable[Symbol.dispose], disposable) }
+}
+
+class ServedLine implements InterruptLine {
+  readonly #line: InterruptLine
+  readonly #provider: PluginGuard
+
+  constructor(line: InterruptLine, provider: PluginGuard) {
+    this.#line = line
+    this.#provider = provider
+  }
+
+  set(asserted: boolean): void {
+    const line = this.#line
+    this.#provider.call<void, boolean>('when an interrupt line was driven', undefined, line.set, line, asserted)
   }
 }
 

@@ -1,20 +1,32 @@
-// What a plug-in gets when it asks for a service: the service with the plug-in's own guard around everything that calls back.
+// What somebody gets who asks for a service: the service between two guards. What is called of it goes through the guard of the plug-in that provides it, what it calls back goes through the
+// guard of the one that asked.
 
 import {
+  type A20Gate,
+  a20GateToken,
   type CharacterBackend,
   type Clock,
   characterBackendsToken,
   clockToken,
+  type Disk,
+  disksToken,
   type InterruptLines,
   type InterruptMessages,
   interruptLinesToken,
   interruptMessagesToken,
+  type KeyboardInput,
+  keyboardInputToken,
   type Mmio,
+  type MouseInput,
   mmioToken,
+  mouseInputToken,
+  type Network,
+  networkToken,
   type PciBus,
   type PortIo,
   pciBusToken,
   portIoToken,
+  type ServiceToken,
   type SynicPorts,
   synicPortsToken,
   type Vmbus,
@@ -30,29 +42,80 @@ import {
   guardedPci,
   guardedPorts,
   guardedSynic,
+  servedLines,
+  servedPci,
 } from './guarded-devices.ts'
-import { guardedVmbus } from './guarded-vmbus.ts'
+import { guardedDisks } from './guarded-disks.ts'
+import { guardedA20, guardedKeyboard, guardedMouse } from './guarded-input.ts'
+import { guardedMembrane } from './guarded-membrane.ts'
+import { guardedNetwork } from './guarded-network.ts'
+import { guardedVmbus, servedVmbus } from './guarded-vmbus.ts'
 import type { PluginGuard } from './plugin-guard.ts'
 
-type Wrap = (service: never, guard: PluginGuard, claims: Claims) => unknown
+/** Whom a service connects. */
+export interface ServiceSides {
+  /** The guard of the plug-in that provides it. `undefined`: the host or the partition, which are trusted. */
+  readonly provider: PluginGuard | undefined
+  /** The guard of the plug-in that asked for it. `undefined`: the host. */
+  readonly user: PluginGuard | undefined
+  readonly claims: Claims
+}
 
-const WRAPS: ReadonlyMap<string, Wrap> = new Map<string, Wrap>([
-  [portIoToken.name, (service: PortIo, guard, claims) => guardedPorts(service, guard, claims)],
-  [mmioToken.name, (service: Mmio, guard, claims) => guardedMmio(service, guard, claims)],
-  [pciBusToken.name, (service: PciBus, guard, claims) => guardedPci(service, guard, claims)],
-  [vmbusServerToken.name, (service: Vmbus, guard, claims) => guardedVmbus(service, guard, claims)],
-  [interruptLinesToken.name, (service: InterruptLines, guard) => guardedLines(service, guard)],
-  [interruptMessagesToken.name, (service: InterruptMessages, guard) => guardedMessages(service, guard)],
-  [clockToken.name, (service: Clock, guard) => guardedClock(service, guard)],
-  [synicPortsToken.name, (service: SynicPorts, guard) => guardedSynic(service, guard)],
-  [
-    characterBackendsToken.name,
-    (service: ReadonlyMap<string, CharacterBackend>, guard) => guardedBackends(service, guard),
-  ],
-])
+/** What is known of a service's contract. */
+interface Contract {
+  /** A service of a plug-in, which may throw. */
+  served?(service: unknown, provider: PluginGuard, user: PluginGuard | undefined): unknown
+  /** A service for a plug-in, which may throw where it is called back, and whose claims are its own. */
+  used?(service: unknown, user: PluginGuard, sides: ServiceSides): unknown
+}
 
-/** The service `name` as the plug-in of `guard` gets it. Services that call nothing back are handed out as they are. */
-export function guardService(name: string, service: unknown, guard: PluginGuard, claims: Claims): unknown {
-  const wrap = WRAPS.get(name)
-  return wrap === undefined || service === undefined ? service : wrap(service as never, guard, claims)
+const CONTRACTS = new Map<string, Contract>()
+
+function contract<T>(
+  { name }: ServiceToken<T>,
+  {
+    served,
+    used,
+  }: {
+    served?: (service: T, provider: PluginGuard, user: PluginGuard | undefined) => T
+    used?: (service: T, user: PluginGuard, sides: ServiceSides) => T
+  },
+): void {
+  CONTRACTS.set(name, {
+    ...(served && { served: (service, provider, user) => served(service as T, provider, user) }),
+    ...(used && { used: (service, user, sides) => used(service as T, user, sides) }),
+  })
+}
+
+contract<PortIo>(portIoToken, { used: (ports, user, { claims }) => guardedPorts(ports, user, claims) })
+contract<Mmio>(mmioToken, { used: (mmio, user, { claims }) => guardedMmio(mmio, user, claims) })
+contract<Clock>(clockToken, { used: guardedClock })
+contract<SynicPorts>(synicPortsToken, { used: guardedSynic })
+contract<InterruptMessages>(interruptMessagesToken, { used: guardedMessages })
+contract<ReadonlyMap<string, CharacterBackend>>(characterBackendsToken, { used: guardedBackends })
+contract<PciBus>(pciBusToken, { served: servedPci, used: (bus, user, { claims }) => guardedPci(bus, user, claims) })
+contract<InterruptLines>(interruptLinesToken, { served: servedLines, used: guardedLines })
+contract<Vmbus>(vmbusServerToken, {
+  served: servedVmbus,
+  used: (bus, user, { claims }) => guardedVmbus(bus, user, claims),
+})
+contract<Network>(networkToken, {
+  served: guardedNetwork,
+  // Where a plug-in provides it, both guards are in one object: each frame goes through it.
+  used: (network, user, { provider }) => (provider === undefined ? guardedNetwork(network, undefined, user) : network),
+})
+contract<ReadonlyMap<string, Disk>>(disksToken, { served: guardedDisks })
+contract<A20Gate>(a20GateToken, { served: guardedA20 })
+contract<KeyboardInput>(keyboardInputToken, { served: guardedKeyboard })
+contract<MouseInput>(mouseInputToken, { served: guardedMouse })
+
+/** The service `name`, between the guards of `sides`. */
+export function guardService(name: string, service: unknown, sides: ServiceSides): unknown {
+  if (service === undefined) return undefined
+  const { provider, user } = sides
+  const known = CONTRACTS.get(name)
+  let guarded: unknown = service
+  if (provider !== undefined)
+    guarded = known?.served?.(service, provider, user) ?? guardedMembrane(name, service, provider, user)
+  return user === undefined ? guarded : (known?.used?.(guarded, user, sides) ?? guarded)
 }

@@ -32,7 +32,7 @@ export {
 export { RootPartitionError, type RootPartitionErrorCode } from './error.ts'
 export { MemoryManager } from './memory-manager.ts'
 export type { FoundPackage, PackageSource } from './package-source.ts'
-export type { PluginFailure, PluginGuard, PluginScope, PluginTracker } from './plugin-guard.ts'
+export type { HostTimer, PluginFailure, PluginGuard, PluginScope, PluginTracker } from './plugin-guard.ts'
 export { PluginHost, type PluginHostOptions, type StartedPlugin } from './plugin-host.ts'
 export { type PackageManifest, PLUGIN_KINDS, parsePackageManifest } from './plugin-manifest.ts'
 export { type PlannedPlugin, type PluginRequest, planPlugins } from './plugin-plan.ts'

@@ -6,7 +6,17 @@ import { PartitaError } from '@partita/interface'
 import { Claims } from './claims.ts'
 import { RootPartitionError } from './error.ts'
 import { guardService } from './guarded-services.ts'
-import { IN_THE_EVENT_LOOP, messageOf, type PluginFailure, PluginGuard, type PluginTracker } from './plugin-guard.ts'
+import {
+  faultOf,
+  type HostTimer,
+  hostTimer,
+  IN_THE_EVENT_LOOP,
+  inTime,
+  messageOf,
+  type PluginFailure,
+  PluginGuard,
+  type PluginTracker,
+} from './plugin-guard.ts'
 import type { PlannedPlugin } from './plugin-plan.ts'
 
 /** A plug-in that was created. */
@@ -29,6 +39,8 @@ export interface PluginHostOptions {
   readonly tracker?: PluginTracker | undefined
   /** Ids of plug-ins without which there is no machine: an error of theirs is the machine's. */
   readonly essential?: ReadonlySet<string>
+  /** Ends the patience with plug-ins that never are disposed of. Default: the host's. */
+  readonly timer?: HostTimer | undefined
   /** Told of each plug-in that was taken away. */
   readonly onFailure?: ((failure: PluginFailure) => void) | undefined
 }
@@ -44,9 +56,13 @@ export class PluginHost implements AsyncDisposable {
   readonly #options: PluginHostOptions
   readonly #entries: Entry[] = []
   readonly #claims = new Claims()
+  /** The guards of those who provide what. The host's services, and those of essential plug-ins, have none. */
+  readonly #providers = new Map<string, PluginGuard>()
   /** Who provided what, and failed. */
   readonly #lost = new Map<string, string>()
   readonly #leaving = new Set<Promise<void>>()
+  /** What {@link PluginHost.find} has given out. */
+  readonly #found = new Map<string, unknown>()
 
   private constructor(services: Iterable<readonly [string, unknown]>, options: PluginHostOptions) {
     this.#services = new Map(services)
@@ -84,12 +100,17 @@ export class PluginHost implements AsyncDisposable {
     return this.#entries.filter(({ guard }) => !guard.failed)
   }
 
-  /** A service by its token, for the root partition itself. */
+  /** A service by its token, for the root partition itself and whoever embeds it; nothing when its plug-in is gone. */
   find<T>(token: ServiceToken<T>): T | undefined {
-    return this.#services.get(token.name) as T | undefined
+    const { name } = token
+    const provider = this.#providers.get(name)
+    if (provider === undefined) return this.#services.get(name) as T | undefined
+    if (provider.failed) return undefined
+    if (!this.#found.has(name)) this.#found.set(name, this.#guarded(name, undefined))
+    return this.#found.get(name) as T
   }
 
-  /** Disposes of all in reverse; the first error is thrown when all are gone. */
+  /** Disposes of all in reverse. The first PartitaError is thrown when all are gone; anything else is the failure of a plug-in. */
   async [Symbol.asyncDispose](): Promise<void> {
     const stack = new AsyncDisposableStack()
     for (const entry of this.#entries.splice(0)) stack.defer(() => entry.dispose())
@@ -98,10 +119,13 @@ export class PluginHost implements AsyncDisposable {
   }
 
   async #create({ id, plugin, options, strays }: PlannedPlugin): Promise<void> {
-    const { logger, tracker, essential } = this.#options
+    const { logger, tracker, essential, timer } = this.#options
     const trusted = essential?.has(id) === true
-    const guard = new PluginGuard(id, trusted ? undefined : tracker, (_guard, where, error) =>
-      this.#failed(id, plugin, where, error),
+    const guard = new PluginGuard(
+      id,
+      trusted ? undefined : tracker,
+      (_guard, where, error) => this.#failed(id, plugin, where, error),
+      timer,
     )
     if (strays !== undefined) {
       strays.blame = (error) => guard.fail(IN_THE_EVENT_LOOP, error)
@@ -115,8 +139,8 @@ export class PluginHost implements AsyncDisposable {
     }
     const given = new Map<string, unknown>()
     const service = (name: string): unknown => {
-      if (trusted || !this.#services.has(name)) return this.#services.get(name)
-      if (!given.has(name)) given.set(name, guardService(name, this.#services.get(name), guard, this.#claims))
+      if (trusted) return this.#services.get(name)
+      if (!given.has(name) && !this.#lost.has(name)) given.set(name, this.#guarded(name, guard))
       return given.get(name)
     }
     const context: PluginContext = {
@@ -126,6 +150,7 @@ export class PluginHost implements AsyncDisposable {
       get: <T>(token: ServiceToken<T>): T => {
         const declared = isIn(plugin.needs, token) || (isIn(plugin.uses ?? [], token) && this.#services.has(token.name))
         if (!declared) throw undeclared(id, token.name)
+        if (this.#lost.has(token.name)) throw this.#providers.get(token.name)?.goneError() ?? undeclared(id, token.name)
         return service(token.name) as T
       },
       find: <T>(token: ServiceToken<T>): T | undefined => {
@@ -139,8 +164,15 @@ export class PluginHost implements AsyncDisposable {
       creating = Promise.resolve(guard.scope.call(plugin.create, plugin, context, undefined, undefined))
       instance = await guard.orGone(creating)
     } catch (error) {
-      if (trusted || error instanceof PartitaError) throw pluginFailure(id, 'could not be created', error)
-      guard.fail('when it was created', error)
+      const isRefusal = error instanceof PartitaError && faultOf(error) === undefined
+      if (trusted || isRefusal) throw pluginFailure(id, 'could not be created', error)
+      guard.threw('when it was created', error, true)
+    }
+    // What it needs may have failed while it was made.
+    const gone = plugin.needs.find(({ name }) => this.#lost.has(name))
+    if (gone !== undefined && !guard.failed) {
+      guard.fail(`because it needs ${this.#lost.get(gone.name)}`, new Error(`${gone.name} is gone`))
+      creating = Promise.resolve(instance as PluginInstance)
     }
     if (guard.failed) {
       // What comes late, or came after all, goes again. Nobody waits for it.
@@ -150,13 +182,37 @@ export class PluginHost implements AsyncDisposable {
     if (typeof instance?.[Symbol.asyncDispose] !== 'function') {
       throw new RootPartitionError('ERR_PLUGIN_INVALID', `What ${id} created cannot be disposed of`)
     }
-    this.#entries.push({ id, plugin, instance, guard, dispose: once(() => instance[Symbol.asyncDispose]()) })
+    const dispose = once(() => this.#dispose(instance, guard, trusted))
+    this.#entries.push({ id, plugin, instance, guard, dispose })
     for (const { name } of plugin.provides) {
       const provided = instance.services?.[name]
       if (provided === undefined)
         throw new RootPartitionError('ERR_PLUGIN_INVALID', `${id} does not provide ${name}, as it promised`)
       this.#services.set(name, provided)
+      if (!trusted) this.#providers.set(name, guard)
     }
+  }
+
+  async #dispose(instance: PluginInstance, guard: PluginGuard, trusted: boolean): Promise<void> {
+    const where = 'when it was disposed of'
+    const dispose = async (): Promise<void> => instance[Symbol.asyncDispose]()
+    const disposing = guard.scope.call(dispose, undefined, undefined, undefined, undefined)
+    try {
+      // One that is gone already is waited for in the same way, but nothing more can happen to it.
+      if (guard.failed) await inTime(disposing, this.#options.timer ?? hostTimer)
+      else await guard.inTime(where, disposing)
+    } catch (error) {
+      if (trusted || guard.failed || error instanceof PartitaError) throw error
+      guard.fail(where, error)
+    }
+  }
+
+  #guarded(name: string, user: PluginGuard | undefined): unknown {
+    return guardService(name, this.#services.get(name), {
+      provider: this.#providers.get(name),
+      user,
+      claims: this.#claims,
+    })
   }
 
   /** What a plug-in has claimed is gone by now. */

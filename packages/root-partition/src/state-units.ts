@@ -18,23 +18,25 @@ export class StateUnits {
     return this.#started.filter(({ guard }) => !guard.failed)
   }
 
-  /** Start all, in order of need. One that fails is taken away. */
+  /** Start all, in order of need. One that fails, or is never done, is taken away. */
   async start(): Promise<void> {
     if (this.#running) return
     this.#running = true
     for (const { guard, instance } of this.#units) {
-      const starting = guard.callAsync('when it was started', () => instance.start?.())
-      if (starting !== undefined) await guard.orGone(starting)
+      const where = 'when it was started'
+      const starting = guard.callAsync(where, () => instance.start?.(), true)
+      if (starting !== undefined) await guard.inTime(where, starting)
     }
   }
 
-  /** Stop all, in reverse order. One that fails is taken away. */
+  /** Stop all, in reverse order. One that fails, or is never done, is taken away. */
   async stop(): Promise<void> {
     if (!this.#running) return
     this.#running = false
     for (const { guard, instance } of this.#units.toReversed()) {
-      const stopping = guard.callAsync('when it was stopped', () => instance.stop?.())
-      if (stopping !== undefined) await guard.orGone(stopping)
+      const where = 'when it was stopped'
+      const stopping = guard.callAsync(where, () => instance.stop?.())
+      if (stopping !== undefined) await guard.inTime(where, stopping)
     }
   }
 

@@ -15,7 +15,7 @@ import { RootPartitionError } from './error.ts'
 import { describeMachine } from './machine-description.ts'
 import { MemoryManager } from './memory-manager.ts'
 import { partitionPlugin, partitionToken } from './partition-plugin.ts'
-import type { PluginFailure, PluginTracker } from './plugin-guard.ts'
+import type { HostTimer, PluginFailure, PluginTracker } from './plugin-guard.ts'
 import { PluginHost, pluginFailure } from './plugin-host.ts'
 import { type PlannedPlugin, type PluginRequest, planPlugins } from './plugin-plan.ts'
 import type { PluginRegistry } from './plugin-registry.ts'
@@ -46,6 +46,8 @@ export interface VirtualMachineServices {
   readonly hostTime?: HostTime
   /** How the partition gives way to the host. The host's event loop where omitted. */
   readonly eventLoop?: EventLoop
+  /** Ends the patience with plug-ins that never start, stop, or go. Default: the host's timers. */
+  readonly hostTimer?: HostTimer
   /** Follows what plug-ins leave to the event loop, so that an error there takes away the plug-in that it comes from: `NodePluginTracker` of `./node`. */
   readonly tracker?: PluginTracker
   /** Told of each plug-in that failed and was taken away. */
@@ -163,6 +165,7 @@ export class VirtualMachine implements AsyncDisposable {
     const host = await PluginHost.start(planned, given, {
       logger,
       tracker: services.tracker,
+      timer: services.hostTimer,
       essential,
       onFailure: (failure) => failures.add(failure, ends || essential.has(failure.id)),
     })

@@ -5,9 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import {
   clockToken,
-  definePlugin,
   interruptLinesToken,
-  type Logger,
   mmioToken,
   PartitaError,
   type Plugin,
@@ -16,7 +14,6 @@ import {
   pciBusToken,
   portIoToken,
   powerControlToken,
-  type ServiceToken,
   serviceToken,
   type VmbusChannelHandler,
   vmbusServerToken,
@@ -26,100 +23,13 @@ import { contiguousRange } from '@partita/vmbus/client'
 import { VmbusPair } from '@partita/vmbus/testing'
 import * as v from 'valibot'
 import { describe, expect, it } from 'vitest'
-import { FakeHost, type FakeProcessorVp, type Script } from '../../hypervisor/test/fakes.ts'
-import {
-  type PackageSource,
-  type PluginFailure,
-  PluginRegistry,
-  type PluginTracker,
-  VirtualMachine,
-} from '../src/index.ts'
-import { emptySource, fakePlugin, multibootKernel, powerPlugin, processorPlugin } from './fake-machine.ts'
+import type { FakeProcessorVp } from '../../hypervisor/test/fakes.ts'
+import { PluginRegistry, type PluginTracker, VirtualMachine } from '../src/index.ts'
+import { device, machine, off } from './failing-machine.ts'
+import { emptySource, fakePlugin } from './fake-machine.ts'
 
 const MIB = 2 ** 20
 const code = (expected: string, more: object = {}) => expect.objectContaining({ code: expected, ...more })
-const disposable = { async [Symbol.asyncDispose]() {} }
-
-/** A plug-in named `name` that needs `needs`, and does `create`. */
-function device(
-  name: string,
-  needs: readonly ServiceToken<unknown>[],
-  create: (context: PluginContext) => unknown,
-  more: Partial<Plugin> = {},
-): Plugin {
-  return definePlugin<unknown>({
-    name,
-    kind: 'emulated-device',
-    contract: 1,
-    description: name,
-    options: v.unknown(),
-    needs,
-    provides: [],
-    create: (context) => ({ ...disposable, ...(create(context) as Partial<PluginInstance> | undefined) }),
-    ...more,
-  })
-}
-
-interface Setup {
-  readonly devices: readonly Plugin[]
-  readonly script?: Script
-  readonly configuration?: object
-  readonly services?: ReadonlyMap<string, unknown>
-  readonly source?: PackageSource
-  readonly tracker?: PluginTracker
-}
-
-/** A machine that runs `script` and then switches itself off. */
-async function machine({
-  devices,
-  script = () => 'halt',
-  configuration = {},
-  services,
-  source = emptySource,
-  tracker,
-}: Setup) {
-  const log: string[] = []
-  const failures: PluginFailure[] = []
-  const { plugin } = processorPlugin(log, script)
-  const host = new FakeHost()
-  const errors: string[] = []
-  const logger: Logger = {
-    log: (level, message) => {
-      if (level === 'error') errors.push(message)
-    },
-    child: () => logger,
-  }
-  const registry = new PluginRegistry({
-    source,
-    packages: [],
-    plugins: [plugin, powerPlugin, ...devices] as Plugin<never>[],
-  })
-  const vm = await VirtualMachine.create(
-    {
-      processor: 'fake-processor',
-      memory: 4 * MIB,
-      devices: ['power', ...devices.map(({ name }) => name)],
-      boot: { kernel: 'kernel' },
-      ...configuration,
-    },
-    {
-      registry,
-      hostTime: host,
-      eventLoop: host,
-      logger,
-      readFile: async () => multibootKernel(Uint8Array.of(0xf4)),
-      onPluginFailure: (failure) => failures.push(failure),
-      ...(services && { services }),
-      ...(tracker && { tracker }),
-    },
-  )
-  return { vm, host, failures, errors, messages: () => failures.map(({ message }) => message) }
-}
-
-const off = (vp: FakeProcessorVp): 'budget' => {
-  vp.intercepts.portWrite(0, 0xf4, 1, 0)
-  return 'budget'
-}
 
 describe('a plug-in that throws', () => {
   const noModule = {

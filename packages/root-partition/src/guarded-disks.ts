@@ -1,0 +1,217 @@
+// Disks between the plug-in that provides them and those that use them. What is no error of the disk contract is a fault of the provider: who waits for it gets an I/O error,
+// and so do those that ask afterwards, or wait for an operation that never settles now.
+
+import { DISK_ERROR, type Disk, PartitaError } from '@partita/interface'
+import { messageOf, type PluginGuard } from './plugin-guard.ts'
+
+/** The disks that a plug-in provides; what it adds later is there, too. */
+export function guardedDisks(
+  disks: ReadonlyMap<string, Disk>,
+  provider: PluginGuard,
+  user: PluginGuard | undefined,
+): ReadonlyMap<string, Disk> {
+  return new GuardedDisks(disks, provider, user)
+}
+
+class GuardedDisks implements ReadonlyMap<string, Disk> {
+  readonly #disks: ReadonlyMap<string, Disk>
+  readonly #provider: PluginGuard
+  readonly #user: PluginGuard | undefined
+  /** One for each disk: who compares disks sees that two are the same. */
+  readonly #guarded: WeakMap<Disk, GuardedDisk> = new WeakMap()
+
+  constructor(disks: ReadonlyMap<string, Disk>, provider: PluginGuard, user: PluginGuard | undefined) {
+    this.#disks = disks
+    this.#provider = provider
+    this.#user = user
+  }
+
+  get size(): number {
+    return this.#names().length
+  }
+
+  has(name: string): boolean {
+    return this.#provider.serve('when a disk was looked for', false, this.#disks.has, this.#disks, name)
+  }
+
+  get(name: string): Disk | undefined {
+    const disk = this.#provider.serve<Disk | undefined, string>(
+      'when a disk was looked for',
+      undefined,
+      this.#disks.get,
+      this.#disks,
+      name,
+    )
+    if (typeof disk !== 'object') return undefined
+    let guarded = this.#guarded.get(disk)
+    if (guarded === undefined) {
+      guarded = new GuardedDisk(disk, name, this.#provider, this.#user)
+      this.#guarded.set(disk, guarded)
+    }
+    return guarded
+  }
+
+  *keys(): MapIterator<string> {
+    yield* this.#names()
+  }
+
+  *values(): MapIterator<Disk> {
+    for (const [, disk] of this.entries()) yield disk
+  }
+
+  *entries(): MapIterator<[string, Disk]> {
+    for (const name of this.#names()) {
+      const disk = this.get(name)
+      if (disk !== undefined) yield [name, disk]
+    }
+  }
+
+  [Symbol.iterator](): MapIterator<[string, Disk]> {
+    return this.entries()
+  }
+
+  forEach(callback: (disk: Disk, name: string, disks: ReadonlyMap<string, Disk>) => void): void {
+    for (const [name, disk] of this.entries()) callback(disk, name, this)
+  }
+
+  #names(): readonly string[] {
+    return this.#provider.serve('when its disks were listed', [], () => [...this.#disks.keys()])
+  }
+}
+
+type Segments = readonly Uint8Array[]
+type Shape = Pick<Disk, 'sectorSize' | 'physicalSectorSize' | 'sectorCount' | 'readOnly' | 'discard' | 'zero'>
+
+/** Of a disk that cannot be looked at. */
+const NO_SHAPE: Shape = { sectorSize: 512, physicalSectorSize: 512, sectorCount: 0, readOnly: true }
+
+/** What of a disk does not change. */
+function shapeOf({ sectorSize, physicalSectorSize, sectorCount, readOnly, discard, zero }: Disk): Shape {
+  return { sectorSize, physicalSectorSize, sectorCount, readOnly, ...(discard && { discard }), ...(zero && { zero }) }
+}
+
+class GuardedDisk implements Disk {
+  readonly sectorSize: number
+  readonly physicalSectorSize: number
+  readonly sectorCount: number
+  readonly readOnly: boolean
+  readonly discard?: (sector: number, count: number) => Promise<void>
+  readonly zero?: (sector: number, count: number) => Promise<void>
+  readonly #disk: Disk
+  readonly #name: string
+  readonly #provider: PluginGuard
+  readonly #user: PluginGuard | undefined
+  readonly #pending: Set<Operation> = new Set()
+
+  constructor(disk: Disk, name: string, provider: PluginGuard, user: PluginGuard | undefined) {
+    this.#disk = disk
+    this.#name = name
+    this.#provider = provider
+    this.#user = user
+    const shape = provider.serve<Shape, Disk>('when a disk was looked at', NO_SHAPE, shapeOf, undefined, disk)
+    this.sectorSize = shape.sectorSize
+    this.physicalSectorSize = shape.physicalSectorSize
+    this.sectorCount = shape.sectorCount
+    this.readOnly = shape.readOnly
+    const { discard, zero } = shape
+    if (discard !== undefined) this.discard = (sector, count) => this.#call('a discard', discard, sector, count)
+    if (zero !== undefined)
+      this.zero = (sector, count) => this.#call('a request to fill with zeros', zero, sector, count)
+    provider.own({
+      [Symbol.dispose]: () => {
+        for (const operation of this.#pending) operation.reject(this.#gone())
+        this.#pending.clear()
+      },
+    })
+  }
+
+  read(sector: number, segments: Segments): Promise<void> {
+    return this.#call('a read', this.#disk.read, sector, segments)
+  }
+
+  write(sector: number, segments: Segments): Promise<void> {
+    return this.#call('a write', this.#disk.write, sector, segments)
+  }
+
+  flush(): Promise<void> {
+    return this.#call('a flush', this.#disk.flush)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#provider.failed) return
+    try {
+      await this.#call('the end', () => this.#disk[Symbol.asyncDispose]())
+    } catch (error) {
+      // A disk whose provider is gone is closed.
+      if (!this.#provider.failed) throw error
+    }
+  }
+
+  #call<A = undefined, B = undefined>(
+    what: string,
+    fn: (a: A, b: B) => PromiseLike<void>,
+    a?: A,
+    b?: B,
+  ): Promise<void> {
+    const provider = this.#provider
+    if (provider.failed) return Promise.reject(this.#gone())
+    let result: PromiseLike<void>
+    try {
+      result = provider.scope.call(fn, this.#disk, a as A, b as B, undefined)
+    } catch (error) {
+      return Promise.reject(this.#failed(what, error))
+    }
+    const operation = new Operation(result, (error) => this.#failed(what, error), this.#settled)
+    this.#pending.add(operation)
+    this.#user?.waitsFor(provider)
+    return operation.promise
+  }
+
+  readonly #settled = (operation: Operation): void => {
+    this.#pending.delete(operation)
+    this.#user?.hasAnswer(this.#provider)
+  }
+
+  /** What the caller gets for what was thrown. */
+  #failed(what: string, error: unknown): unknown {
+    if (error instanceof PartitaError) return error
+    this.#provider.threw(`in ${what} of the disk ${this.#name}`, error)
+    return this.#gone(error)
+  }
+
+  #gone(cause?: unknown): PartitaError {
+    const { id, failed } = this.#provider
+    const why = cause === undefined ? 'was taken away' : `failed: ${messageOf(cause)}`
+    const error = new PartitaError(DISK_ERROR.IO, `${id}, which provides the disk ${this.#name}, ${why}`, {
+      data: { id },
+      ...(cause !== undefined && { cause }),
+    })
+    return failed ? this.#provider.fault(error) : error
+  }
+}
+
+/** What is under way. It ends with the promise of the disk, or when the disk's provider is gone. */
+class Operation {
+  readonly promise: Promise<void>
+  readonly reject: (error: unknown) => void
+
+  constructor(
+    result: PromiseLike<void>,
+    errorOf: (error: unknown) => unknown,
+    settled: (operation: Operation) => void,
+  ) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.promise = promise
+    this.reject = reject
+    Promise.resolve(result).then(
+      () => {
+        settled(this)
+        resolve()
+      },
+      (error: unknown) => {
+        settled(this)
+        reject(errorOf(error))
+      },
+    )
+  }
+}

@@ -1,0 +1,74 @@
+// What sits in front of a machine, with a guard around the plug-in that emulates it: a keyboard that fails loses what is typed.
+
+import type { A20Gate, KeyboardInput, KeyboardLeds, MouseInput } from '@partita/interface'
+import type { PluginGuard } from './plugin-guard.ts'
+
+const DARK: KeyboardLeds = { scrollLock: false, numLock: false, capsLock: false }
+
+/** The keyboard that a plug-in provides to the plug-in of `user` (or the host). */
+export function guardedKeyboard(
+  keyboard: KeyboardInput,
+  provider: PluginGuard,
+  user: PluginGuard | undefined,
+): KeyboardInput {
+  let shown: KeyboardInput['onLeds']
+  return {
+    key: (code, pressed) => provider.call('in a key', false, keyboard.key, keyboard, code, pressed),
+    async drained(signal) {
+      const drained = provider.call<Promise<void> | undefined, AbortSignal | undefined>(
+        'when its buffer was waited for',
+        undefined,
+        keyboard.drained,
+        keyboard,
+        signal,
+      )
+      if (drained === undefined) return
+      try {
+        await provider.orGone(drained)
+      } catch (error) {
+        // The signal's reason belongs to whoever gave the signal.
+        if (signal?.aborted === true) throw error
+        provider.threw('when its buffer was waited for', error)
+      }
+    },
+    get leds() {
+      return provider.call('when it was asked for its lamps', DARK, () => keyboard.leds)
+    },
+    get onLeds() {
+      return shown
+    },
+    set onLeds(callback) {
+      shown = callback
+      const guarded =
+        callback === undefined || user === undefined
+          ? callback
+          : (leds: KeyboardLeds) => user.call('when lamps changed', undefined, callback, undefined, leds)
+      provider.call('when somebody asked to be told of its lamps', undefined, () => {
+        keyboard.onLeds = guarded
+      })
+    },
+  }
+}
+
+/** The mouse that a plug-in provides. */
+export function guardedMouse(mouse: MouseInput, provider: PluginGuard): MouseInput {
+  return {
+    move: (dx, dy) => provider.call('in a movement', undefined, mouse.move, mouse, dx, dy),
+    wheel: (detents) => provider.call('in a turn of the wheel', undefined, mouse.wheel, mouse, detents),
+    button: (button, pressed) => provider.call('in a button', undefined, mouse.button, mouse, button, pressed),
+  }
+}
+
+/** The gate that a plug-in provides. It reads as set where nobody is there. */
+export function guardedA20(gate: A20Gate, provider: PluginGuard): A20Gate {
+  return {
+    get enabled() {
+      return provider.call('when its gate was read', true, () => gate.enabled)
+    },
+    set enabled(enabled) {
+      provider.call('when its gate was set', undefined, () => {
+        gate.enabled = enabled
+      })
+    },
+  }
+}
