@@ -105,6 +105,7 @@ export class PowerManagement implements PortHandler, PowerButton {
   /** How often the highest bit of the timer had changed when TMR_STS was last looked after. */
   #timerPhase = 0
 
+  /** `ports` are where its blocks are claimed, `sci` is the wire of its interrupt, `clock` drives the PM timer, and `power` takes the guest's wish to be switched off. */
   constructor(
     options: PowerManagementOptions,
     services: { ports: PortIo; sci: InterruptLine; clock: Clock; power: PowerControl },

@@ -9,6 +9,7 @@ export type BootProcessor = Pick<VirtualProcessor, 'setRegister' | 'setSegment' 
 
 /** A file that a multiboot loader puts into memory next to the kernel. */
 export interface BootModule {
+  /** The file. It is copied into guest memory. */
   readonly bytes: Uint8Array
   /** The module's command line, in most conventions its name and arguments. */
   readonly commandLine?: string
@@ -40,6 +41,7 @@ export interface BootOptions {
   readonly decompression?: Decompression | undefined
   /** Further decompressors, or replacements of the built-in ones, by format. */
   readonly decompressors?: Decompressors | undefined
+  /** Told what is loaded where. Silent where omitted. */
   readonly logger?: Logger | undefined
 }
 
@@ -48,14 +50,15 @@ export type KernelKind = 'linux-bzimage' | 'linux-elf' | 'multiboot' | 'multiboo
 
 /** A kernel that is in memory, with the boot processor at its entry. */
 export interface LoadedKernel {
+  /** What kind of image it was. */
   readonly kind: KernelKind
   /** Guest physical address of the first instruction. */
   readonly entry: number
   /** Who decompresses it; `none` for an image that is not compressed. */
   readonly decompressedBy: 'host' | 'guest' | 'none'
-  /** Guest physical range that the kernel occupies, or needs before it reads its memory map. */
+  /** Guest physical range that the kernel occupies, or needs before it reads its memory map: from `start` up to, but not including, `end`. */
   readonly kernelRange: { readonly start: number; readonly end: number }
-  /** Guest physical range of the initial ramdisk or of the first module. */
+  /** Guest physical range of the initial ramdisk or of the first module, from `start` up to, but not including, `end`. */
   readonly initrdRange: { readonly start: number; readonly end: number } | undefined
   /** Guest physical address of the RSDP; `undefined` without ACPI tables. */
   readonly rsdp: number | undefined

@@ -27,8 +27,11 @@ export type E820Type = (typeof E820_TYPE)[keyof typeof E820_TYPE]
 
 /** One range of the memory map, in bytes. */
 export interface E820Entry {
+  /** Guest physical address of its first byte. */
   readonly base: number
+  /** Bytes of it. */
   readonly length: number
+  /** What is there. */
   readonly type: E820Type
 }
 

@@ -11,7 +11,9 @@ import { MULTIBOOT1, MULTIBOOT2 } from './multiboot/header.ts'
 
 /** One segment of {@link buildElf}. */
 export interface TestSegment {
+  /** Physical address that it is loaded at. */
   readonly address: number
+  /** What is in the file. */
   readonly bytes: Uint8Array
   /** Bytes in memory. Default: those in the file. */
   readonly memorySize?: number

@@ -6,12 +6,15 @@ import { HIGH_RAM_BASE, LOW_RAM_LIMIT, ramEnd } from '../memory-map.ts'
 
 /** A range of guest physical addresses or of ports, in bytes or ports. */
 export interface AddressRange {
+  /** The first address, or port. */
   readonly base: number
+  /** How many addresses, or ports. */
   readonly length: number
 }
 
 /** One processor of the MADT. */
 export interface AcpiProcessor {
+  /** Id of its local APIC. From 255 on the entry is one for an x2APIC. */
   readonly apicId: number
   /** False for one that may be added later. Default: true. */
   readonly enabled?: boolean
@@ -19,7 +22,9 @@ export interface AcpiProcessor {
 
 /** I/O APIC. */
 export interface AcpiIoApic {
+  /** Id of the I/O APIC, by which the MADT means it. */
   readonly id: number
+  /** Guest physical address of its registers. */
   readonly address: number
   /** First global system interrupt of its pins. */
   readonly gsiBase: number
@@ -39,19 +44,23 @@ export interface AcpiPower {
   readonly gpe0?: AddressRange | undefined
   /** The system control interrupt: ISA interrupt and GSI alike; level-triggered, active high. */
   readonly sciInterrupt: number
-  /** SMI command port with the values that turn ACPI mode on and off; `undefined` when the machine always is in ACPI mode. */
+  /**
+   * SMI command `port`, with the values that turn ACPI mode on (`enable`) and off (`disable`); `undefined` when the machine always is in ACPI mode.
+   */
   readonly smi?: { readonly port: number; readonly enable: number; readonly disable: number } | undefined
   /** SLP_TYP value of S5 (soft off). */
   readonly sleepTypeS5: number
   /** Whether there is a power button in the fixed hardware (PWRBTN_STS). */
   readonly powerButton: boolean
-  /** The reset register: port and value to write. */
+  /** The reset register: `port`, and the `value` to write. */
   readonly reset?: { readonly port: number; readonly value: number } | undefined
 }
 
 /** A 16550 serial port. */
 export interface AcpiSerialPort {
+  /** The first of its 8 ports. */
   readonly port: number
+  /** ISA interrupt, 0–15. */
   readonly interrupt: number
 }
 
@@ -79,7 +88,9 @@ export interface AcpiVmbus {
 export interface AcpiConfiguration {
   /** Boot processor first. Default: one processor with APIC id 0. */
   readonly processors?: readonly AcpiProcessor[]
+  /** Guest physical address of the local APICs. Default: 0xFEE00000. */
   readonly localApicAddress?: number
+  /** Default: one at 0xFEC00000, with global system interrupts from 0 on. */
   readonly ioApics?: readonly AcpiIoApic[]
   /** Whether the two 8259A are there. */
   readonly pic?: boolean
@@ -93,9 +104,13 @@ export interface AcpiConfiguration {
   readonly vga?: boolean
   /** Whether a WAET tells that one read of the PM timer is enough. Default: true. */
   readonly waet?: boolean
+  /** Default: {@link PIIX4_POWER}. */
   readonly power?: AcpiPower
+  /** COM1 first. Default: one at 0x3F8 with interrupt 4. */
   readonly serialPorts?: readonly AcpiSerialPort[]
+  /** The PCI host bridge; `false` for a machine without PCI. Default: bus 0 with windows under and above 4 GiB. */
   readonly pci?: AcpiPciHost | false
+  /** The VMBus; `false` for a machine without. Default: `false`. */
   readonly vmbus?: AcpiVmbus | false
 }
 

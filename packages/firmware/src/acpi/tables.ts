@@ -17,15 +17,19 @@ const CREATOR_ID = 'PRTA'
 
 /** One table at its place. */
 export interface AcpiTable {
+  /** What a table begins with: `FACP`, `DSDT`. The RSDP, which is none, is called `RSDP`. */
   readonly signature: string
   /** Guest physical address. */
   readonly address: number
+  /** The whole table, with its checksum. */
   readonly bytes: Uint8Array
 }
 
 /** A set of tables that point at each other. The first one is the RSDP. */
 export interface AcpiTables {
+  /** Guest physical address of the RSDP, by which a guest finds all of them. */
   readonly rsdp: number
+  /** In order of address. */
   readonly tables: readonly AcpiTable[]
   /** Guest physical address after the last byte. */
   readonly end: number
