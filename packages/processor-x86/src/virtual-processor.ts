@@ -44,7 +44,7 @@ import {
 } from './register-access.ts'
 import { resetProcessor } from './reset.ts'
 import { restoreProcessor, saveProcessor } from './saved-state.ts'
-import { JUMP_ENTRIES, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
+import { FILE, RECORD, SEGMENT, STATE, STATUS } from './state-layout.ts'
 import { describeProcessor, type ProcessorExits } from './statistics.ts'
 import { RegionCompilation } from './translator/compilation.ts'
 import {
@@ -500,15 +500,15 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     } else this.#slice(0, record)
     this.#executed += executed
   }
-  /** The slice's interpreted part is over: where control stands is likely to be hot. */
+  /** The slice's interpreted part is over: the block that was just executed is likely to be hot. (What follows it may be translated already.) */
   #sample(translator: Translator): void {
-    const { i32, base } = this.cpu
-    const rip = (base + STATE.RIP) >> 2
-    const lo = i32[rip] as number
-    const hi = i32[rip + 1] as number
-    const jumps = this.cpu.get32(STATE.JUMPS)
-    const entry = (jumps >> 2) + (((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1)) << 2)
-    if (i32[entry] === lo && i32[entry + 1] === hi) translator.sample(i32[entry + 2] as number, lo, hi, jumps)
+    const { cpu } = this
+    const last = cpu.get32(STATE.RECORD)
+    if (last === 0) return
+    const { i32, base } = cpu
+    const block = last - (cpu.view.getUint16(last + RECORD.COUNT, true) - 1) * RECORD.SIZE
+    const rip = (base + STATE.FILE + FILE.BLOCK_RIP) >> 2
+    translator.sample(block, i32[rip] as number, i32[rip + 1] as number, cpu.get32(STATE.JUMPS))
   }
   /** Whether the next instruction is the one after an STI; asked once. */
   #inShadow(): boolean {

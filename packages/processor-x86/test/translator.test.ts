@@ -72,6 +72,32 @@ describe('hot code', () => {
     expect(m.get('rax')).toBe(300_000n)
     expect(translated(m)).toBeGreaterThan(0.9)
   })
+  it('takes in what an indirect jump in a hot loop leads to', () => {
+    const m = machine({ ...MIXED, threshold: 24 })
+    m.program(FAR, 64, (a) => {
+      // eight bodies of 64 bytes, all of which lead back to the loop
+      for (let n = 0; n < 8; n++) {
+        a.at(FAR + n * 64).add('eax', n + 1)
+        for (let i = 0; i < 4; i++) a.xor('edx', 'eax')
+        a.jmp('rsi')
+      }
+    })
+    m.kernel((a) => {
+      a.mov('ecx', 400_000)
+        .mov('eax', 0)
+        .mov('rsi', AT.CODE + 0x80)
+        .jmp('rsi')
+      a.at(AT.CODE + 0x80)
+        .label('loop')
+        .dec('ecx')
+        .jcc('e', 'end')
+      a.mov('ebx', 'ecx').and('ebx', 7).shl('ebx', 6).add('ebx', FAR).jmp('rbx')
+      a.label('end')
+    })
+    finish(m)
+    expect(m.get('rax')).toBe((400_000n / 8n) * 36n - 1n)
+    expect(translated(m)).toBeGreaterThan(0.95)
+  })
   it('leaves a loop without an end when the slice is over', () => {
     const m = machine()
     m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))

@@ -339,6 +339,7 @@ function runFunction(
     })
     // exit
     storeFlags()
+    e.do(i32.store(i32.const(0), e.get(record), base + STATE.RECORD))
     e.return(i32.const(STATUS.EXIT))
   })
   // fault in an instruction

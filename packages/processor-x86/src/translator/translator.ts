@@ -308,7 +308,7 @@ export class Translator {
     const own = this.#code.decodedPage(page, mode)
     const { lo, hi, jumps } = hot
     // elsewhere a RIP is no linear address
-    if (mode === MODE.LONG && this.#jump(jumps, lo, hi) === hot.record) {
+    if (mode === MODE.LONG) {
       const start = (lo & ~0xfff) >>> 0
       for (const far of own.far) {
         if (places.size === MAXIMUM_PAGES) break
