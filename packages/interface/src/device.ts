@@ -101,6 +101,7 @@ export interface PowerControl {
 
 /** The gate of address line 20, which a PC has at port 0x92 and at its keyboard controller. It reads back as set; the line is never masked, as on today's processors. */
 export interface A20Gate {
+  /** What was set last: whether line 20 is let through. */
   enabled: boolean
 }
 
