@@ -11,14 +11,13 @@ import { packageDirectories, ROOT } from './workspace.ts'
 const scratch = mkdtempSync(join(ROOT, 'tools/build/.scratch-'))
 afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
-const SOURCE = `
+const PUBLIC = `
 /** Documented. */
 export interface Shape {
   /** Documented. */
   area(): number
   bare(): number
   save(): number
-  field: number
   /** Documented together with the next. */
   readU8(): number
   readU16(): number
@@ -44,26 +43,104 @@ export class Derived extends Base {
 }
 `
 
-it('finds exports, methods and accessors without documentation', async () => {
-  writeFileSync(join(scratch, 'index.ts'), SOURCE)
-  const settings = { extends: join(ROOT, 'tsconfig.base.json'), files: ['index.ts'] }
-  writeFileSync(join(scratch, 'tsconfig.json'), JSON.stringify(settings))
+const FIELDS = `
+interface Hidden {
+  inherited: number
+  /** Documented, for heirs too. */
+  told: number
+}
+/** A comment that names \`field\` is the interface's own. */
+export interface Fields extends Hidden {
+  /** Documented. */
+  good: number
+  field: number
+  start: number
+  optional?: string
+  call: () => void
+  /** Documented together with the next. */
+  r8: number
+  r9: number
+}
+/** Implements what is documented. */
+export class Implementation implements Pick<Fields, 'good'> {
+  good = 1
+  bare = 2
+  protected inner = 3
+  private own = 4
+  /**
+   * @example
+   * \`\`\`ts
+   * new Implementation({ limit: 1 })
+   * \`\`\`
+   */
+  constructor(options: { limit: number }) {}
+}
+/** Documented: \`code\` is an exit status. */
+export type Variant =
+  | { readonly type: 'reset' }
+  | { readonly type: 'exit'; readonly code: number }
+  | { readonly type: 'crash'; readonly text: 'a' | 'b' }
+/** Documented. */
+export interface Nested {
+  /** An area: \`base\` and \`size\` in bytes. */
+  area: { base: number; size: number }
+  /** An area. */
+  areas: readonly Readonly<{ base: number }>[]
+}
+/** Gives \`first\`, takes \`count\`. */
+export function written(options: { count: number; other: number }): Promise<{ first: number; last: number }> {
+  throw options
+}
+/** Constants of the specification. */
+export const TABLE = { ONE: 1, TWO_B: 0x2b } as const
+/** Names of our own. */
+export const DEFAULTS = { speed: 1, LIMIT: 2 } as const
+`
+
+/** What the check says of a source file. */
+async function missingOf(name: string, source: string): Promise<string[] | undefined> {
+  const file = `${name}.ts`
+  writeFileSync(join(scratch, file), source)
+  const tsconfig = join(scratch, `${name}.json`)
+  writeFileSync(tsconfig, JSON.stringify({ extends: join(ROOT, 'tsconfig.base.json'), files: [file] }))
   const options = {
     name: 'p',
-    entryPoints: [join(scratch, 'index.ts')],
-    tsconfig: join(scratch, 'tsconfig.json'),
+    entryPoints: [join(scratch, file)],
+    tsconfig,
+    excludePrivate: true,
     logLevel: 'Error' as const,
     skipErrorChecking: true,
     disableSources: true,
   }
   const app = await Application.bootstrap(options, [new TSConfigReader()])
   const project = await app.convert()
-  expect(project && undocumented(project).toSorted()).toEqual([
+  return project && undocumented(project).toSorted()
+}
+
+it('finds exports, methods and accessors without documentation', async () => {
+  expect(await missingOf('public', PUBLIC)).toEqual([
     'p.Base.bareAccessor',
     'p.Naked',
     'p.Shape.bare',
     'p.naked',
     'p.nakedFunction',
+  ])
+}, 60_000)
+
+it('finds fields without documentation, where an exported name leads to them', async () => {
+  expect(await missingOf('fields', FIELDS)).toEqual([
+    'p.DEFAULTS.speed',
+    'p.Fields.call',
+    'p.Fields.field',
+    'p.Fields.inherited',
+    'p.Fields.optional',
+    'p.Fields.start',
+    'p.Implementation.bare',
+    'p.Implementation.constructor(options).limit',
+    'p.Nested.areas.base',
+    'p.Variant.text',
+    'p.written().last',
+    'p.written(options).other',
   ])
 }, 60_000)
 

@@ -1,8 +1,23 @@
 /**
- * Which public symbols have no documentation: every export of an entry point, and every method and accessor of exported classes and interfaces. Fields speak for
- * themselves where they can, and have a comment where they cannot.
+ * Which public symbols have no documentation: every export of an entry point, every method and accessor of exported classes and interfaces, and every field of an object
+ * type that an exported name leads to: of interfaces, of classes, of type aliases, and of types that are written out in a parameter, a result or another field.
+ *
+ * What needs no comment of its own:
+ * - constants of a table (an exported object, whose comment says of which specification they are) with names in UPPER_CASE, which are that specification's;
+ * - a field that has one value only (`type: 'reset'`): it tells a variant from the others, and the value says which;
+ * - members of unions of literals, for the same reason;
+ * - fields of a type that is written out in something else, when that one's comment names them in code, as in "`base` and `limit` in bytes";
+ * - what overrides or implements something, which does what that does; and what every part of a machine does ({@link CONVENTIONS});
+ * - names that differ in a number alone: `readU8`, `readU16`, … have one comment together.
  */
-import { type DeclarationReflection, type ProjectReflection, ReflectionKind } from 'typedoc'
+import {
+  type Comment,
+  type DeclarationReflection,
+  type ProjectReflection,
+  ReflectionKind,
+  type SignatureReflection,
+  type SomeType,
+} from 'typedoc'
 
 /** What every part of a machine does, described once by `Saveable` and `PluginInstance` of `@partita/interface`, or by the language. */
 const CONVENTIONS: ReadonlySet<string> = new Set([
@@ -25,7 +40,10 @@ const EXPORTS: ReflectionKind =
   ReflectionKind.Interface |
   ReflectionKind.TypeAlias |
   ReflectionKind.Enum
-const MEMBERS: ReflectionKind = ReflectionKind.Method | ReflectionKind.Accessor
+const METHODS: ReflectionKind = ReflectionKind.Method | ReflectionKind.Accessor | ReflectionKind.Constructor
+
+/** A constant of a specification. */
+const UPPER_CASE = /^[A-Z][A-Z0-9_]*$/
 
 /** The names of what is not documented, with the entry points that they are of: `client.VmbusClient.connect`. */
 export function undocumented(project: ProjectReflection): string[] {
@@ -43,24 +61,91 @@ function missingIn(children: readonly DeclarationReflection[], place: string): s
     // A value and a type of one name (a struct, a table of numbers and the type of them) are one thing with one comment.
     const namesakes = exported.filter((other) => other.name === declaration.name)
     if (!namesakes.some(hasComment)) missing.push(name)
-    if ((declaration.kind & (ReflectionKind.Class | ReflectionKind.Interface)) === 0) continue
-    if (!DESCRIBED_TOGETHER.has(declaration.name)) missing.push(...missingMembers(declaration, name))
+    if (!DESCRIBED_TOGETHER.has(declaration.name)) missing.push(...missingInside(declaration, name, ''))
   }
   return [...new Set(missing)]
 }
 
-/** What overrides something does what that does. */
-function missingMembers({ children = [] }: DeclarationReflection, place: string): string[] {
-  const members = children.filter(
+/** What is missing of a declaration's members, and of the types that are written out in it. `told` is the code in the comments of what it is written out in. */
+function missingInside(declaration: DeclarationReflection, place: string, told: string): string[] {
+  const { signatures = [], indexSignatures = [], getSignature, setSignature, type } = declaration
+  const code = `${told} ${codeIn(declaration.comment)}`
+  return [
+    ...missingMembers(declaration, place, told),
+    ...[...signatures, ...indexSignatures, getSignature, setSignature].flatMap((signature) =>
+      signature === undefined ? [] : missingInSignature(signature, place, code),
+    ),
+    ...missingInType(type, place, code),
+  ]
+}
+
+function missingMembers(declaration: DeclarationReflection, place: string, told: string): string[] {
+  const isValue = declaration.parent?.kindOf(ReflectionKind.Variable) === true
+  // What overrides something does what that does. Fields are shown with all that inherit them, and so are their comments.
+  const members = (declaration.children ?? []).filter(
     ({ kind, flags, overwrites }) =>
-      (kind & MEMBERS) !== 0 && !flags.isInherited && !flags.isProtected && overwrites === undefined,
+      !flags.isProtected && overwrites === undefined && (kind & (METHODS | ReflectionKind.Property)) !== 0,
   )
-  // readU8, readU16, … have one comment together.
   const family = (name: string): string => name.replace(/\d+/g, '')
   const documented = new Set(members.filter(hasComment).map(({ name }) => family(name)))
-  return members
-    .filter(({ name }) => !CONVENTIONS.has(name) && !documented.has(family(name)))
-    .map(({ name }) => `${place}.${name}`)
+  return members.flatMap((member) => {
+    const name = `${place}.${member.name}`
+    const silent =
+      documented.has(family(member.name)) ||
+      (member.kind === ReflectionKind.Property
+        ? speaksForItself(member, isValue) || named(told, member.name)
+        : member.kind === ReflectionKind.Constructor || member.flags.isInherited || CONVENTIONS.has(member.name))
+    return [...(silent ? [] : [name]), ...missingInside(member, name, told)]
+  })
+}
+
+function speaksForItself({ name, type, implementationOf }: DeclarationReflection, isValue: boolean): boolean {
+  if (implementationOf !== undefined) return true
+  return isValue ? UPPER_CASE.test(name) : type?.type === 'literal'
+}
+
+function missingInSignature(signature: SignatureReflection, place: string, told: string): string[] {
+  const code = `${told} ${codeIn(signature.comment)}`
+  return [
+    ...(signature.parameters ?? []).flatMap(({ name, type, comment }) =>
+      missingInType(type, `${place}(${name})`, `${code} ${codeIn(comment)}`),
+    ),
+    ...missingInType(signature.type, `${place}()`, code),
+  ]
+}
+
+function missingInType(type: SomeType | undefined, place: string, told: string): string[] {
+  switch (type?.type) {
+    case 'reflection':
+      return missingInside(type.declaration, place, told)
+    case 'reference':
+      return (type.typeArguments ?? []).flatMap((argument) => missingInType(argument, place, told))
+    case 'union':
+    case 'intersection':
+      return type.types.flatMap((part) => missingInType(part, place, told))
+    case 'array':
+    case 'optional':
+    case 'rest':
+      return missingInType(type.elementType, place, told)
+    case 'tuple':
+      return type.elements.flatMap((element) => missingInType(element, place, told))
+    case 'namedTupleMember':
+      return missingInType(type.element, place, told)
+    case 'typeOperator':
+      return missingInType(type.target, place, told)
+    default:
+      return []
+  }
+}
+
+/** All that a comment has in backticks, but no examples. */
+function codeIn(comment: Comment | undefined): string {
+  const parts = [comment?.summary ?? [], ...(comment?.blockTags ?? []).map(({ content }) => content)].flat()
+  return parts.flatMap(({ kind, text }) => (kind === 'code' && !text.startsWith('```') ? [text] : [])).join(' ')
+}
+
+function named(code: string, name: string): boolean {
+  return code.split(/[^\w$]+/).includes(name)
 }
 
 function hasComment(reflection: DeclarationReflection): boolean {
