@@ -22,6 +22,7 @@ const FLOORS = [
     'emulated-ps2',
     'emulated-serial',
     'emulated-chipset',
+    'emulated-fw-cfg',
     'disk-images',
     'virtual-switch',
     'firmware',

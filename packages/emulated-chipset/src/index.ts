@@ -16,8 +16,10 @@ export {
   type InterruptController,
   ioApicToken,
   type PowerButton,
+  type PowerManagementBlock,
   picToken,
   powerButtonToken,
+  powerManagementBlockToken,
   type ResetRegisterHost,
   resetRegisterHostToken,
 } from './tokens.ts'

@@ -1,5 +1,5 @@
 // PCI bus 0 behind configuration mechanism #1 (PCI 3.0, section 3.2.2.3.2): CONFIG_ADDRESS at port 0xCF8, CONFIG_DATA at 0xCFC. Plugs in the host bridge
-// as device 0 and the PIIX4 as device 7. INTA–INTD of device n are wired to PIRQ[(n + pin) mod 4]; PIRQA–D are pins 16–19 of the I/O APIC, and are
+// as device 0 and the PIIX4 as device 7. INTA–INTD of device n are wired to PIRQ[(n + pin - 1) mod 4], as SeaBIOS takes it to be; PIRQA–D are pins 16–19 of the I/O APIC, and are
 // routed to ISA interrupts as well where a guest programs the ISA bridge to do so (guests without I/O APIC).
 
 import {
@@ -16,11 +16,20 @@ import {
   pciBusToken,
   portIoToken,
   type SavedState,
+  type ShadowRam,
+  shadowRamToken,
 } from '@partita/interface'
 import * as v from 'valibot'
 import { ChipsetError, checkState, unsigned } from './chipset-error.ts'
-import { type ConfigSpace, hostBridge, isaBridge, PIRQ_ROUTES, powerManagementFunction } from './pci-functions.ts'
-import { type ResetRegisterHost, resetRegisterHostToken } from './tokens.ts'
+import type { ConfigSpace } from './config-space.ts'
+import { HostBridge, type HostBridgeModel } from './host-bridge.ts'
+import { isaBridge, PIRQ_ROUTES, powerManagementBase, powerManagementFunction } from './piix4.ts'
+import {
+  type PowerManagementBlock,
+  powerManagementBlockToken,
+  type ResetRegisterHost,
+  resetRegisterHostToken,
+} from './tokens.ts'
 
 const NAME = '@partita/emulated-chipset/pci'
 const DEVICES = 32
@@ -35,9 +44,14 @@ const ROUTE_OFF = 0x80
 /** ISA interrupts that PIRQRC can name (82371AB data sheet); the others are reserved. */
 const ROUTABLE = 0b1101_1110_1111_1000
 
+/** The PIRQ (0–3) of INTA–INTD (`pin` 0–3) of `device`. */
+function pirqOf(device: number, pin: number): number {
+  return (device + pin - 1) & 3
+}
+
 /** The GSI of INTA–INTD (`pin` 0–3) of `device`. The ACPI tables' _PRT says the same. */
 export function pciInterruptGsi(device: number, pin: number): number {
-  return FIRST_PCI_GSI + ((device + pin) & 3)
+  return FIRST_PCI_GSI + pirqOf(device, pin)
 }
 
 const dwords = v.pipe(v.array(unsigned(32)), v.length(64))
@@ -91,20 +105,35 @@ class PciInterrupt implements InterruptLine {
   }
 }
 
+/** What the bridges act on. */
+export interface PciServices {
+  /** Where PIRQA–PIRQD lead. */
+  readonly lines: InterruptLines
+  /** What the host bridge decodes; a machine without it has RAM everywhere. */
+  readonly shadowRam?: ShadowRam | undefined
+  /** The ports that the PIIX4 places. */
+  readonly powerManagement?: PowerManagementBlock | undefined
+}
+
 /** Bus 0 with its host bridge. The handler of ports 0xCF8–0xCFF. */
 export class PciHost implements PciBus, PortHandler, ResetRegisterHost {
   readonly #slots: (PciFunction | undefined)[] = new Array<PciFunction | undefined>(DEVICES * FUNCTIONS).fill(undefined)
   readonly #pirqs: readonly Pirq[]
-  readonly #host: ConfigSpace = hostBridge()
+  readonly #host: HostBridge
   readonly #isa: ConfigSpace
   readonly #power: ConfigSpace
+  readonly #block: PowerManagementBlock | undefined
   #address = 0
   #resetRegister: PortHandler | undefined
 
-  constructor(lines: InterruptLines, options: PciOptions) {
-    this.#pirqs = [0, 1, 2, 3].map((index) => new Pirq(lines, index))
+  constructor(services: PciServices, options: PciOptions) {
+    const { hostBridge, powerManagementBase: base, firmware } = options
+    this.#pirqs = [0, 1, 2, 3].map((index) => new Pirq(services.lines, index))
+    this.#host = new HostBridge(hostBridge, firmware, services.shadowRam)
     this.#isa = isaBridge((routes) => this.#route(routes))
-    this.#power = powerManagementFunction(options.powerManagementBase)
+    this.#block = services.powerManagement
+    this.#power = powerManagementFunction(base, firmware, (ports) => this.#block?.place(ports))
+    this.#block?.place(powerManagementBase(this.#power))
     this.attach(0, 0, this.#host)
     this.attach(PIIX4_DEVICE, 0, this.#isa)
     this.attach(PIIX4_DEVICE, 3, this.#power)
@@ -143,7 +172,7 @@ export class PciHost implements PciBus, PortHandler, ResetRegisterHost {
   }
 
   interrupt(device: number, pin: number): InterruptLine {
-    const pirq = this.#pirqs[(device + pin) & 3]
+    const pirq = this.#pirqs[pirqOf(device, pin)]
     if (pirq === undefined)
       throw new ChipsetError('ERR_INTERRUPT_LINE', `there is no interrupt pin ${pin} of device ${device}`)
     return new PciInterrupt(pirq)
@@ -174,10 +203,21 @@ export class PciHost implements PciBus, PortHandler, ResetRegisterHost {
       if (selected === undefined || (offset & 3) + size > 4) return ones
       return ((selected.readConfig(this.#address & 0xfc) >>> (8 * (offset & 3))) & ones) >>> 0
     }
-    // Only a double word access is to CONFIG_ADDRESS; narrower ones pass through.
+    // Only a double word access is to CONFIG_ADDRESS; narrower ones pass through. The part of one that goes beyond it is an access of its own.
     if (offset === 0 && size === 4) return this.#address
+    if (offset + size > 4) {
+      const before = 8 * (4 - offset)
+      const data = this.#selected()?.readConfig(this.#address & 0xfc) ?? 0xffff_ffff
+      return (((data << before) | (2 ** before - 1)) & ones) >>> 0
+    }
     if (offset === 1 && size === 1 && this.#resetRegister !== undefined) return this.#resetRegister.read(0, 1)
     return ones
+  }
+
+  /** The part of a write that begins before CONFIG_DATA and goes on in it. */
+  #writeData(length: number, value: number): void {
+    const ones = 2 ** (8 * length) - 1
+    this.#selected()?.writeConfig(this.#address & 0xfc, (value & ones) >>> 0, ones)
   }
 
   write(offset: number, size: AccessSize, value: number): void {
@@ -188,6 +228,7 @@ export class PciHost implements PciBus, PortHandler, ResetRegisterHost {
       this.#selected()?.writeConfig(this.#address & 0xfc, (value << shift) >>> 0, (ones << shift) >>> 0)
     } else if (offset === 0 && size === 4) this.#address = (value & ADDRESS.WRITABLE) >>> 0
     else if (offset === 1 && size === 1) this.#resetRegister?.write(0, 1, value)
+    else if (offset + size > 4) this.#writeData(offset + size - 4, value >>> (8 * (4 - offset)))
   }
 
   reset(): void {
@@ -195,7 +236,13 @@ export class PciHost implements PciBus, PortHandler, ResetRegisterHost {
     this.#host.reset()
     this.#isa.reset()
     this.#power.reset()
+    this.#apply()
+  }
+
+  /** What the bridges' registers do outside them. */
+  #apply(): void {
     this.#route(this.#isa.readConfig(PIRQ_ROUTES))
+    this.#block?.place(powerManagementBase(this.#power))
   }
 
   save(): SavedState {
@@ -211,14 +258,18 @@ export class PciHost implements PciBus, PortHandler, ResetRegisterHost {
     this.#host.restore(data.host)
     this.#isa.restore(data.isa)
     this.#power.restore(data.power)
-    this.#route(this.#isa.readConfig(PIRQ_ROUTES))
+    this.#apply()
   }
 }
 
 /** Options of `@partita/emulated-chipset/pci`. */
 export interface PciOptions {
-  /** Where the power management plug-in has its ports; the PIIX4's PMBA says so to the guest. Default: 0x600. */
+  /** Where the power management plug-in has its ports, without firmware; the PIIX4's PMBA says so to the guest. Default: 0x600. */
   readonly powerManagementBase: number
+  /** The host bridge: `440BX`, as Hyper-V's generation 1 has it, or `440FX`, which is the one that SeaBIOS makes use of. Default: `440BX`. */
+  readonly hostBridge: HostBridgeModel
+  /** Whether firmware in a ROM sets the machine up. Registers are as at power-on then, and else as firmware leaves them. Default: false. */
+  readonly firmware: boolean
 }
 
 const options: v.GenericSchema<unknown, PciOptions> = v.strictObject({
@@ -226,6 +277,8 @@ const options: v.GenericSchema<unknown, PciOptions> = v.strictObject({
     v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffc0), v.multipleOf(0x40)),
     0x600,
   ),
+  hostBridge: v.optional(v.picklist(['440BX', '440FX'] as const), '440BX'),
+  firmware: v.optional(v.boolean(), false),
 })
 
 /** The plug-in: PCI bus 0 with its bridges; provides `pciBusToken`. */
@@ -233,12 +286,18 @@ const plugin: Plugin<PciOptions> = definePlugin<PciOptions>({
   name: NAME,
   kind: 'emulated-device',
   contract: 1,
-  description: 'A PCI bus with 440BX host bridge and PIIX4',
+  description: 'A PCI bus with host bridge and PIIX4',
   options,
   needs: [portIoToken, interruptLinesToken],
+  uses: [shadowRamToken, powerManagementBlockToken],
   provides: [pciBusToken, resetRegisterHostToken],
   create: (context): PluginInstance => {
-    const host = new PciHost(context.get(interruptLinesToken), context.options)
+    const services: PciServices = {
+      lines: context.get(interruptLinesToken),
+      shadowRam: context.find(shadowRamToken),
+      powerManagement: context.find(powerManagementBlockToken),
+    }
+    const host = new PciHost(services, context.options)
     const claim = context.get(portIoToken).claim(0xcf8, 8, host)
     return {
       services: { [pciBusToken.name]: host, [resetRegisterHostToken.name]: host },

@@ -1,5 +1,6 @@
 // ACPI fixed hardware (ACPI specification 6.5, section 4.8) in the layout of the PIIX4's power management function (82371AB data sheet, power management I/O registers): PM1a event
-// block at base + 0, PM1a control block at base + 4, PM timer at base + 8; and its APM/SMI command port 0xB2, on which a guest turns ACPI mode on and off.
+// block at base + 0, PM1a control block at base + 4, PM timer at base + 8; and its APM/SMI command port 0xB2, on which a guest turns ACPI mode on and off. On a machine with PCI the
+// PIIX4's function 3 says where the block is.
 // The general-purpose events of the PIIX4 (base + 0xC) are not there.
 
 import {
@@ -23,7 +24,7 @@ import * as v from 'valibot'
 import { ByteRegisters } from './byte-registers.ts'
 import { checkState, unsigned } from './chipset-error.ts'
 import { Oscillator } from './frequency.ts'
-import { type PowerButton, powerButtonToken } from './tokens.ts'
+import { type PowerButton, type PowerManagementBlock, powerButtonToken, powerManagementBlockToken } from './tokens.ts'
 
 const NAME = '@partita/emulated-chipset/power-management'
 /** ACPI 6.5, section 4.8.2.1. */
@@ -90,11 +91,14 @@ class SmiPorts extends ByteRegisters {
 }
 
 /** PM1a registers, PM timer, power button. */
-export class PowerManagement implements PortHandler, PowerButton {
+export class PowerManagement implements PortHandler, PowerButton, PowerManagementBlock {
   readonly #clock: Clock
   readonly #power: PowerControl
   readonly #sci: InterruptLine
   readonly #timer: Timer
+  readonly #ports: PortIo
+  #place: number | undefined
+  #claim: Disposable | undefined
   readonly #oscillator: Oscillator = new Oscillator(PM_TIMER_FREQUENCY)
   readonly #smi: SmiPorts = new SmiPorts(this)
   /** Half the timer's range: TMR_STS is set each time that the highest bit changes. */
@@ -118,9 +122,25 @@ export class PowerManagement implements PortHandler, PowerButton {
     this.#timer = this.#clock.createTimer(() => this.#update())
     owned.defer(() => this.#timer.cancel())
     owned.defer(() => this.#sci.set(false))
-    owned.use(services.ports.claim(options.base, BLOCK_LENGTH, this))
+    this.#ports = services.ports
+    this.#claim = services.ports.claim(options.base, BLOCK_LENGTH, this)
+    this.#place = options.base
+    owned.defer(() => this.#claim?.[Symbol.dispose]())
     owned.use(services.ports.claim(0xb2, 2, this.#smi))
     this.reset()
+  }
+
+  place(base: number | undefined): void {
+    if (base === this.#place) return
+    this.#place = base
+    this.#claim?.[Symbol.dispose]()
+    this.#claim = undefined
+    if (base === undefined) return
+    try {
+      this.#claim = this.#ports.claim(base, BLOCK_LENGTH, this)
+    } catch {
+      // The guest has put it where something else is: it answers nowhere.
+    }
   }
 
   #ticks(): number {
@@ -279,7 +299,7 @@ const plugin: Plugin<PowerManagementOptions> = definePlugin<PowerManagementOptio
   description: 'ACPI power management: PM timer, power-off, power button',
   options,
   needs: [portIoToken, interruptLinesToken, clockToken, powerControlToken],
-  provides: [powerButtonToken],
+  provides: [powerButtonToken, powerManagementBlockToken],
   create: (context): PluginInstance => {
     using owning = new DisposableStack()
     const management = new PowerManagement(
@@ -294,7 +314,7 @@ const plugin: Plugin<PowerManagementOptions> = definePlugin<PowerManagementOptio
     )
     const owned = owning.move()
     return {
-      services: { [powerButtonToken.name]: management },
+      services: { [powerButtonToken.name]: management, [powerManagementBlockToken.name]: management },
       save: () => management.save(),
       restore: (state) => management.restore(state),
       reset: () => management.reset(),

@@ -4,7 +4,9 @@
 
 import {
   type A20Gate,
+  type AddressLine20,
   a20GateToken,
+  addressLine20Token,
   definePlugin,
   type Plugin,
   type PluginInstance,
@@ -53,6 +55,7 @@ class ByteRegister extends ByteRegisters {
 /** The three reset registers, and the A20 gate that is in one of them. */
 export class ResetRegisters implements A20Gate {
   readonly #power: PowerControl
+  readonly #line20: AddressLine20 | undefined
   #resetControl = 0
   #portA: number = PORT_A.A20
   /** Port 0xCF9. */
@@ -60,7 +63,7 @@ export class ResetRegisters implements A20Gate {
     () => this.#resetControl,
     (value) => this.#writeResetControl(value),
   )
-  /** Port 0x92. The A20 gate reads back as written; address line 20 is never masked. */
+  /** Port 0x92. */
   readonly portA: ByteRegisters = new ByteRegister(
     () => this.#portA,
     (value) => this.#writePortA(value),
@@ -73,8 +76,10 @@ export class ResetRegisters implements A20Gate {
     },
   )
 
-  constructor(power: PowerControl) {
+  /** Without `line20` the gate is a bit that reads back as written. */
+  constructor(power: PowerControl, line20?: AddressLine20) {
     this.#power = power
+    this.#line20 = line20
   }
 
   /** The A20 gate, bit 1 of port 0x92. */
@@ -84,6 +89,7 @@ export class ResetRegisters implements A20Gate {
 
   set enabled(enabled: boolean) {
     this.#portA = enabled ? this.#portA | PORT_A.A20 : this.#portA & ~PORT_A.A20
+    this.#line20?.connect(enabled)
   }
 
   #reset(): void {
@@ -99,11 +105,13 @@ export class ResetRegisters implements A20Gate {
   #writePortA(value: number): void {
     const rising = (value & ~this.#portA & PORT_A.FAST_RESET) !== 0
     this.#portA = value & (PORT_A.FAST_RESET | PORT_A.A20)
+    this.#line20?.connect(this.enabled)
     if (rising) this.#reset()
   }
 
   reset(): void {
     this.#resetControl = 0
+    this.enabled = true
     this.#portA = PORT_A.A20
   }
 
@@ -115,6 +123,7 @@ export class ResetRegisters implements A20Gate {
     const data = checkState(NAME, state, 1, stateSchema)
     this.#resetControl = data.resetControl & (RESET_CONTROL.SYS_RST | RESET_CONTROL.RST_CPU)
     this.#portA = data.portA & (PORT_A.FAST_RESET | PORT_A.A20)
+    this.#line20?.connect(this.enabled)
   }
 }
 
@@ -133,11 +142,11 @@ const plugin: Plugin<ResetOptions> = definePlugin<ResetOptions>({
   options: v.strictObject({ keyboardController: v.optional(v.boolean(), true) }),
   needs: [portIoToken, powerControlToken],
   // Port 0xCF9 is inside the PCI host bridge's address register, where there is one.
-  uses: [resetRegisterHostToken],
+  uses: [resetRegisterHostToken, addressLine20Token],
   provides: [a20GateToken],
   create: (context): PluginInstance => {
     const ports = context.get(portIoToken)
-    const registers = new ResetRegisters(context.get(powerControlToken))
+    const registers = new ResetRegisters(context.get(powerControlToken), context.find(addressLine20Token))
     using owning = new DisposableStack()
     const host = context.find(resetRegisterHostToken)
     owning.use(

@@ -16,6 +16,12 @@ export interface PowerButton {
   press(): void
 }
 
+/** The ports of the ACPI fixed hardware, which the PIIX4's configuration space places. */
+export interface PowerManagementBlock {
+  /** Answer from `base` on, or nowhere. Where something else answers already the block is nowhere, too. */
+  place(base: number | undefined): void
+}
+
 /** The byte-wide reset register inside the address register of PCI configuration mechanism #1. */
 export interface ResetRegisterHost {
   /**
@@ -31,6 +37,10 @@ export const picToken: ServiceToken<InterruptController> = serviceToken('partita
 export const ioApicToken: ServiceToken<InterruptController> = serviceToken('partita/emulated-chipset/io-apic')
 /** The ACPI power button, for whoever embeds the VM. */
 export const powerButtonToken: ServiceToken<PowerButton> = serviceToken('partita/emulated-chipset/power-button')
+/** The power management block, for the PIIX4. */
+export const powerManagementBlockToken: ServiceToken<PowerManagementBlock> = serviceToken(
+  'partita/emulated-chipset/power-management-block',
+)
 /** Where the reset register is put into PCI configuration space's ports. */
 export const resetRegisterHostToken: ServiceToken<ResetRegisterHost> = serviceToken(
   'partita/emulated-chipset/reset-register-host',

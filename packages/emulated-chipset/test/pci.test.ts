@@ -3,10 +3,10 @@
 import { interruptLinesToken, pciBusToken } from '@partita/interface'
 import { FakeMachine } from '@partita/testkit'
 import { describe, expect, it } from 'vitest'
+import { ConfigSpace } from '../src/config-space.ts'
 import interruptLines from '../src/interrupt-lines.ts'
 import ioApic from '../src/io-apic.ts'
 import pci, { pciInterruptGsi } from '../src/pci.ts'
-import { ConfigSpace } from '../src/pci-functions.ts'
 import pic from '../src/pic.ts'
 
 async function started() {
@@ -87,9 +87,9 @@ describe('PCI host', () => {
 
   it('wires interrupt pins to GSIs 16–19, shared by devices', async () => {
     const { bus, lines } = await started()
-    expect([pciInterruptGsi(0, 0), pciInterruptGsi(1, 3), pciInterruptGsi(7, 0)]).toEqual([16, 16, 19])
-    const a = bus.interrupt(1, 0)
-    const b = bus.interrupt(5, 0)
+    expect([pciInterruptGsi(0, 0), pciInterruptGsi(1, 3), pciInterruptGsi(7, 0)]).toEqual([19, 19, 18])
+    const a = bus.interrupt(2, 0)
+    const b = bus.interrupt(6, 0)
     a.set(true)
     b.set(true)
     a.set(false)
@@ -100,7 +100,7 @@ describe('PCI host', () => {
 
   it('routes a PIRQ to an ISA interrupt as well when the guest says so', async () => {
     const { bus, lines, write } = await started()
-    const a = bus.interrupt(4, 0) // PIRQA
+    const a = bus.interrupt(5, 0) // PIRQA
     a.set(true)
     write(7, 0, 0x60, 0x0b, 1)
     expect(lines.asserted).toEqual([16, 11])
@@ -117,7 +117,7 @@ describe('PCI host', () => {
     const other = await started()
     other.instance.restore!(state)
     expect(other.instance.save!()).toEqual(state)
-    other.bus.interrupt(4, 1).set(true)
+    other.bus.interrupt(5, 1).set(true)
     expect(other.lines.asserted).toEqual([17, 10])
   })
 })

@@ -30,6 +30,8 @@ export type FirmwareErrorCode =
   | 'ERR_COMMAND_LINE'
   /** An ACPI configuration that cannot be written down (values out of range, tables too large, …). */
   | 'ERR_ACPI_CONFIGURATION'
+  /** Not an image of a PC's firmware. */
+  | 'ERR_FIRMWARE_IMAGE'
 
 /** A kernel, ramdisk, command line or configuration that cannot be loaded. Guest memory may hold a part of it then. */
 export class FirmwareError extends PartitaError {

@@ -12,6 +12,7 @@
  */
 export {
   type AcpiConfiguration,
+  type AcpiInterruptRouter,
   type AcpiIoApic,
   type AcpiPciHost,
   type AcpiPower,
@@ -24,10 +25,14 @@ export {
   defaultAcpiConfiguration,
   defaultPciInterrupt,
   PIIX4_POWER,
+  PIIX4_ROUTER,
   windowAboveRam,
 } from './acpi/configuration.ts'
 export { installAcpiTables } from './acpi/install.ts'
 export { type AcpiTable, type AcpiTables, buildAcpiTables } from './acpi/tables.ts'
+export { type BiosConfiguration, checkBiosImage, configureBios, ideBootPath } from './bios/configure.ts'
+export { buildSmbios, type SmbiosConfiguration, type SmbiosTables } from './bios/smbios.ts'
+export { giveAcpiTables } from './bios/table-loader.ts'
 export type { BootModule, BootOptions, BootProcessor, Decompression, KernelKind, LoadedKernel } from './boot.ts'
 export {
   builtInDecompressors,

@@ -107,6 +107,13 @@ export class GpaMap implements GuestMemory {
     return this.#base.regions.map(({ gpa, end, access }) => ({ gpa, length: end - gpa, access }))
   }
 
+  /** The bytes of RAM at `[offset, offset + length)` of it, mapped or not. Tell {@link GpaMap.written} of stores. */
+  ramView(offset: number, length: number): Uint8Array {
+    this.#refresh()
+    const start = this.#memory.ramOffset + offset
+    return this.#bytes.subarray(start, start + Math.min(length, this.ramSize - offset))
+  }
+
   /** The bytes mapped at `[gpa, gpa + length)` under all overlays, where they are contiguous. Tell {@link GpaMap.written} of stores. */
   baseView(gpa: number, length: number): Uint8Array | undefined {
     const region = this.#base.find(gpa)

@@ -1,7 +1,7 @@
 // A partition (TLFS, "Partition Management"): privileges, GPA map, virtual processors, and the tables that its intercepts go to.
 
 import {
-  GPA_ACCESS,
+  type AddressLine20,
   type Intercepts,
   type Logger,
   type PartitionMemory,
@@ -27,14 +27,12 @@ import { PortTable } from './port-table.ts'
 import { CHILD_PRIVILEGES, PartitionPrivileges } from './privileges.ts'
 import { type HostTime, hostTime, ReferenceClock } from './reference-clock.ts'
 import { Scheduler } from './scheduler.ts'
+import { ShadowMemory } from './shadow-ram.ts'
 
 /** Largest RAM in bytes: everything from 3 GiB to 4 GiB is left to devices. */
 export const MAXIMUM_RAM = 0xc0000000
 /** Smallest RAM in bytes: the first megabyte. */
 export const MINIMUM_RAM = 0x100000
-
-/** The legacy video window of the PC, where RAM is not seen. */
-const VIDEO_HOLE = { START: 0xa0000, END: 0xc0000 } as const
 
 const SAVED_STATE_VERSION = 1
 
@@ -98,6 +96,10 @@ export class Partition implements Saveable, Disposable {
   readonly interrupts: InterruptRouter
   /** How devices end the run: {@link Partition.run} gives what was requested. */
   readonly power: PowerControl
+  /** Where RAM and ROM answer in the first megabyte. */
+  readonly shadowRam: ShadowMemory
+  /** The A20M# pin of all processors. */
+  readonly addressLine20: AddressLine20
   /** By index; the first is the boot processor. */
   readonly virtualProcessors: readonly VirtualProcessor[]
   /** The Hyper-V interface, where the guest sees it. */
@@ -115,10 +117,10 @@ export class Partition implements Saveable, Disposable {
       options.privileges ?? new PartitionPrivileges(options.hypervisor === 'hyper-v' ? CHILD_PRIVILEGES : [])
     const store = processor.createMemory(ramSize)
     this.memory = new GpaMap(store)
-    mapRam(this.memory, store)
     this.clock = new ReferenceClock(options.hostTime ?? hostTime)
     this.ports = new PortTable()
     this.mmio = new MmioTable(this.memory)
+    this.shadowRam = new ShadowMemory(this.memory, store, this.mmio)
     this.hypercalls = new HypercallTable(this.privileges, this.memory, store.gpaEnd)
     this.#scheduler = new Scheduler(this.clock, options.eventLoop ?? hostEventLoop)
     this.power = { request: (event) => this.#scheduler.stop(event) }
@@ -139,6 +141,11 @@ export class Partition implements Saveable, Disposable {
       })
       processors.push(vp)
       this.#scheduler.add(vp)
+    }
+    this.addressLine20 = {
+      connect: (connected) => {
+        for (const vp of processors) vp.setAddressLine20?.(connected)
+      },
     }
     this.hyperV = options.hypervisor === 'hyper-v' ? this.#createHyperV(options, store, logger) : undefined
   }
@@ -291,9 +298,4 @@ function checkRamSize(processor: Processor, ramSize: number): void {
     hint: `Give whole pages, from ${MINIMUM_RAM / 2 ** 20} MiB to ${Math.floor(maximum / 2 ** 20)} MiB.`,
     data: { ramSize, minimum: MINIMUM_RAM, maximum },
   })
-}
-
-function mapRam(memory: GpaMap, store: PartitionMemory): void {
-  memory.map(0, VIDEO_HOLE.START, store.ramOffset, GPA_ACCESS.ALL)
-  memory.map(VIDEO_HOLE.END, store.ramSize - VIDEO_HOLE.END, store.ramOffset + VIDEO_HOLE.END, GPA_ACCESS.ALL)
 }

@@ -99,10 +99,36 @@ export interface PowerControl {
   request(event: PowerEvent): void
 }
 
-/** The gate of address line 20, which a PC has at port 0x92 and at its keyboard controller. It reads back as set; the line is never masked, as on today's processors. */
+/** The gate of address line 20, which a PC has at port 0x92 and at its keyboard controller. */
 export interface A20Gate {
-  /** What was set last: whether line 20 is let through. */
+  /** While false, bit 20 of every address that a processor sends is 0: the second MiB is the first one again, as on an 8086. */
   enabled: boolean
+}
+
+/** The A20M# pin of the processors, which the chipset drives. */
+export interface AddressLine20 {
+  /** Whether address line 20 is let through. Processors that cannot mask it, as today's, let it through always. */
+  connect(connected: boolean): void
+}
+
+/** Who answers accesses to a range of guest physical addresses that RAM stands behind. */
+export interface RamDecoding {
+  /** Reads go to RAM, and else to a ROM or to devices there. */
+  readonly read: boolean
+  /** Writes go to RAM, and else to devices there; a ROM ignores them. */
+  readonly write: boolean
+}
+
+/**
+ * What the host bridge of a PC decides about the first megabyte: where RAM answers, and where the ROM. RAM keeps its contents while it does not answer.
+ */
+export interface ShadowRam {
+  /**
+   * Decode `[gpa, gpa + length)`, whole pages of 0xA0000–0xFFFFF. At power-on RAM answers from 0xC0000 on, and not in the legacy video window below; from 0xA0000 to
+   * 0xBFFFF reads and writes go the same way.
+   * @throws PartitaError `ERR_GPA_RANGE` for other ranges
+   */
+  decode(gpa: number, length: number, decoding: RamDecoding): void
 }
 
 /**

@@ -12,6 +12,7 @@ export type { Clock, Timer } from './clock.ts'
 export {
   type A20Gate,
   type AccessSize,
+  type AddressLine20,
   type CharacterBackend,
   DELIVERY_MODE,
   type DeliveryMode,
@@ -27,9 +28,12 @@ export {
   type PortIo,
   type PowerControl,
   type PowerEvent,
+  type RamDecoding,
+  type ShadowRam,
 } from './device.ts'
 export { DISK_ERROR, type Disk, type DiskErrorCode } from './disk.ts'
 export { PartitaError, type PartitaErrorOptions } from './error.ts'
+export type { FirmwareConfiguration } from './firmware-configuration.ts'
 export type { GuestMemory } from './guest-memory.ts'
 export {
   type KeyboardInput,
@@ -80,9 +84,11 @@ export {
 export type { Saveable, SavedState, SavedValue } from './saved-state.ts'
 export {
   a20GateToken,
+  addressLine20Token,
   characterBackendsToken,
   clockToken,
   disksToken,
+  firmwareConfigurationToken,
   guestMemoryToken,
   interruptLinesToken,
   interruptMessagesToken,
@@ -91,6 +97,7 @@ export {
   portIoToken,
   powerControlToken,
   processorToken,
+  shadowRamToken,
 } from './services.ts'
 export { type SynicPorts, synicPortsToken } from './synic.ts'
 export {

@@ -204,6 +204,8 @@ export interface VirtualProcessor extends Saveable, Disposable {
   receiveInterrupt(message: InterruptMessage): boolean
   /** The INTR pin. */
   setExternalInterrupt(asserted: boolean): void
+  /** The A20M# pin: while not connected, bit 20 of every physical address is 0. Left out by a processor that has no such pin. */
+  setAddressLine20?(connected: boolean): void
   /** Reference time in nanoseconds at which the local APIC's timer fires next; `Infinity` when none. */
   readonly nextDeadline: number
   /** Instructions executed since power-on. */

@@ -3,6 +3,7 @@
 import type { Clock } from './clock.ts'
 import type {
   A20Gate,
+  AddressLine20,
   CharacterBackend,
   InterruptLines,
   InterruptMessages,
@@ -10,8 +11,10 @@ import type {
   PciBus,
   PortIo,
   PowerControl,
+  ShadowRam,
 } from './device.ts'
 import type { Disk } from './disk.ts'
+import type { FirmwareConfiguration } from './firmware-configuration.ts'
 import type { GuestMemory } from './guest-memory.ts'
 import { type ServiceToken, serviceToken } from './plugin.ts'
 import type { Processor } from './processor.ts'
@@ -37,6 +40,14 @@ export const characterBackendsToken: ServiceToken<ReadonlyMap<string, CharacterB
   serviceToken('partita/character-backends')
 /** The gate of address line 20; provided by the chipset. */
 export const a20GateToken: ServiceToken<A20Gate> = serviceToken('partita/a20-gate')
+/** The pin of the processors that masks address line 20. */
+export const addressLine20Token: ServiceToken<AddressLine20> = serviceToken('partita/address-line-20')
+/** Where RAM answers in the first megabyte. */
+export const shadowRamToken: ServiceToken<ShadowRam> = serviceToken('partita/shadow-ram')
+/** What firmware in a ROM reads its configuration from. */
+export const firmwareConfigurationToken: ServiceToken<FirmwareConfiguration> = serviceToken(
+  'partita/firmware-configuration',
+)
 /** The logical processor. */
 export const processorToken: ServiceToken<Processor> = serviceToken('partita/processor')
 /** Named disks (`disk0`, …), provided by whoever embeds the VM, who also disposes of them. */

@@ -8,7 +8,8 @@ import type { Program } from './program.ts'
 const PAGE_SIZE = 4096
 /** The map reaches 4 GiB. */
 const MAP_PAGES = 0x10_0000
-const OVERLAY_PAGES = 64
+/** The hypervisor's own pages, and a ROM of up to 512 KiB. */
+const OVERLAY_PAGES = 192
 /** An entry of the map: access in the low bits, number of the page in the store above. 0 is "not mapped". */
 const ACCESS_BITS = 5
 

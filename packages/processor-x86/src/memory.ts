@@ -14,7 +14,8 @@ const VP_AREA = roundUp(STATE_AREA + CACHES.SIZE, WASM_PAGE)
 const ARENA_SIZE = 16 * 1024 * 1024
 /** Pages below 4 GiB, each with its entry in the GPA map. */
 export const GPA_PAGES: number = 1 << 20
-const OVERLAY_PAGES = 64
+/** Pages outside RAM: the hypervisor's own, and a ROM of up to 512 KiB. A multiple of 32. */
+const OVERLAY_PAGES = 192
 /** Entries of the GPA map: above 4 GiB only overlay pages can be, and those that are have an entry behind the others. Its index stands for the page everywhere. */
 export const MAP_PAGES: number = GPA_PAGES + OVERLAY_PAGES
 /** Physical addresses have 40 bits. */

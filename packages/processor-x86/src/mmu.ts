@@ -50,6 +50,9 @@ export const ACCESS = { READ: 0, WRITE: 1, EXECUTE: 2 } as const
 /** Bits of a paging-structure entry. */
 const PTE = { P: 1, W: 2, U: 4, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 } as const
 
+/** Address line 20 in a page number. */
+const ADDRESS_LINE_20 = 1 << 8
+
 /** Jump targets are kept by RIP, which is a linear address only where this is 0. */
 const CS_BASE = STATE.FILE + FILE.SEGMENT_BASE + SEGMENT.CS * 8
 
@@ -247,6 +250,17 @@ export class Mmu {
   /** Keep every access on the slow path: data breakpoints are enabled. */
   watching = false
 
+  /** Bits of a page number that reach the bus: all, or all but address line 20. */
+  #pageMask = -1
+
+  /** The A20M# pin (SDM vol. 3, 23.33.1 has why PCs have it). */
+  setAddressLine20(connected: boolean): void {
+    const mask = connected ? -1 : ~ADDRESS_LINE_20
+    if (mask === this.#pageMask) return
+    this.#pageMask = mask
+    this.flush(true)
+  }
+
   /** The flags of an entry for the last walk's page. */
   get #entryFlags(): number {
     return (this.global ? ENTRY.GLOBAL : 0) | this.pageSize
@@ -282,7 +296,7 @@ export class Mmu {
 
   /** The host offset of a paging-structure entry, or -1. */
   #entryAt(lo: number, hi: number, index: number, size: number): number {
-    const page = lo >>> 12
+    const page = (lo >>> 12) & this.#pageMask
     const entry =
       this.#memory.gpaMap[hi & 0xfffff ? this.#memory.mapPage(page + (hi & 0xfffff) * GPA_PAGES) : page] ?? 0
     if ((entry & GPA_ACCESS.READ) === 0) return -1
@@ -303,7 +317,7 @@ export class Mmu {
     this.global = false
     this.pageSize = 0
     if (!(cr0 & CR0.PG)) {
-      this.page = lo >>> 12
+      this.page = (lo >>> 12) & this.#pageMask
       this.writable = true
       return true
     }
@@ -438,6 +452,7 @@ export class Mmu {
     }
     const wanted = PTE.A | (access === ACCESS.WRITE ? PTE.D : 0)
     if ((leaf & wanted) !== wanted) this.#mark(leafAt, wanted)
+    page &= this.#pageMask
     this.page = page < GPA_PAGES ? page : this.#memory.mapPage(page)
     this.writable = (rights & PTE.W) !== 0
     this.global = (leaf & PTE.G) !== 0 && (cr4 & CR4.PGE) !== 0

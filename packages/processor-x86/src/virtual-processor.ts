@@ -727,6 +727,9 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   receiveInterrupt(message: InterruptMessage): boolean {
     return this.cpu.apic.receive(message)
   }
+  setAddressLine20(connected: boolean): void {
+    this.cpu.mmu.setAddressLine20(connected)
+  }
   setExternalInterrupt(asserted: boolean): void {
     this.#externalInterrupt = asserted
     this.cpu.apic.setLint0(asserted)

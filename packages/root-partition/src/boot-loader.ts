@@ -1,9 +1,18 @@
-// Puts what a configuration boots into the partition: reads the files through the embedder, and hands them to the firmware's loaders.
+// Puts what a configuration boots into the partition: reads the files through the embedder, and hands them to the firmware's loaders, or puts firmware into its ROM.
 
-import { type AcpiConfiguration, type LoadedKernel, loadKernel, loadLinux, loadMultiboot } from '@partita/firmware'
+import {
+  type AcpiConfiguration,
+  checkBiosImage,
+  configureBios,
+  ideBootPath,
+  type LoadedKernel,
+  loadKernel,
+  loadLinux,
+  loadMultiboot,
+} from '@partita/firmware'
 import type { Partition } from '@partita/hypervisor'
-import { type Logger, PartitaError, type VirtualProcessor } from '@partita/interface'
-import type { BootConfiguration } from './configuration.ts'
+import { type FirmwareConfiguration, type Logger, PartitaError, type VirtualProcessor } from '@partita/interface'
+import type { BiosBootConfiguration, KernelBootConfiguration } from './configuration.ts'
 import { RootPartitionError } from './error.ts'
 
 /** Reads a file of the configuration by its name. */
@@ -17,7 +26,7 @@ const LOADERS = { auto: loadKernel, linux: loadLinux, multiboot: loadMultiboot }
  */
 export async function loadBootImage(
   partition: Partition,
-  boot: BootConfiguration,
+  boot: KernelBootConfiguration,
   readFile: ReadFile,
   acpi: AcpiConfiguration | false,
   logger: Logger,
@@ -43,6 +52,38 @@ export async function loadBootImage(
     decompressedBy: loaded.decompressedBy,
   })
   return loaded
+}
+
+/**
+ * Put firmware into the partition's ROM, and tell it through `target` about the machine. It stays there over resets; the boot processor's first instruction is in it.
+ * @throws RootPartitionError `ERR_FILE_UNREADABLE`, `ERR_VM_CONFIGURATION`; FirmwareError `ERR_FIRMWARE_IMAGE`, `ERR_ACPI_CONFIGURATION`
+ */
+export async function installFirmware(
+  partition: Partition,
+  boot: BiosBootConfiguration,
+  readFile: ReadFile,
+  target: FirmwareConfiguration | undefined,
+  acpi: AcpiConfiguration | false,
+): Promise<void> {
+  if (target === undefined) {
+    throw new RootPartitionError(
+      'ERR_VM_CONFIGURATION',
+      'The VM has nothing that its firmware could read its configuration from',
+      {
+        hint: 'Add the device @partita/emulated-fw-cfg.',
+      },
+    )
+  }
+  const rom = await read(readFile, boot.firmware, 'firmware')
+  checkBiosImage(rom)
+  partition.shadowRam.setRom(rom)
+  configureBios(target, {
+    ramSize: partition.memory.ramSize,
+    processors: partition.virtualProcessors.length,
+    acpi,
+    serialConsole: acpi === false ? undefined : acpi.serialPorts?.[0]?.port,
+    bootOrder: boot.order.map((drive) => ideBootPath(drive)),
+  })
 }
 
 async function read(readFile: ReadFile, name: string, what: string): Promise<Uint8Array> {

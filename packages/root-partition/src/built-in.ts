@@ -8,6 +8,7 @@ export const BUILT_IN_PACKAGES: readonly string[] = [
   '@partita/emulated-serial',
   '@partita/emulated-ide',
   '@partita/emulated-ps2',
+  '@partita/emulated-fw-cfg',
   '@partita/vmbus',
   '@partita/synthetic-storage',
   '@partita/synthetic-network',
@@ -59,3 +60,27 @@ export const GENERATION_1_DEVICES: readonly DefaultDevice[] = [
   { plugin: '@partita/emulated-ps2' },
   { plugin: '@partita/emulated-ide' },
 ]
+
+/** What only the Hyper-V interface leads to. */
+function isPlain({ plugin }: DefaultDevice): boolean {
+  return (
+    !DEFAULT_DEVICES.some((device) => device.plugin === plugin) ||
+    PLAIN_DEVICES.some((device) => device.plugin === plugin)
+  )
+}
+
+/** A machine of generation 1 without what only the Hyper-V interface leads to. */
+export const PLAIN_GENERATION_1_DEVICES: readonly DefaultDevice[] = GENERATION_1_DEVICES.filter(isPlain)
+
+/** A machine of generation 1 that firmware in a ROM sets up: with the host bridge that SeaBIOS knows, in its power-on state, and what it reads its configuration from. */
+export const BIOS_DEVICES: readonly DefaultDevice[] = [
+  ...GENERATION_1_DEVICES.map((device) =>
+    device.plugin === '@partita/emulated-chipset/pci'
+      ? { plugin: device.plugin, options: { hostBridge: '440FX', firmware: true } }
+      : device,
+  ),
+  { plugin: '@partita/emulated-fw-cfg' },
+]
+
+/** {@link BIOS_DEVICES} without what only the Hyper-V interface leads to. */
+export const PLAIN_BIOS_DEVICES: readonly DefaultDevice[] = BIOS_DEVICES.filter(isPlain)

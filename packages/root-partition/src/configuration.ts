@@ -2,7 +2,7 @@
 
 import { MAXIMUM_RAM, MINIMUM_RAM, PAGE_SIZE } from '@partita/hypervisor'
 import * as v from 'valibot'
-import { DEFAULT_DEVICES, DEFAULT_PROCESSOR, PLAIN_DEVICES } from './built-in.ts'
+import { BIOS_DEVICES, DEFAULT_DEVICES, DEFAULT_PROCESSOR, PLAIN_BIOS_DEVICES, PLAIN_DEVICES } from './built-in.ts'
 import { RootPartitionError } from './error.ts'
 
 /** A plug-in in a configuration. */
@@ -15,8 +15,20 @@ export interface PluginConfiguration {
   readonly id?: string | undefined
 }
 
-/** What a VM boots. Files are named as the embedder's `readFile` knows them. */
-export interface BootConfiguration {
+/** What a VM boots: a kernel, or firmware that looks for something to boot. Files are named as the embedder's `readFile` knows them. */
+export type BootConfiguration = KernelBootConfiguration | BiosBootConfiguration
+
+/** Firmware in a ROM, which boots from the IDE controller's drives. */
+export interface BiosBootConfiguration {
+  readonly type: 'bios'
+  /** The image of the ROM: SeaBIOS as it is built for QEMU. */
+  readonly firmware: string
+  /** IDE drives to boot from, the first one first: 0 and 1 are on the primary channel, 2 and 3 on the secondary one. */
+  readonly order: readonly number[]
+}
+
+/** A kernel that is put into memory. */
+export interface KernelBootConfiguration {
   /** `auto` looks into the kernel's file. */
   readonly type: 'auto' | 'linux' | 'multiboot'
   /** The kernel's file: a bzImage or an ELF kernel of Linux, or a multiboot kernel. */
@@ -68,7 +80,13 @@ const plugin: v.GenericSchema<unknown, PluginConfiguration> = v.union([
   }),
 ])
 
-const boot: v.GenericSchema<unknown, BootConfiguration> = v.strictObject({
+const biosBoot: v.GenericSchema<unknown, BiosBootConfiguration> = v.strictObject({
+  type: v.literal('bios'),
+  firmware: v.pipe(v.string(), v.nonEmpty('must name a file')),
+  order: v.optional(v.array(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(3))), [0, 1, 2, 3]),
+})
+
+const kernelBoot: v.GenericSchema<unknown, KernelBootConfiguration> = v.strictObject({
   type: v.optional(v.picklist(['auto', 'linux', 'multiboot']), 'auto'),
   kernel: v.pipe(v.string(), v.nonEmpty('must name a file')),
   initrd: v.optional(v.pipe(v.string(), v.nonEmpty('must name a file'))),
@@ -78,6 +96,11 @@ const boot: v.GenericSchema<unknown, BootConfiguration> = v.strictObject({
     [],
   ),
 })
+
+// Told apart by their type, so that an issue is one of the right kind.
+const boot: v.GenericSchema<unknown, BootConfiguration> = v.lazy((input) =>
+  (input as { readonly type?: unknown } | null)?.type === 'bios' ? biosBoot : kernelBoot,
+)
 
 /** The schema of a VM's configuration. Memory is in bytes. */
 export const vmConfigurationSchema: v.GenericSchema<unknown, VmConfiguration> = v.pipe(
@@ -101,9 +124,17 @@ export const vmConfigurationSchema: v.GenericSchema<unknown, VmConfiguration> = 
   }),
   v.transform(({ devices, ...configuration }) => ({
     ...configuration,
-    devices: devices ?? [...(configuration.hypervisor === 'none' ? PLAIN_DEVICES : DEFAULT_DEVICES)],
+    devices: devices ?? [...defaultDevices(configuration)],
   })),
 )
+
+function defaultDevices({
+  hypervisor,
+  boot: what,
+}: Pick<VmConfiguration, 'hypervisor' | 'boot'>): readonly PluginConfiguration[] {
+  if (what?.type === 'bios') return hypervisor === 'none' ? PLAIN_BIOS_DEVICES : BIOS_DEVICES
+  return hypervisor === 'none' ? PLAIN_DEVICES : DEFAULT_DEVICES
+}
 
 /**
  * Check and complete a VM's configuration.

@@ -15,15 +15,20 @@
  */
 export type { ReadFile } from './boot-loader.ts'
 export {
+  BIOS_DEVICES,
   BUILT_IN_PACKAGES,
   DEFAULT_DEVICES,
   DEFAULT_PROCESSOR,
   type DefaultDevice,
   GENERATION_1_DEVICES,
+  PLAIN_BIOS_DEVICES,
   PLAIN_DEVICES,
+  PLAIN_GENERATION_1_DEVICES,
 } from './built-in.ts'
 export {
+  type BiosBootConfiguration,
   type BootConfiguration,
+  type KernelBootConfiguration,
   type PluginConfiguration,
   parseVmConfiguration,
   type VmConfiguration,

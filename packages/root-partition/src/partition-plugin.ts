@@ -2,6 +2,7 @@
 
 import { Partition, type PartitionOptions } from '@partita/hypervisor'
 import {
+  addressLine20Token,
   clockToken,
   definePlugin,
   guestMemoryToken,
@@ -14,6 +15,7 @@ import {
   processorToken,
   type ServiceToken,
   serviceToken,
+  shadowRamToken,
   synicPortsToken,
 } from '@partita/interface'
 import * as v from 'valibot'
@@ -45,6 +47,8 @@ export function partitionPlugin(
       mmioToken,
       powerControlToken,
       interruptMessagesToken,
+      shadowRamToken,
+      addressLine20Token,
       ...(options.hypervisor === 'hyper-v' ? [synicPortsToken] : []),
     ],
     create(context) {
@@ -68,6 +72,8 @@ export function partitionPlugin(
           [mmioToken.name]: partition.mmio,
           [powerControlToken.name]: partition.power,
           [interruptMessagesToken.name]: partition.interrupts,
+          [shadowRamToken.name]: partition.shadowRam,
+          [addressLine20Token.name]: partition.addressLine20,
           ...(partition.hyperV && { [synicPortsToken.name]: partition.hyperV.synicPorts }),
         },
         async [Symbol.asyncDispose]() {

@@ -24,14 +24,12 @@ export interface SavedMachine {
 /** RAM is looked through in pieces of this many bytes; only those that are not zero are kept. */
 const CHUNK = 0x10000
 
-/** Copy the RAM that is not zero, from under the hypervisor's overlay pages. */
+/** Copy the RAM that is not zero, from under the hypervisor's overlay pages, and whether it answers or not. RAM begins at 0. */
 export function saveRam(memory: GpaMap): SavedMachine['ram'] {
   const saved: { gpa: number; data: Uint8Array }[] = []
-  for (const { gpa, length } of memory.ranges()) {
-    for (let offset = 0; offset < length; offset += CHUNK) {
-      const view = memory.baseView(gpa + offset, Math.min(CHUNK, length - offset))
-      if (view !== undefined && !isZero(view)) saved.push({ gpa: gpa + offset, data: view.slice() })
-    }
+  for (let gpa = 0; gpa < memory.ramSize; gpa += CHUNK) {
+    const view = memory.ramView(gpa, CHUNK)
+    if (!isZero(view)) saved.push({ gpa, data: view.slice() })
   }
   return saved
 }
@@ -41,20 +39,17 @@ export function saveRam(memory: GpaMap): SavedMachine['ram'] {
  * @throws RootPartitionError `ERR_STATE_INVALID` when the state has memory where the partition has none
  */
 export function restoreRam(memory: GpaMap, ram: SavedMachine['ram']): void {
-  for (const { gpa, length } of memory.ranges()) {
-    memory.baseView(gpa, length)?.fill(0)
-    memory.written(gpa, length)
-  }
+  memory.ramView(0, memory.ramSize).fill(0)
   for (const { gpa, data } of ram) {
-    const target = memory.baseView(gpa, data.length)
-    if (target === undefined)
+    const inside = Number.isInteger(gpa) && gpa >= 0 && gpa + data.length <= memory.ramSize
+    if (!inside)
       throw new RootPartitionError(
         'ERR_STATE_INVALID',
         `The saved state has memory at 0x${gpa.toString(16)}, where this VM has none`,
       )
-    target.set(data)
-    memory.written(gpa, data.length)
+    memory.ramView(gpa, data.length).set(data)
   }
+  memory.written(0, memory.ramSize)
 }
 
 function isZero(bytes: Uint8Array): boolean {

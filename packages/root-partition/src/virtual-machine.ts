@@ -5,11 +5,12 @@ import type { EventLoop, HostTime, Partition, PartitionExit } from '@partita/hyp
 import {
   type CharacterBackend,
   characterBackendsToken,
+  firmwareConfigurationToken,
   type Logger,
   type ServiceToken,
   silentLogger,
 } from '@partita/interface'
-import { loadBootImage, type ReadFile } from './boot-loader.ts'
+import { installFirmware, loadBootImage, type ReadFile } from './boot-loader.ts'
 import { type PluginConfiguration, parseVmConfiguration, type VmConfiguration } from './configuration.ts'
 import { RootPartitionError } from './error.ts'
 import { describeMachine } from './machine-description.ts'
@@ -125,7 +126,8 @@ export class VirtualMachine implements AsyncDisposable {
    * Check the configuration, resolve all plug-ins, and start them. A plug-in that throws what is no PartitaError is left out, unless the configuration's
    * `onPluginFailure` says `end`.
    * @param input a VM configuration as {@link parseVmConfiguration} takes it
-   * @throws RootPartitionError `ERR_VM_CONFIGURATION`, `ERR_PLUGIN_…`, `ERR_MEMORY_EXHAUSTED`; PartitaError of a plug-in
+   * @throws RootPartitionError `ERR_VM_CONFIGURATION`, `ERR_PLUGIN_…`, `ERR_MEMORY_EXHAUSTED`; PartitaError of a plug-in; for firmware in a ROM `ERR_FILE_UNREADABLE`, and FirmwareError
+   * `ERR_FIRMWARE_IMAGE`
    */
   static async create(input: unknown, services: VirtualMachineServices): Promise<VirtualMachine> {
     const configuration = parseVmConfiguration(input)
@@ -173,7 +175,21 @@ export class VirtualMachine implements AsyncDisposable {
       await host[Symbol.asyncDispose]().catch(() => {})
       throw failures.fatal
     }
-    return new VirtualMachine(configuration, services, host, planned, failures)
+    const vm = new VirtualMachine(configuration, services, host, planned, failures)
+    try {
+      await vm.#installFirmware()
+    } catch (error) {
+      await vm[Symbol.asyncDispose]().catch(() => {})
+      throw error
+    }
+    return vm
+  }
+
+  async #installFirmware(): Promise<void> {
+    const { boot } = this.configuration
+    if (boot?.type !== 'bios') return
+    const target = this.#host.find(firmwareConfigurationToken)
+    await installFirmware(this.partition, boot, this.#services.readFile, target, this.#acpi)
   }
 
   /** What the VM is doing. */
@@ -365,7 +381,9 @@ export class VirtualMachine implements AsyncDisposable {
         hint: 'Give its configuration a `boot`, or restore a saved state.',
       })
     }
-    await loadBootImage(this.partition, boot, this.#services.readFile, this.#acpi, this.#logger)
+    // Firmware is where the processor starts.
+    if (boot.type !== 'bios')
+      await loadBootImage(this.partition, boot, this.#services.readFile, this.#acpi, this.#logger)
     this.#loaded = true
   }
 

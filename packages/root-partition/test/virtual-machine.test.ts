@@ -166,7 +166,7 @@ describe('VirtualMachine', () => {
     const other = await machine({ script, configuration: { memory: 8 * MIB } })
     expect(() => other.vm.restore(saved)).toThrow(code('ERR_STATE_INVALID'))
     expect(() => second.vm.restore({ ...saved, version: 7 })).toThrow(code('ERR_STATE_INVALID'))
-    expect(() => second.vm.restore({ ...saved, ram: [{ gpa: 0xa0000, data: new Uint8Array(1) }] })).toThrow(
+    expect(() => second.vm.restore({ ...saved, ram: [{ gpa: 4 * MIB, data: new Uint8Array(1) }] })).toThrow(
       code('ERR_STATE_INVALID'),
     )
   })

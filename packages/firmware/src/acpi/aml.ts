@@ -103,6 +103,49 @@ export function returns(value: Aml): Aml {
   return concat([0xa4], value)
 }
 
+/** An argument (0–6) of the method. */
+export function argument(index: number): Aml {
+  return Uint8Array.of(0x68 + index)
+}
+
+/** DefStore: `target = value`. */
+export function store(value: Aml, target: Aml): Aml {
+  return concat([0x70], value, target)
+}
+
+/** DefAnd: the bits that both have; also put into `target` where there is one. */
+export function and(a: Aml, b: Aml, target: Aml = Uint8Array.of(0)): Aml {
+  return concat([0x7b], a, b, target)
+}
+
+/** DefOr. */
+export function or(a: Aml, b: Aml, target: Aml = Uint8Array.of(0)): Aml {
+  return concat([0x7d], a, b, target)
+}
+
+/** DefIfElse. */
+export function ifElse(condition: Aml, terms: readonly Aml[], otherwise: readonly Aml[]): Aml {
+  return concat([0xa0], withLength(concat(condition, ...terms)), [0xa1], withLength(concat(...otherwise)))
+}
+
+/** DefCreateDWordField: `path` is the 32 bits at byte `offset` of a buffer. */
+export function doubleWordField(source: Aml, offset: number, path: string): Aml {
+  return concat([0x8a], source, integer(offset), nameString(path))
+}
+
+/** DefOpRegion in the configuration space of the device that it stands in. */
+export function configurationRegion(path: string, offset: number, length: number): Aml {
+  const PCI_CONFIG = 2
+  return concat([EXT_OP, 0x80], nameString(path), [PCI_CONFIG], integer(offset), integer(length))
+}
+
+/** DefField whose names are one byte each, accessed by bytes. */
+export function byteFields(region: string, ...names: readonly string[]): Aml {
+  const BYTE_ACCESS = 1
+  const fields = names.map((field) => concat(nameString(field), [8]))
+  return concat([EXT_OP, 0x81], withLength(concat(nameString(region), [BYTE_ACCESS], ...fields)))
+}
+
 /** `value` in `bytes` little-endian bytes. */
 export function littleEndian(value: number | bigint, bytes: number): Uint8Array {
   const result = new Uint8Array(bytes)

@@ -72,6 +72,18 @@ export interface AcpiPciHost {
   readonly window64?: AddressRange | undefined
   /** The GSI of INTA–INTD (`pin` 0–3) of device 0–31 on bus 0; level-triggered, active low. */
   readonly interrupt: (device: number, pin: number) => number
+  /** The ISA bridge that routes {@link AcpiPciHost.interrupt} 16–19 to ISA interrupts, for guests that use the 8259A; without one they find none there. */
+  readonly router?: AcpiInterruptRouter | undefined
+}
+
+/** PIRQRC[A:D] of a PIIX (82371AB data sheet): a byte each, the ISA interrupt or 0x80 for none. */
+export interface AcpiInterruptRouter {
+  /** Where the ISA bridge is, function 0. */
+  readonly device: number
+  /** Offset of PIRQRC[A] in its configuration space. */
+  readonly offset: number
+  /** ISA interrupts that a guest may choose. */
+  readonly interrupts: readonly number[]
 }
 
 /** VMBus: the node that a guest looks for, and where its devices may have memory. */
@@ -133,8 +145,11 @@ export const PIIX4_POWER: AcpiPower = {
 
 /** GSIs 16–19, turned by the device number so that neighbours do not share one. */
 export function defaultPciInterrupt(device: number, pin: number): number {
-  return 16 + ((device + pin) & 3)
+  return 16 + ((device + pin - 1) & 3)
 }
+
+/** The PIIX4 at device 7. */
+export const PIIX4_ROUTER: AcpiInterruptRouter = { device: 7, offset: 0x60, interrupts: [5, 10, 11] }
 
 /** The built-in machine with `ramSize` bytes of RAM. */
 export function defaultAcpiConfiguration(ramSize: number): CompleteAcpiConfiguration {
@@ -154,6 +169,7 @@ export function defaultAcpiConfiguration(ramSize: number): CompleteAcpiConfigura
       window32: { base: LOW_RAM_LIMIT, length: 0x3800_0000 },
       window64: windowAboveRam(ramSize),
       interrupt: defaultPciInterrupt,
+      router: PIIX4_ROUTER,
     },
     vmbus: false,
   }

@@ -1,7 +1,24 @@
 // The DSDT's contents: the devices that a guest cannot find by looking, and the values for power-off (ACPI 6.5, chapters 5.6, 6 and 7).
 
-import { type Aml, concat, device, eisaId, integer, method, name, packageOf, returns, scope, string } from './aml.ts'
+import {
+  type Aml,
+  argument,
+  concat,
+  device,
+  eisaId,
+  ifElse,
+  integer,
+  method,
+  name,
+  nameString,
+  packageOf,
+  returns,
+  scope,
+  store,
+  string,
+} from './aml.ts'
 import type { AcpiPciHost, AcpiVmbus, AddressRange, CompleteAcpiConfiguration } from './configuration.ts'
+import { interruptLinks, interruptRoutes, linkedRoutes } from './pci-routing.ts'
 import {
   busNumbers,
   fixedMemory,
@@ -18,6 +35,9 @@ export function buildDsdtBody(configuration: CompleteAcpiConfiguration): Aml {
   const isa = isaDevices(configuration)
   const { pci, vmbus } = configuration
   return concat(
+    // A guest says which interrupt controllers it uses (5.8.1): 0 the 8259A, 1 the I/O APIC.
+    name('\\PICF', integer(0)),
+    method('\\_PIC', 1, false, store(argument(0), nameString('\\PICF'))),
     scope(
       '\\_SB',
       ...configuration.processors.map((_, index) => processor(index)),
@@ -85,8 +105,6 @@ function isaDevices(configuration: CompleteAcpiConfiguration): Aml[] {
   return devices
 }
 
-const PCI_DEVICES = 32
-const PCI_PINS = 4
 const VGA_MEMORY: AddressRange = { base: 0xa_0000, length: 0x2_0000 }
 
 function pciHost(pci: AcpiPciHost, vga: boolean, children: readonly Aml[]): Aml {
@@ -99,22 +117,21 @@ function pciHost(pci: AcpiPciHost, vga: boolean, children: readonly Aml[]): Aml 
     memoryWindow32(pci.window32),
     ...(pci.window64 ? [memoryWindow64(pci.window64)] : []),
   ]
-  const routes: Aml[] = []
-  for (let slot = 0; slot < PCI_DEVICES; slot++) {
-    for (let pin = 0; pin < PCI_PINS; pin++) {
-      // All functions of the device; no link device, so the last element is a global system interrupt.
-      routes.push(
-        packageOf(integer(slot * 0x1_0000 + 0xffff), integer(pin), integer(0), integer(pci.interrupt(slot, pin))),
-      )
-    }
-  }
+  const { router } = pci
+  const direct = interruptRoutes((slot, pin) => [integer(0), integer(pci.interrupt(slot, pin))])
+  const routing = router
+    ? [
+        method('_PRT', 0, false, ifElse(nameString('\\PICF'), [returns(direct)], [returns(linkedRoutes(pci))])),
+        ...interruptLinks(router),
+      ]
+    : [name('_PRT', direct)]
   return device(
     'PCI0',
     name('_HID', eisaId('PNP0A03')),
     name('_UID', integer(0)),
     name('_BBN', integer(0)),
     name('_CRS', resourceTemplate(...resources)),
-    name('_PRT', packageOf(...routes)),
+    ...routing,
     ...children,
   )
 }

@@ -18,6 +18,20 @@ export function isaInterrupt(line: number): Uint8Array {
   return concat([0x22], littleEndian(1 << line, 2))
 }
 
+/** Offset of the first interrupt in {@link pciInterrupts}. */
+export const PCI_INTERRUPT_OFFSET = 5
+
+/** Extended interrupt descriptor (6.4.3.6): PCI's way, level-triggered, active low, shared, of which the device consumes one. */
+export function pciInterrupts(...interrupts: readonly number[]): Uint8Array {
+  const CONSUMER_LEVEL_LOW_SHARED = 0x0d
+  return concat(
+    [0x89],
+    littleEndian(2 + 4 * interrupts.length, 2),
+    [CONSUMER_LEVEL_LOW_SHARED, interrupts.length],
+    ...interrupts.map((interrupt) => littleEndian(interrupt, 4)),
+  )
+}
+
 /** 32-bit fixed memory range (6.4.3.4). */
 export function fixedMemory(range: AddressRange, writable: boolean): Uint8Array {
   return concat(

@@ -1,0 +1,86 @@
+// The 256 bytes of configuration space of a PCI function with a header of type 0 (PCI 3.0, section 6.1), as a table of registers: what they hold at power-on, and which bits a guest can
+// change.
+
+import type { PciFunction } from '@partita/interface'
+
+/** Registers of configuration header type 0. */
+export const PCI_CONFIG = {
+  ID: 0x00,
+  COMMAND_STATUS: 0x04,
+  CLASS_REVISION: 0x08,
+  HEADER: 0x0c,
+  BAR0: 0x10,
+  SUBSYSTEM: 0x2c,
+  INTERRUPT: 0x3c,
+} as const
+
+/** Vendor id of Intel. */
+export const INTEL = 0x8086
+/** In the register {@link PCI_CONFIG.HEADER}: there are more functions than 0. */
+export const MULTI_FUNCTION = 0x0080_0000
+
+/** A register of 32 bits: offset, power-on value and the bits that a guest can change; bits that it clears by writing ones to them, such as errors in a status register. */
+export type ConfigRegister = readonly [offset: number, value: number, writable: number, clearable?: number]
+
+/**
+ * A configuration space made of 64 double words. What is not described reads as zero.
+ *
+ * @example
+ * ```ts
+ * const space = new ConfigSpace([[PCI_CONFIG.ID, 0x7192_8086, 0], [PCI_CONFIG.COMMAND_STATUS, 0x0006, 0x0106]])
+ * ```
+ */
+export class ConfigSpace implements PciFunction {
+  readonly #initial: Uint32Array = new Uint32Array(64)
+  readonly #writable: Uint32Array = new Uint32Array(64)
+  readonly #clearable: Uint32Array = new Uint32Array(64)
+  readonly #values: Uint32Array
+  readonly #written: ((offset: number, value: number) => void) | undefined
+
+  /** `written` is told of each register that a guest has written. */
+  constructor(registers: readonly ConfigRegister[], written?: (offset: number, value: number) => void) {
+    for (const [offset, value, writable, clearable = 0] of registers) {
+      this.#initial[offset >> 2] = value
+      this.#writable[offset >> 2] = writable
+      this.#clearable[offset >> 2] = clearable
+    }
+    this.#values = this.#initial.slice()
+    this.#written = written
+  }
+
+  readConfig(offset: number): number {
+    return this.#values[(offset >> 2) & 63] ?? 0
+  }
+
+  writeConfig(offset: number, value: number, mask: number): void {
+    const index = (offset >> 2) & 63
+    const writable = (this.#writable[index] ?? 0) & mask
+    const cleared = (this.#clearable[index] ?? 0) & mask & value
+    if (writable === 0 && cleared === 0) return
+    const next = (((this.#values[index] ?? 0) & ~writable & ~cleared) | (value & writable)) >>> 0
+    this.#values[index] = next
+    this.#written?.(index * 4, next)
+  }
+
+  /** Set a register to what the hardware makes of it. Tells nobody. */
+  set(offset: number, value: number): void {
+    this.#values[(offset >> 2) & 63] = value
+  }
+
+  reset(): void {
+    this.#values.set(this.#initial)
+  }
+
+  /** The 64 double words, for a saved state. */
+  save(): number[] {
+    return [...this.#values]
+  }
+
+  /** Take over what {@link ConfigSpace.save} gave; bits that a guest cannot change keep their power-on values. */
+  restore(values: readonly number[]): void {
+    for (let index = 0; index < 64; index++) {
+      const changeable = (this.#writable[index] ?? 0) | (this.#clearable[index] ?? 0)
+      this.#values[index] = ((this.#initial[index] ?? 0) & ~changeable) | ((values[index] ?? 0) & changeable)
+    }
+  }
+}
