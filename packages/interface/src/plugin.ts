@@ -85,13 +85,13 @@ export interface Plugin<Options = unknown> {
 export interface PluginManifest {
   /** All plug-ins of the package. */
   readonly plugins: readonly {
-    /** As {@link Plugin.name}. */
+    /** The plug-in's own `name`, by which a configuration asks for it. */
     readonly name: string
-    /** As {@link Plugin.kind}. */
+    /** The plug-in's own `kind`. */
     readonly kind: PluginKind
-    /** As {@link Plugin.contract}. */
+    /** The plug-in's own `contract`; it is looked at before the module is loaded. */
     readonly contract: number
-    /** As {@link Plugin.description}. */
+    /** The plug-in's own `description`, for listings. */
     readonly description: string
     /** The export of the package that holds the plug-in, `.` or `./pit`. */
     readonly export: string

@@ -9,7 +9,7 @@ export const SAVED_MACHINE_VERSION = 1
 
 /** Plain data that survives a structured clone. */
 export interface SavedMachine {
-  /** {@link SAVED_MACHINE_VERSION}; a machine refuses any other. */
+  /** Version of this format; a machine refuses one that it does not know. */
   readonly version: number
   /** Bytes of RAM. */
   readonly memory: number

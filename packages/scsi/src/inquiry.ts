@@ -24,7 +24,7 @@ const NO_LOGICAL_UNIT = 0x7f
 
 /** What INQUIRY says of a kind of unit. */
 export interface InquiryFacts {
-  /** Peripheral device type, one of {@link DEVICE_TYPE}; with a qualifier in bits 7–5. */
+  /** Peripheral device type: 0x00 for disks, 0x05 for CD and DVD drives; with a qualifier in bits 7–5. */
   readonly deviceType: number
   /** RMB: the medium comes and goes. */
   readonly removable: boolean
