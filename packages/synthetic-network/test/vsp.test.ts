@@ -111,6 +111,19 @@ describe('setting up', () => {
       expect((await guest.query(0x10106)).info.getUint32(0, true)).toBe(mtu)
     }
   })
+
+  it('makes larger ones in a large buffer of a guest that coalesces', async () => {
+    for (const [version, pages, size] of [
+      [0x60000, 2048, 1728],
+      [0x60001, 2048, 4096],
+      [0x60001, 1100, 2176],
+      [0x60001, 600, 1728],
+    ] as const) {
+      const guest = await new LinuxGuest().open()
+      await guest.connect(version, { receivePages: pages })
+      expect([guest.sectionSize, guest.sectionCount]).toEqual([size, Math.floor((pages * 4096) / size)])
+    }
+  })
 })
 
 describe('OIDs', () => {

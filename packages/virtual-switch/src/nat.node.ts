@@ -56,14 +56,18 @@ const plugin: Plugin<NatPluginOptions> = definePlugin<NatPluginOptions>({
   needs: [clockToken],
   provides: [...switchService.provides, natControlToken],
   create: async (context): Promise<PluginInstance> => {
-    let control: NatControl | undefined
+    let nat: NatGateway | undefined
     const instance = await switchService.create(context, async (network, owning, clock) => {
       const host = new NodeNatHost()
       const gateway = owning.use(new NatGateway({ clock, host, options: context.options, logger: context.logger }))
       await gateway.start(network.connect(gateway, { port: { spoofing: true } }))
-      control = gateway
+      nat = gateway
     })
-    return { ...instance, services: { ...instance.services, [natControlToken.name]: control } }
+    return {
+      ...instance,
+      services: { ...instance.services, [natControlToken.name]: nat satisfies NatControl | undefined },
+      reset: () => nat?.reset(),
+    }
   },
 })
 

@@ -163,6 +163,11 @@ export class NatGuest {
     await this.gateway[Symbol.asyncDispose]()
   }
 
+  /** Let acknowledgements come that wait for something to go with them. */
+  settle(): void {
+    this.clock.advance(10e6)
+  }
+
   /** Send an Ethernet frame. */
   raw(etherType: number, payload: Uint8Array, to: string = GATEWAY_MAC): boolean {
     const bytes = new Uint8Array(14 + payload.length)

@@ -395,6 +395,9 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
       get maximumSubChannels() {
         return device.#negotiation.version >= NVSP_VERSION.V5 ? device.#options.queues - 1 : 0
       },
+      get coalescing() {
+        return device.#state.coalescingAgreed && device.#options.receiveCoalescing
+      },
       buffers: device.#buffers,
       setNdisVersion: (major, minor) => {
         device.#state.ndisMajor = major

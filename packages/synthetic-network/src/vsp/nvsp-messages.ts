@@ -26,7 +26,7 @@ import { RNDIS_STATUS } from '../protocol/rndis.ts'
 import { type GuestBuffers, SEND_SECTION_SIZE } from './guest-buffers.ts'
 import { chooseVersion, clampFrame, type Negotiation, refusal } from './negotiation.ts'
 import type { NetworkChannel } from './network-channel.ts'
-import { sectionSizeOf } from './receive-buffer.ts'
+import { coalescingSectionSizeOf, sectionSizeOf } from './receive-buffer.ts'
 
 /** The longest chain of pages in a packet of the guest; Hyper-V's number. */
 const MAXIMUM_MDL_CHAIN = 34
@@ -38,6 +38,8 @@ export interface SetupHost {
   readonly negotiation: Negotiation
   readonly maximumVersion: number
   readonly maximumSubChannels: number
+  /** The guest takes large packets in parts. */
+  readonly coalescing: boolean
   readonly buffers: GuestBuffers
   setNdisVersion(major: number, minor: number): void
   /** Frame size and capabilities are known. */
@@ -138,7 +140,9 @@ function initialize(host: SetupHost, serving: NetworkChannel, packet: VmbusPacke
 
 function receiveBuffer(host: SetupHost, serving: NetworkChannel, packet: VmbusPacket): boolean {
   const message = new NvspSendBuffer(packet.view, packet.payloadOffset)
-  const size = sectionSizeOf(host.negotiation.largestFrame)
+  const { largestFrame } = host.negotiation
+  const byteLength = serving.channel.gpadl(message.gpadlId)?.byteLength ?? 0
+  const size = host.coalescing ? coalescingSectionSizeOf(largestFrame, byteLength) : sectionSizeOf(largestFrame)
   const buffer =
     host.buffers.receive === undefined
       ? host.buffers.prepareReceive(serving.channel, message.gpadlId, message.id, size)

@@ -12,6 +12,13 @@ export function isIpv4(address: IpAddress): boolean {
   return address[10] === 0xff && address[11] === 0xff
 }
 
+/** Whether it stands for many: multicast, or IPv4's broadcast. Nobody answers what is sent to it (RFC 1122, 3.2.2; RFC 9293, 3.9.2.3). */
+export function isGroup(address: IpAddress): boolean {
+  if (!isIpv4(address)) return address[0] === 0xff
+  const first = address[12] as number
+  return first >>> 4 === 0xe || (first === 0xff && address[13] === 0xff && address[14] === 0xff && address[15] === 0xff)
+}
+
 /** The address in a text such as `10.0.2.15` or `fd00::1`; `undefined` when it is none. */
 export function parseIpAddress(text: string): IpAddress | undefined {
   const ipv4 = IPV4_TEXT.exec(text)

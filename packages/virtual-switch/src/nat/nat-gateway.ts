@@ -25,13 +25,13 @@ import {
   silentLogger,
   type Timer,
 } from '@partita/interface'
-import { SwitchError } from '../switch-error.ts'
 import { DHCP_PORT, DhcpServer } from './dhcp.ts'
 import { DHCP6_PORT, Dhcp6Server } from './dhcp6.ts'
 import { ICMP, ICMP6, NatIcmp } from './icmp.ts'
 import {
   formatIpAddress,
   type IpAddress,
+  isGroup,
   parseIpAddress,
   readIpAddress,
   sameAddress,
@@ -296,7 +296,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     // Only guests have business here, and only with what is outside or the gateway's own.
     if (!this.addresses.subnet.contains(source)) return
     this.#learn(source, packet.sourceMac)
-    if (this.addresses.subnet.contains(destination) && !this.isGateway(destination)) return
+    if (isGroup(destination) || (this.addresses.subnet.contains(destination) && !this.isGateway(destination))) return
     if (protocol === IP_PROTOCOL.TCP) this.#tcp.receive(packet)
     else if (protocol === IP_PROTOCOL.UDP) this.#udp.receive(packet)
     else if (protocol === IP_PROTOCOL.ICMP && packet.bytes[headers.transport] === ICMP.ECHO_REQUEST) {
@@ -320,7 +320,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
       return
     }
     if (!ipv6.subnet.contains(source)) return
-    if (ipv6.subnet.contains(destination) && !this.isGateway(destination)) return
+    if (isGroup(destination) || (ipv6.subnet.contains(destination) && !this.isGateway(destination))) return
     if (protocol === IP_PROTOCOL.TCP) this.#tcp.receive(packet)
     else if (protocol === IP_PROTOCOL.UDP) this.#udp.receive(packet)
   }
@@ -466,6 +466,13 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     if (this.#tcp.size > 0 || !this.#udp.idle) this.timeMatters()
   }
 
+  /** The guests begin anew, and know of nothing that there was. */
+  reset(): void {
+    this.#tcp.resetAll()
+    this.#udp.closeAll()
+    this.flush()
+  }
+
   /** All connections end, guests are told, and the host's ports are free again. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#timer.cancel()
@@ -496,17 +503,4 @@ function icmp6IsRight({ bytes, headers }: GuestPacket): boolean {
   const length = headers.packetEnd - headers.transport
   const pseudo = sumWords(bytes, headers.network + 8, headers.network + 40, IP_PROTOCOL.ICMPV6 + length)
   return length >= 8 && checksumOf(sumWords(bytes, headers.transport, headers.packetEnd, pseudo)) === 0
-}
-
-/** @throws SwitchError `ERR_NETWORK_FORWARD`: for hosts */
-export function forwardError(protocol: string, address: string, port: number, cause: unknown): SwitchError {
-  return new SwitchError(
-    'ERR_NETWORK_FORWARD',
-    `cannot listen at ${protocol} ${address}:${port}: ${(cause as Error).message}`,
-    {
-      hint: 'Another program may have the port, or the system may keep it for itself. Forward another one.',
-      data: { protocol, address, port },
-      cause,
-    },
-  )
 }

@@ -4,11 +4,13 @@ import { spawn } from 'node:child_process'
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram'
 import { getServers } from 'node:dns'
 import { connect, createServer, type Socket } from 'node:net'
-import { forwardError } from './nat-gateway.ts'
+import { SwitchError } from '../switch-error.ts'
 import type { NatHost, TcpSocket, TcpSocketEvents, UdpReceiver, UdpSocket } from './nat-host.ts'
 
 /** Seconds that an echo may take. */
 const ECHO_TIME_OUT = 3
+/** Bytes of datagrams that a socket holds while the system takes none; further ones are lost, as datagrams may be. */
+const MAXIMUM_DATAGRAMS = 1024 * 1024
 const NOTHING = (): void => {}
 
 class NodeTcpSocket implements TcpSocket {
@@ -63,14 +65,20 @@ class NodeTcpSocket implements TcpSocket {
 
 class NodeUdpSocket implements UdpSocket {
   readonly #socket: DatagramSocket
+  #held = 0
 
   constructor(socket: DatagramSocket) {
     this.#socket = socket
   }
 
   send(data: Uint8Array, address: string, port: number): void {
+    const { length } = data
+    if (this.#held + length > MAXIMUM_DATAGRAMS) return
+    this.#held += length
     // Errors of single datagrams are lost, as the datagrams are.
-    this.#socket.send(Buffer.from(data), port, address, NOTHING)
+    this.#socket.send(Buffer.from(data), port, address, () => {
+      this.#held -= length
+    })
   }
 
   close(): void {
@@ -144,4 +152,17 @@ export class NodeNatHost implements NatHost {
       ping.on('error', () => resolve(false)).on('exit', (code) => resolve(code === 0))
     })
   }
+}
+
+/** Why a port of the host cannot be listened at. */
+function forwardError(protocol: string, address: string, port: number, cause: unknown): SwitchError {
+  return new SwitchError(
+    'ERR_NETWORK_FORWARD',
+    `cannot listen at ${protocol} ${address}:${port}: ${(cause as Error).message}`,
+    {
+      hint: 'Another program may have the port, or the system may keep it for itself. Forward another one.',
+      data: { protocol, address, port },
+      cause,
+    },
+  )
 }

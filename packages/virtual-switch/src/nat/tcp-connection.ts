@@ -9,6 +9,8 @@ import type { Flow } from './flow-table.ts'
 import { type IpAddress, isIpv4 } from './ip-address.ts'
 import type { TcpSocket } from './nat-host.ts'
 import type { PacketBuilder } from './packet-builder.ts'
+import { LARGEST_WINDOW, ReceiveWindow, WINDOW_SCALE } from './receive-window.ts'
+import { RetransmissionTimer } from './retransmission-timer.ts'
 import {
   sequenceAfter,
   sequenceDistance,
@@ -23,15 +25,13 @@ import {
 const RECEIVE_LIMIT = 1024 * 1024
 /** Bytes that are held of what the host sends, until the guest has acknowledged them. */
 const SEND_LIMIT = 1024 * 1024
-/** The gateway's windows are in units of 128 bytes. */
-const WINDOW_SCALE = 7
-const LARGEST_WINDOW = 0xffff
-/** The largest segment, headers included: what fits into an IP packet. */
+/** The largest segment, headers included: what fits into an IP packet, and what a guest with a small MSS has sections for. */
 const LARGEST_PACKET = 65_535
-/** RFC 6298, 2.4: not below a second, since a guest may be away for long on a busy host. */
-const FIRST_TIME_OUT = 1e9
-const LONGEST_TIME_OUT = 10e9
-const MAXIMUM_TRIES = 9
+const MAXIMUM_SEGMENTS = 64
+/** As much as the host's socket reads at once: more follows. */
+const FULL_CHUNK = 64 * 1024
+/** Segments that are acknowledged at once after one whose acknowledgement has waited for nothing. */
+const PROMPT_SEGMENTS = 16
 /** How long the end of a connection that the host ended first is remembered, for a FIN that comes again. */
 const TIME_WAIT = 2e9
 /** How long the host's socket may take after that to hand over what the guest has sent. */
@@ -54,7 +54,7 @@ export interface TcpGateway {
   readonly crowded: boolean
   /** Bytes more, or fewer, that a connection holds. */
   held(bytes: number): void
-  /** An acknowledgement is due at the end of the batch. */
+  /** An acknowledgement is due at the end of the batch, or a little later while the connection is {@link TcpConnection.patient}. */
   acknowledgeLater(connection: TcpConnection): void
   /** The port had no room for a frame of it: its turn comes, after those that wait already. */
   blocked(connection: TcpConnection): void
@@ -81,10 +81,11 @@ export class TcpConnection implements Flow {
   guestMac: number | undefined
   /** When the guest or the host last had something to say, nanoseconds. */
   lastUsed: number
-  /** When something is to be sent again, or forgotten; infinite for never. */
-  deadline: number = Number.POSITIVE_INFINITY
-  /** An acknowledgement is in the gateway's list. */
+  /** An acknowledgement is due, at this time at the latest; and whether the gateway has it in its lists: of the batch, and of what is put off. The gateway's own. */
   acknowledging = false
+  acknowledgeBy = 0
+  inBatch = false
+  delayed = false
   /** The first sequence number that the guest has not acknowledged, and the next one to send. */
   #una: number
   #nxt: number
@@ -93,15 +94,21 @@ export class TcpConnection implements Flow {
   /** Where sending was when something was found missing: until all before it is acknowledged, what is missing goes again with each acknowledgement (RFC 6582). */
   #recover: number | undefined
   #rcvNxt = 0
-  /** The window that the guest has given, bytes, and that it was given: what was advertised is not taken back. */
+  /** The window that the guest has given, bytes, and the numbers of the segment that it stood in. */
   #sendWindow = 0
   #sendScale = -1
-  #rightEdge = 0
+  #windowSequence = 0
+  #windowAcknowledgement = 0
+  readonly #window: ReceiveWindow = new ReceiveWindow()
+  readonly #timer: RetransmissionTimer = new RetransmissionTimer()
   #mss = 536
   #duplicates = 0
-  #timeOut = FIRST_TIME_OUT
-  #tries = 0
+  /** Bytes that came since the last acknowledgement, and how many segments more are acknowledged at once. */
+  #unacknowledged = 0
+  #prompt = 0
   #paused = false
+  /** The host sends as fast as it is read: what is less than a segment waits for what follows. */
+  #bulk = false
   /** The host has ended; FIN is behind the last byte. */
   #ending = false
   #finSent = false
@@ -128,6 +135,16 @@ export class TcpConnection implements Flow {
     this.lastUsed = gateway.now
   }
 
+  /** When something is to be sent again, or forgotten; infinite for never. */
+  get deadline(): number {
+    return this.#timer.deadline
+  }
+
+  /** Both ends know that it is over: nothing is lost with it. */
+  get over(): boolean {
+    return this.state === 'time-wait' && this.#socket === undefined
+  }
+
   /** The host's end. */
   attach(socket: TcpSocket): void {
     this.#socket = socket
@@ -147,7 +164,9 @@ export class TcpConnection implements Flow {
     this.#mss = Math.min(segment.mss, this.#gateway.mtu - headers)
     this.#sendScale = segment.windowScale
     this.#sendWindow = segment.window
-    this.#rightEdge = this.#rcvNxt
+    this.#windowSequence = segment.sequence
+    this.#windowAcknowledgement = segment.acknowledgement
+    this.#window.open(this.#rcvNxt, 0)
   }
 
   /** The host is connected: answer the guest's SYN. */
@@ -171,7 +190,7 @@ export class TcpConnection implements Flow {
   }
 
   #sendSyn(): void {
-    this.#arm()
+    this.#timer.arm(this.#gateway.now)
     this.guestMac ??= this.#gateway.resolve(this.guest)
     if (this.guestMac === undefined) return
     const answer = this.state === 'syn-received'
@@ -186,7 +205,7 @@ export class TcpConnection implements Flow {
       // The window of a SYN is never scaled.
       window: LARGEST_WINDOW,
     })
-    if (answer) this.#rightEdge = sequenceAfter(this.#rcvNxt, LARGEST_WINDOW)
+    if (answer) this.#window.open(this.#rcvNxt, LARGEST_WINDOW)
     const scales = !answer || this.#sendScale >= 0
     const mss = this.#gateway.mtu - this.#ipHeaderLength - TCP_HEADER_LENGTH
     const length = writeSynOptions(builder.bytes, at, mss, scales ? WINDOW_SCALE : -1)
@@ -225,15 +244,27 @@ export class TcpConnection implements Flow {
       else this.#acknowledge()
       return
     }
+    const fin = (segment.flags & TCP_FLAG.FIN) !== 0
+    if (!this.#isAcceptable(segment.sequence, payload.length + (fin ? 1 : 0))) {
+      // Among others a probe whether this end is alive.
+      this.#acknowledge()
+      return
+    }
     if ((segment.flags & TCP_FLAG.ACK) === 0 || !this.#takeAcknowledgement(segment, payload.length)) return
-    if (payload.length > 0 || (segment.flags & TCP_FLAG.FIN) !== 0) this.#takePayload(segment, payload)
-    // A probe whether this end is alive.
+    if (payload.length > 0 || fin) this.#takePayload(segment, payload)
     else if (segment.sequence !== this.#rcvNxt) this.#acknowledge()
     this.pump()
   }
 
   #inWindow(sequence: number): boolean {
-    return sequenceDistance(sequence, this.#rcvNxt) >= 0 && sequenceDistance(sequence, this.#rightEdge) < 0
+    const distance = sequenceDistance(sequence, this.#rcvNxt)
+    return distance >= 0 && distance < this.#window.promised(this.#rcvNxt)
+  }
+
+  /** RFC 9293, 3.10.7.4: something of it is new, or it stands where the next one does. At the end of the window what it acknowledges counts. */
+  #isAcceptable(sequence: number, length: number): boolean {
+    const distance = sequenceDistance(sequence, this.#rcvNxt)
+    return distance + length >= 0 && distance <= this.#window.promised(this.#rcvNxt)
   }
 
   #receiveSynAnswer(segment: TcpSegment): void {
@@ -253,7 +284,7 @@ export class TcpConnection implements Flow {
 
   #establish(): void {
     this.state = 'established'
-    this.#disarm()
+    this.#timer.established()
     this.#socket?.resume()
   }
 
@@ -277,13 +308,22 @@ export class TcpConnection implements Flow {
       this.#establish()
     } else if (acknowledged > 0) this.#dropAcknowledged(acknowledged)
     const window = segment.window * 2 ** Math.max(0, this.#sendScale)
-    if (this.#sendWindow === 0 && outstanding <= 1) this.#tries = 0
+    if (this.#sendWindow === 0 && outstanding <= 1) this.#timer.answered()
     if (acknowledged === 0 && length === 0 && outstanding > 0 && window === this.#sendWindow) {
       // What goes again may itself be known to the guest, and is acknowledged once more: that says nothing.
       if (this.#recover === undefined && ++this.#duplicates === DUPLICATES) this.#sendAgain()
     } else if (acknowledged > 0) this.#duplicates = 0
-    this.#sendWindow = window
+    this.#takeWindow(segment, window)
     return true
+  }
+
+  /** A segment that is older than another says nothing of the window (RFC 9293, 3.10.7.4). */
+  #takeWindow({ sequence, acknowledgement }: TcpSegment, window: number): void {
+    const later = sequenceDistance(sequence, this.#windowSequence)
+    if (later < 0 || (later === 0 && sequenceDistance(acknowledgement, this.#windowAcknowledgement) < 0)) return
+    this.#sendWindow = window
+    this.#windowSequence = sequence
+    this.#windowAcknowledgement = acknowledgement
   }
 
   #dropAcknowledged(count: number): void {
@@ -292,10 +332,10 @@ export class TcpConnection implements Flow {
     this.#chunks.drop(data)
     this.#gateway.held(-data)
     this.#una = sequenceAfter(this.#una, count)
-    this.#tries = 0
-    this.#timeOut = FIRST_TIME_OUT
-    if (this.#una === this.#nxt) this.#disarm()
-    else this.#arm()
+    const { now } = this.#gateway
+    this.#timer.acknowledged(this.#una, now)
+    if (this.#una === this.#nxt) this.#timer.disarm()
+    else this.#timer.arm(now)
     if (this.#recover !== undefined) {
       if (sequenceDistance(this.#una, this.#recover) >= 0) this.#recover = undefined
       else this.#sendAgain()
@@ -316,21 +356,34 @@ export class TcpConnection implements Flow {
       this.#acknowledge()
       return
     }
-    const room = Math.max(0, sequenceDistance(this.#rightEdge, this.#rcvNxt))
+    const room = this.#window.promised(this.#rcvNxt)
     const fresh = payload.length - before
     const taken = Math.min(fresh, room)
     if (taken > 0) {
       this.#socket?.write(payload.subarray(before, before + taken))
       this.#rcvNxt = sequenceAfter(this.#rcvNxt, taken)
+      this.#unacknowledged += taken
     }
     if ((segment.flags & TCP_FLAG.FIN) !== 0 && taken === fresh) {
       this.#rcvNxt = sequenceAfter(this.#rcvNxt, 1)
       this.#finReceived = true
       this.#socket?.end()
-      this.#acknowledge()
+      if (this.#finAcknowledged) this.#acknowledge()
+      else this.#gateway.acknowledgeLater(this)
       this.#finish()
     } else if (taken < payload.length) this.#acknowledge()
     else this.#gateway.acknowledgeLater(this)
+  }
+
+  /** Whether the acknowledgement may wait for something to go with it: for less than a segment, unless that was in vain a short while ago. */
+  get patient(): boolean {
+    return this.#prompt === 0 && this.#unacknowledged < this.#mss
+  }
+
+  /** An acknowledgement has waited for as long as it may (RFC 5681, 4.2). */
+  acknowledgeOverdue(): void {
+    this.acknowledge()
+    this.#prompt = PROMPT_SEGMENTS
   }
 
   // ── from the host ──
@@ -340,6 +393,7 @@ export class TcpConnection implements Flow {
     // Nothing follows an end, and nothing is for a connection that is gone.
     if (this.#ending || this.state === 'closed') return
     this.lastUsed = this.#gateway.now
+    this.#bulk = chunk.length >= FULL_CHUNK
     this.#chunks.push(chunk)
     this.#gateway.held(chunk.length)
     if (!this.#paused && (this.#chunks.length >= SEND_LIMIT || this.#gateway.crowded)) {
@@ -370,8 +424,8 @@ export class TcpConnection implements Flow {
   /** The host's socket has room again. */
   hostDrained(): void {
     // Only a window that has grown much is worth a segment.
-    const room = sequenceDistance(this.#rightEdge, this.#rcvNxt)
-    if (this.state === 'established' && room < RECEIVE_LIMIT / 4 && this.#window() - room >= 2 * this.#mss) {
+    const room = this.#window.promised(this.#rcvNxt)
+    if (this.state === 'established' && room < RECEIVE_LIMIT / 4 && this.#space() - room >= 2 * this.#mss) {
       this.#acknowledge()
     }
   }
@@ -396,11 +450,16 @@ export class TcpConnection implements Flow {
       const outstanding = sequenceDistance(this.#nxt, this.#una)
       const unsent = this.#chunks.length - outstanding + (this.#finSent && !this.#finAcknowledged ? 1 : 0)
       if (unsent <= 0) break
-      const window = this.#sendWindow - outstanding
       const largest = this.#largestSegment()
-      const length = Math.min(unsent, window, largest)
-      // Less than a segment is worth sending at the end of the data, or when nothing is on its way (RFC 9293, 3.8.6.2.1).
-      if (length <= 0 || (length < unsent && length < this.#mss && outstanding > 0)) break
+      let length = Math.min(unsent, this.#sendWindow - outstanding, largest)
+      if (length <= 0) break
+      const last = length === unsent && (this.#ending || !this.#bulk)
+      if (!last && outstanding > 0) {
+        // Little is worth sending at the end of the data, or when nothing is on its way (RFC 9293, 3.8.6.2.1 and 3.7.4).
+        const worthwhile = this.#bulk ? Math.min(largest, this.#sendWindow) / 2 : 0
+        if (length < Math.max(this.#mss, worthwhile)) break
+        length -= length % this.#mss
+      }
       if (!this.#sendData(outstanding, length, length === unsent)) return false
     }
     if (this.#ending && !this.#finSent && sequenceDistance(this.#nxt, this.#una) === this.#chunks.length) {
@@ -409,13 +468,14 @@ export class TcpConnection implements Flow {
       this.#sendFin()
     }
     // A closed window is asked about.
-    if (this.deadline === Number.POSITIVE_INFINITY && this.#chunks.length > 0) this.#arm()
+    if (this.deadline === Number.POSITIVE_INFINITY && this.#chunks.length > 0) this.#timer.arm(this.#gateway.now)
     return true
   }
 
   /** Bytes of a segment that the receiver's adapter takes apart again. */
   #largestSegment(): number {
-    const room = LARGEST_PACKET - this.#ipHeaderLength - TCP_HEADER_LENGTH
+    const packet = LARGEST_PACKET - this.#ipHeaderLength - TCP_HEADER_LENGTH
+    const room = Math.min(packet, MAXIMUM_SEGMENTS * this.#mss)
     return room - (room % this.#mss)
   }
 
@@ -432,8 +492,11 @@ export class TcpConnection implements Flow {
       return false
     }
     const beyond = sequenceDistance(sequenceAfter(this.#una, offset + length), this.#nxt)
-    if (beyond > 0) this.#advance(beyond)
-    if (this.deadline === Number.POSITIVE_INFINITY) this.#arm()
+    if (beyond > 0) {
+      this.#advance(beyond)
+      this.#timer.sent(this.#nxt, this.#gateway.now)
+    }
+    if (this.deadline === Number.POSITIVE_INFINITY) this.#timer.arm(this.#gateway.now)
     return true
   }
 
@@ -441,13 +504,13 @@ export class TcpConnection implements Flow {
     const { builder } = this.#gateway
     const at = this.#header(sequenceAfter(this.#nxt, -1), TCP_FLAG.FIN | TCP_FLAG.ACK)
     if (at >= 0) this.#gateway.send(builder.finishTransport(TCP_HEADER_LENGTH, 0))
-    this.#arm()
+    this.#timer.arm(this.#gateway.now)
   }
 
   /** An acknowledgement with the window as it is now. */
   acknowledge(): void {
-    this.acknowledging = false
     if (this.state === 'established' || this.state === 'time-wait') this.#acknowledge()
+    this.acknowledging = false
   }
 
   #acknowledge(): void {
@@ -464,7 +527,9 @@ export class TcpConnection implements Flow {
   #header(sequence: number, flags: number): number {
     if (this.guestMac === undefined) return -1
     // Every segment acknowledges.
+    if (this.#prompt > 0 && this.acknowledging) this.#prompt--
     this.acknowledging = false
+    this.#unacknowledged = 0
     const { builder } = this.#gateway
     const at = builder.ip(this.guestMac, this.remote, this.guest, IP_PROTOCOL.TCP)
     writeTcpHeader(builder.bytes, at, {
@@ -473,52 +538,34 @@ export class TcpConnection implements Flow {
       sequence,
       acknowledgement: this.#rcvNxt,
       flags,
-      window: this.#advertise(),
+      // Windows are scaled when both sides have said so.
+      window: this.#window.field(this.#rcvNxt, this.#space(), this.#mss, this.#sendScale >= 0),
     })
     return at
   }
 
   /** Bytes that the host's socket takes. */
-  #window(): number {
+  #space(): number {
     return this.#finReceived ? 0 : Math.max(0, RECEIVE_LIMIT - (this.#socket?.buffered ?? 0))
-  }
-
-  /** The window field. Its right edge never goes back. */
-  #advertise(): number {
-    // Windows are scaled when both sides have said so.
-    const scale = this.#sendScale >= 0 ? WINDOW_SCALE : 0
-    const promised = Math.max(0, sequenceDistance(this.#rightEdge, this.#rcvNxt))
-    const window = Math.min(LARGEST_WINDOW, Math.ceil(Math.max(promised, this.#window()) / 2 ** scale))
-    this.#rightEdge = sequenceAfter(this.#rcvNxt, window * 2 ** scale)
-    return window
   }
 
   // ── time ──
 
-  #arm(): void {
-    this.deadline = this.#gateway.now + this.#timeOut
-  }
-
-  #disarm(): void {
-    this.deadline = Number.POSITIVE_INFINITY
-  }
-
   /** The deadline has passed. */
   expire(): void {
+    const { now } = this.#gateway
     if (this.state === 'time-wait') {
       // The host's socket may still be handing over what the guest has sent.
-      if (this.#socket === undefined || this.#gateway.now - this.lastUsed > LINGER) this.#close()
-      else this.deadline = this.#gateway.now + TIME_WAIT
+      if (this.#socket === undefined || now - this.lastUsed > LINGER) this.#close()
+      else this.#timer.deadline = now + TIME_WAIT
       return
     }
-    if (++this.#tries > MAXIMUM_TRIES) {
+    if (!this.#timer.expired(now)) {
       this.resetBoth()
       return
     }
-    this.#timeOut = Math.min(LONGEST_TIME_OUT, this.#timeOut * 2)
-    this.#arm()
     if (this.state === 'syn-received' || this.state === 'syn-sent') this.#sendSyn()
-    else if (this.#una === this.#nxt && this.#chunks.length === 0) this.#disarm()
+    else if (this.#una === this.#nxt && this.#chunks.length === 0) this.#timer.disarm()
     else if (this.#sendWindow === 0 && this.#chunks.length > 0) {
       // A guest that keeps its window closed is asked with one byte, and answers while it is alive.
       this.#sendData(0, 1, true)
@@ -528,6 +575,7 @@ export class TcpConnection implements Flow {
   /** Send the first segments that are not acknowledged once more. */
   #sendAgain(): void {
     this.#recover ??= this.#nxt
+    this.#timer.sentAgain()
     const sent = Math.min(sequenceDistance(this.#nxt, this.#una), this.#chunks.length)
     if (sent > 0) this.#sendData(0, Math.min(sent, SEGMENTS_AGAIN * this.#mss, this.#largestSegment()), false)
     else if (this.#finSent) this.#sendFin()
@@ -539,7 +587,7 @@ export class TcpConnection implements Flow {
   #finish(): void {
     if (!this.#finReceived || !this.#finAcknowledged) return
     this.state = 'time-wait'
-    this.deadline = this.#gateway.now + TIME_WAIT
+    this.#timer.deadline = this.#gateway.now + TIME_WAIT
   }
 
   /** Away with both ends. */
@@ -556,7 +604,7 @@ export class TcpConnection implements Flow {
   #close(): void {
     if (this.state === 'closed') return
     this.state = 'closed'
-    this.#disarm()
+    this.#timer.disarm()
     this.#socket?.abort()
     this.#socket = undefined
     this.#gateway.held(-this.#chunks.length)

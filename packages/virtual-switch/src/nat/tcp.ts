@@ -1,6 +1,7 @@
 // All TCP connections of a NAT: guests connect through sockets of the host, and ports of the host lead to guests. Their number is bounded; when it is reached, the one that was idle longest goes.
 
 import { IP_PROTOCOL } from '@partita/ethernet'
+import type { Timer } from '@partita/interface'
 import { FlowTable as Flows, type FlowTable, flowKey } from './flow-table.ts'
 import { formatIpAddress, type IpAddress } from './ip-address.ts'
 import type { NatGatewayServices } from './nat-gateway.ts'
@@ -11,6 +12,8 @@ import { sequenceAfter, TCP_FLAG, TCP_HEADER_LENGTH, TcpSegment, writeTcpHeader 
 
 /** Bytes that all connections together may hold before none reads from its host. */
 const MAXIMUM_HELD = 64 * 1024 * 1024
+/** How long an acknowledgement may wait for something that goes to the guest anyway (RFC 9293, 3.8.6.3: less than half a second). */
+const ACKNOWLEDGEMENT_DELAY = 10e6
 /** An idle connection is not evicted before this, so that new ones cannot push out those in use. */
 const SHORTEST_LIFE = 5e9
 const FIRST_EPHEMERAL = 49_152
@@ -21,7 +24,10 @@ export class NatTcp implements TcpGateway {
   readonly #services: NatGatewayServices
   readonly #maximum: number
   readonly #connections: FlowTable<TcpConnection> = new Flows()
-  readonly #acknowledgements: TcpConnection[] = []
+  /** Whose acknowledgements are due at the end of the batch, and whose when the timer fires. */
+  readonly #batch: TcpConnection[] = []
+  readonly #delayed: TcpConnection[] = []
+  readonly #delay: Timer
   /** Those that wait for room at the port, the first of them first. */
   readonly #blocked: Set<TcpConnection> = new Set()
   readonly #segment: TcpSegment = new TcpSegment()
@@ -32,6 +38,7 @@ export class NatTcp implements TcpGateway {
   constructor(services: NatGatewayServices, maximum: number) {
     this.#services = services
     this.#maximum = maximum
+    this.#delay = services.clock.createTimer(() => this.#acknowledgeOverdue())
   }
 
   /** Connections at this time. */
@@ -77,9 +84,13 @@ export class NatTcp implements TcpGateway {
   }
 
   acknowledgeLater(connection: TcpConnection): void {
-    if (connection.acknowledging) return
-    connection.acknowledging = true
-    this.#acknowledgements.push(connection)
+    if (!connection.acknowledging) {
+      connection.acknowledging = true
+      connection.acknowledgeBy = this.now + ACKNOWLEDGEMENT_DELAY
+    }
+    if (connection.inBatch) return
+    connection.inBatch = true
+    this.#batch.push(connection)
   }
 
   blocked(connection: TcpConnection): void {
@@ -253,6 +264,10 @@ export class NatTcp implements TcpGateway {
     if (this.#connections.size < this.#maximum) return true
     let idle: TcpConnection | undefined
     for (const connection of this.#connections) {
+      if (connection.over) {
+        connection.abort()
+        return true
+      }
       if (idle === undefined || connection.lastUsed < idle.lastUsed) idle = connection
     }
     if (idle === undefined || this.now - idle.lastUsed < SHORTEST_LIFE) return false
@@ -271,8 +286,37 @@ export class NatTcp implements TcpGateway {
 
   /** The guest's batch is over: send what was put off. */
   batchEnd(): void {
-    for (const connection of this.#acknowledgements) if (connection.acknowledging) connection.acknowledge()
-    this.#acknowledgements.length = 0
+    for (const connection of this.#batch) {
+      connection.inBatch = false
+      // What was sent meanwhile has acknowledged it.
+      if (!connection.acknowledging) continue
+      if (!connection.patient) connection.acknowledge()
+      else if (!connection.delayed) {
+        connection.delayed = true
+        this.#delayed.push(connection)
+        if (this.#delay.deadline === Number.POSITIVE_INFINITY) this.#delay.arm(connection.acknowledgeBy)
+      }
+    }
+    this.#batch.length = 0
+  }
+
+  #acknowledgeOverdue(): void {
+    const { now } = this
+    const delayed = this.#delayed
+    let kept = 0
+    let next = Number.POSITIVE_INFINITY
+    for (const connection of delayed) {
+      if (connection.acknowledging && connection.acknowledgeBy > now) {
+        delayed[kept++] = connection
+        next = Math.min(next, connection.acknowledgeBy)
+        continue
+      }
+      connection.delayed = false
+      if (connection.acknowledging) connection.acknowledgeOverdue()
+    }
+    delayed.length = kept
+    if (kept > 0) this.#delay.arm(next)
+    this.#services.flush()
   }
 
   /** The port has room again. */
@@ -295,6 +339,8 @@ export class NatTcp implements TcpGateway {
   /** All connections end; the guests' sides are told. */
   resetAll(): void {
     for (const connection of [...this.#connections]) connection.resetBoth()
+    this.#delay.cancel()
+    this.#delayed.length = 0
   }
 }
 
