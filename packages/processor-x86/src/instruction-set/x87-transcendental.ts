@@ -3,6 +3,7 @@
 
 import type { Cpu } from '../cpu.ts'
 import { type InstructionDefinition, instruction } from '../instruction/definition.ts'
+import type { HelperFunction } from '../instruction/helper.ts'
 import { type SystemSemantics, system } from '../instruction/system.ts'
 import { STATE, STATUS } from '../state-layout.ts'
 import { EXPONENT_BIAS, EXPONENT_MAX, INTEGER_BIT, QUIET_BIT, X87 } from '../x87/format.ts'
@@ -20,6 +21,16 @@ import {
   requireX87,
   writeStack,
 } from '../x87/registers.ts'
+import {
+  x87ShortArctangent,
+  x87ShortCosine,
+  x87ShortExponential,
+  x87ShortLogarithm,
+  x87ShortLogarithmPlus1,
+  x87ShortSine,
+  x87ShortSineCosine,
+  x87ShortTangent,
+} from '../x87/short-transcendental.ts'
 import { angle, exponential2Minus1, logarithm2, logarithm2Plus1, sineCosine, tangent } from '../x87/transcendental.ts'
 
 type Kind = 'zero' | 'normal' | 'denormal' | 'infinity' | 'quiet' | 'signaling' | 'unsupported'
@@ -48,15 +59,24 @@ const exactly = (value: Extended, flags = 0): Outcome => ({ value, flags })
 const invalid: Outcome = { value: INDEFINITE, flags: X87.IE }
 const denormalFlag = (...kinds: Kind[]): number => (kinds.includes('denormal') ? X87.DE : 0)
 
-/** Frame of the instructions: checks before, pointers after. `clears`: C2 says whether the operand is in range. */
-function x87(modrm: number, clears: boolean, execute: (cpu: Cpu) => number): SystemSemantics {
-  return system((cpu, record) => {
-    requireX87(cpu)
-    requireNoException(cpu)
-    if (clears) cpu.set32(STATE.X87_STATUS, cpu.get32(STATE.X87_STATUS) & ~X87.C2)
-    complete(cpu, record, modrm, execute(cpu))
-    return STATUS.NEXT
-  })
+/** Frame of the instructions: checks before, pointers after. `clears`: C2 says whether the operand is in range. `short`: a helper that is 1 when it has done it all. */
+function x87(modrm: number, clears: boolean, execute: (cpu: Cpu) => number, short?: HelperFunction): SystemSemantics {
+  return system(
+    (cpu, record) => {
+      requireX87(cpu)
+      requireNoException(cpu)
+      if (clears) cpu.set32(STATE.X87_STATUS, cpu.get32(STATE.X87_STATUS) & ~X87.C2)
+      complete(cpu, record, modrm, execute(cpu))
+      return STATUS.NEXT
+    },
+    short &&
+      ((e) => {
+        e.if(e.let(e.helper(short)), () => {
+          e.setStateI64(STATE.X87_INSTRUCTION, e.currentRip())
+          e.complete()
+        })
+      }),
+  )
 }
 /** Round and raise; `store` gets the result unless an unmasked exception forbids it. Returns the unmasked exceptions. */
 function deliver(cpu: Cpu, outcome: Outcome, store: (value: Extended) => void): number {
@@ -267,17 +287,23 @@ const fpatan = binary((y, yKind, x, xKind) => {
   return { number: angle(yReal, xReal), flags }
 })
 
-const row = (mnemonic: string, modrm: number, execute: (cpu: Cpu) => number, clears = false): InstructionDefinition =>
-  instruction(mnemonic, `D9 ${modrm.toString(16).toUpperCase()}`, '', x87(modrm, clears, execute))
+const row = (
+  mnemonic: string,
+  modrm: number,
+  execute: (cpu: Cpu) => number,
+  short?: HelperFunction,
+  clears = false,
+): InstructionDefinition =>
+  instruction(mnemonic, `D9 ${modrm.toString(16).toUpperCase()}`, '', x87(modrm, clears, execute, short))
 
 export const X87_TRANSCENDENTAL: readonly InstructionDefinition[] = [
-  row('F2XM1', 0xf0, f2xm1),
-  row('FYL2X', 0xf1, fyl2x),
-  row('FPTAN', 0xf2, fptan, true),
-  row('FPATAN', 0xf3, fpatan),
+  row('F2XM1', 0xf0, f2xm1, x87ShortExponential),
+  row('FYL2X', 0xf1, fyl2x, x87ShortLogarithm),
+  row('FPTAN', 0xf2, fptan, x87ShortTangent, true),
+  row('FPATAN', 0xf3, fpatan, x87ShortArctangent),
   row('FXTRACT', 0xf4, fxtract),
-  row('FYL2XP1', 0xf9, fyl2xp1),
-  row('FSINCOS', 0xfb, fsincos, true),
-  row('FSIN', 0xfe, fsin, true),
-  row('FCOS', 0xff, fcos, true),
+  row('FYL2XP1', 0xf9, fyl2xp1, x87ShortLogarithmPlus1),
+  row('FSINCOS', 0xfb, fsincos, x87ShortSineCosine, true),
+  row('FSIN', 0xfe, fsin, x87ShortSine, true),
+  row('FCOS', 0xff, fcos, x87ShortCosine, true),
 ]

@@ -49,6 +49,12 @@ export class X87Code {
   store(field: number, value: Expr): void {
     this.e.do(i32.store(base, value, this.#context.state(field)))
   }
+  load64(field: number): Expr {
+    return i64.load(base, this.#context.state(field))
+  }
+  store64(field: number, value: Expr): void {
+    this.e.do(i64.store(base, value, this.#context.state(field)))
+  }
   control(): Expr {
     return this.load(STATE.X87_CONTROL)
   }
