@@ -114,10 +114,10 @@ describe('setting up', () => {
 
   it('makes larger ones in a large buffer of a guest that coalesces', async () => {
     for (const [version, pages, size] of [
-      [0x60000, 2048, 1728],
-      [0x60001, 2048, 4096],
-      [0x60001, 1100, 2176],
-      [0x60001, 600, 1728],
+      [0x60000, 1024, 1728],
+      [0x60001, 1024, 8192],
+      [0x60001, 256, 8192],
+      [0x60001, 255, 1728],
     ] as const) {
       const guest = await new LinuxGuest().open()
       await guest.connect(version, { receivePages: pages })

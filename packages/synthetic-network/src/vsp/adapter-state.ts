@@ -28,6 +28,7 @@ export interface AdapterFeatures {
 
 /** The port's side of the adapter, as OIDs see it. */
 export interface LinkView {
+  /** The cable is plugged in. */
   readonly linkUp: boolean
   /** Bits per second. */
   readonly linkSpeed: number

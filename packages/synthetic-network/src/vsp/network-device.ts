@@ -148,7 +148,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     return this.#channels.reduce((count, channel) => count + (channel?.waiting ?? 0), 0)
   }
 
-  /** The guest's receive buffer; another one when it gives another. */
+  /** The guest's receive buffer; another one when it gives another. @internal */
   get receiveBuffer(): Pick<ReceiveBuffer, 'gpadlId' | 'id' | 'sectionSize' | 'sectionCount'> | undefined {
     return this.#buffers.receive
   }

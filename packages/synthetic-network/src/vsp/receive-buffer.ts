@@ -15,20 +15,19 @@ const VLAN_TAG = 4
 /** No MTU makes sections smaller than this: answers have to fit in one. */
 const SMALLEST_MTU = 1514
 
-const SECTION_UNIT = 64
-/** The largest sections that a guest gets for its large packets, and how many of them a buffer must have at least. */
+/** A section for parts of large packets, and how many of them a buffer must have at least. */
 const COALESCING_SECTION = 8192
-const COALESCING_SECTIONS = 2048
+const COALESCING_SECTIONS = 128
 
 /** Bytes of a section for frames of `mtu` bytes, Ethernet header included. */
 export function sectionSizeOf(mtu: number): number {
-  return Math.ceil((Math.max(mtu, SMALLEST_MTU) + VLAN_TAG + HEADER_ROOM + FOOTER) / SECTION_UNIT) * SECTION_UNIT
+  return Math.ceil((Math.max(mtu, SMALLEST_MTU) + VLAN_TAG + HEADER_ROOM + FOOTER) / 64) * 64
 }
 
 /** The same for a guest that takes large packets in parts: each part is work for it, so that it gets larger ones where its buffer of `byteLength` bytes has enough of them. */
 export function coalescingSectionSizeOf(mtu: number, byteLength: number): number {
-  const share = Math.floor(byteLength / COALESCING_SECTIONS / SECTION_UNIT) * SECTION_UNIT
-  return Math.max(sectionSizeOf(mtu), Math.min(COALESCING_SECTION, share))
+  const size = sectionSizeOf(mtu)
+  return byteLength < COALESCING_SECTION * COALESCING_SECTIONS ? size : Math.max(size, COALESCING_SECTION)
 }
 
 /** A packet that the guest has, as saved state. */
