@@ -4,11 +4,9 @@ import { DiskError, openRawDisk } from '@partita/disk-images/node'
 import { type Disk, disksToken } from '@partita/interface'
 import type { PluginConfiguration } from '@partita/root-partition'
 import { CliError } from './cli-error.ts'
+import { IdeDrives } from './ide-drives.ts'
 import type { DiskOption, HypervisorOption } from './option-values.ts'
 
-/** Two channels with two drives each. */
-const MAXIMUM_IDE_DISKS = 4
-const IDE_CONTROLLER = '@partita/emulated-ide'
 /** The synthetic SCSI controllers. */
 export const SCSI_CONTROLLERS = '@partita/synthetic-storage/vsp'
 const WRITE_PROTECTED = ['EACCES', 'EROFS', 'EPERM']
@@ -22,7 +20,7 @@ export interface OpenDisks extends AsyncDisposable {
 
 /**
  * Open the images of `options` as `disk0`, `disk1`, … on the synthetic SCSI controllers, or on the IDE controller where the option says so or the machine has no
- * other. Those that are write-protected are opened for reading alone.
+ * other; disks there are offered over the VMBus, too, where there is one. Those that are write-protected are opened for reading alone.
  * @throws CliError `ERR_USAGE` for disks that there is no place for; DiskError `ERR_DISK_OPEN`, `ERR_DISK_FORMAT`, `ERR_DISK_LOCKED`
  */
 export async function openDisks(options: readonly DiskOption[], hypervisor: HypervisorOption): Promise<OpenDisks> {
@@ -46,34 +44,30 @@ interface Lun {
 
 /** The configuration of the controllers. */
 function placeDisks(options: readonly DiskOption[], hypervisor: HypervisorOption): PluginConfiguration[] {
-  const drives: string[] = []
+  const drives = new IdeDrives()
   const controllers: { readonly luns: Lun[] }[] = []
   for (const [index, option] of options.entries()) {
     const disk = `disk${index}`
     const { bus = hypervisor === 'none' ? 'ide' : 'scsi', controller = 0, lun, dvd } = option
-    if (
-      hypervisor === 'none' &&
-      (option.bus === 'scsi' || dvd || option.controller !== undefined || lun !== undefined)
-    ) {
+    if (hypervisor === 'none' && bus === 'scsi') {
       throw new CliError('ERR_USAGE', `${option.path} cannot be on a SCSI controller without the Hyper-V interface`, {
-        hint: 'Leave out --hypervisor none; the emulated IDE controller has plain disks alone.',
+        hint: 'Leave out --hypervisor none, or the word scsi.',
       })
     }
-    if (bus === 'ide') drives.push(disk)
+    if (bus === 'ide') drives.add(disk, option, hypervisor)
     else {
       while (controllers.length <= controller) controllers.push({ luns: [] })
       controllers[controller]?.luns.push({ disk, ...(lun !== undefined && { lun }), ...(dvd && { dvd }) })
     }
   }
-  if (drives.length > MAXIMUM_IDE_DISKS) {
-    throw new CliError(
-      'ERR_USAGE',
-      `${drives.length} disks are more than the ${MAXIMUM_IDE_DISKS} that the IDE controller has room for`,
-    )
+  const { offered } = drives
+  const synthetic = {
+    ...(controllers.length > 0 && { controllers }),
+    ...(offered.length > 0 && { ide: offered }),
   }
   return [
-    ...(drives.length === 0 ? [] : [{ plugin: IDE_CONTROLLER, options: { drives } }]),
-    ...(controllers.length === 0 ? [] : [{ plugin: SCSI_CONTROLLERS, options: { controllers } }]),
+    ...drives.devices(),
+    ...(Object.keys(synthetic).length === 0 ? [] : [{ plugin: SCSI_CONTROLLERS, options: synthetic }]),
   ]
 }
 

@@ -144,17 +144,19 @@ export interface DiskOption {
   readonly dvd: boolean
   /** A synthetic SCSI controller's unit, or a drive of the emulated IDE controller; what the machine has where omitted. */
   readonly bus?: 'scsi' | 'ide' | undefined
-  /** SCSI controller, from 0. Default: 0. */
+  /** A drive of the emulated IDE controller that is not offered over the VMBus besides. Default: false. */
+  readonly plain?: boolean | undefined
+  /** SCSI controller, from 0, or channel of the IDE controller. Default: 0, or the first that has room. */
   readonly controller?: number | undefined
   /** Default: the first that is free. */
   readonly lun?: number | undefined
 }
 
-const DISK_HINT = 'Write --disk F, followed by any of: ,ro ,dvd ,ide ,scsi ,controller=N ,lun=N.'
-const DISK_WORD = /^(ro|dvd|ide|scsi|(controller|lun)=(\d{1,2}))$/
+const DISK_HINT = 'Write --disk F, followed by any of: ,ro ,dvd ,ide ,plain ,scsi ,controller=N ,lun=N.'
+const DISK_WORD = /^(ro|dvd|ide|plain|scsi|(controller|lun)=(\d{1,2}))$/
 
 /**
- * `FILE,ro,dvd,ide,controller=N,lun=N`: the words that are known, at the end; what stands before them is the file, commas included.
+ * `FILE,ro,dvd,ide,plain,controller=N,lun=N`: the words that are known, at the end; what stands before them is the file, commas included.
  * @throws CliError `ERR_USAGE`
  */
 export function parseDisk(text: string): DiskOption {
@@ -179,8 +181,13 @@ export function parseDisk(text: string): DiskOption {
     controller: number('controller'),
     lun: number('lun'),
   }
-  if (words.has('ide') && ['scsi', 'dvd', 'controller', 'lun'].some((name) => words.has(name)))
-    throw diskError(text, 'ide goes with ro alone: the IDE controller has plain disks')
+  if (words.has('ide')) {
+    if (words.has('scsi')) throw diskError(text, 'a disk is on one controller, ide or scsi')
+    if ((disk.controller ?? 0) > 1 || (disk.lun ?? 0) > 1)
+      throw diskError(text, 'the IDE controller has the channels 0 and 1 with the units 0 and 1')
+    return words.has('plain') ? { ...disk, plain: true } : disk
+  }
+  if (words.has('plain')) throw diskError(text, 'plain is for ide: a disk that is not on the VMBus, too')
   if ((disk.controller ?? 0) > 15) throw diskError(text, 'there can be 16 controllers, 0 to 15')
   if ((disk.lun ?? 0) > 63) throw diskError(text, 'a controller has the units 0 to 63')
   return disk

@@ -30,6 +30,7 @@ import { type OpenDisks, openDisks } from './disks.ts'
 import { watchSignals } from './end-signals.ts'
 import { EXIT_STATUS, statusOf } from './exit-status.ts'
 import { guestFilesArchive, planModules, withArchive } from './guest-files.ts'
+import { ideWords } from './ide-drives.ts'
 import { readInputFile } from './input-file.ts'
 import { networkDevices } from './network.ts'
 import { Notices, withNotices } from './notices.ts'
@@ -236,6 +237,7 @@ async function planBoot(
   interactive: boolean,
   signal: AbortSignal,
 ): Promise<BootPlan> {
+  const driveWords = ideWords(options.disks, options.hypervisor)
   if (options.kernel !== undefined) {
     if (options.root !== undefined) {
       throw new CliError('ERR_USAGE', '--root is for the default guest', {
@@ -251,7 +253,7 @@ async function planBoot(
     return {
       kernel: options.kernel,
       initrd: options.initrd,
-      commandLine: words(linux ? LINUX_DEFAULTS : '', options.append),
+      commandLine: words(linux ? LINUX_DEFAULTS : '', linux ? driveWords : '', options.append),
       archive: archiveOf(options.guestFiles, false),
       name: options.kernel,
     }
@@ -277,6 +279,7 @@ async function planBoot(
       guest.commandLine,
       options.root === false ? '' : guest.rootDiskWord,
       PANIC_RESETS,
+      driveWords,
       interactive ? terminal : guest.pipedInputWord,
       modules.word,
       options.append,

@@ -192,10 +192,26 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
         'ERR_USAGE',
       ],
       [
-        'DVD without the Hyper-V interface',
-        () => ['--kernel', kernel('p'), '--hypervisor', 'none', '--disk', `${file('a')},dvd`],
+        'SCSI disk without the Hyper-V interface',
+        () => ['--kernel', kernel('p'), '--hypervisor', 'none', '--disk', `${file('a')},scsi`],
         'ERR_USAGE',
         /--hypervisor none/,
+      ],
+      [
+        'two drives at one place of the IDE controller',
+        () => [
+          '--kernel',
+          kernel('p'),
+          ...['a', 'b'].flatMap((name) => ['--disk', `${file(name)},ide,controller=1,lun=1`]),
+        ],
+        'ERR_USAGE',
+        /channels/,
+      ],
+      [
+        'IDE disks of both kinds',
+        () => ['--kernel', kernel('p'), '--disk', `${file('a')},ide`, '--disk', `${file('b')},ide,plain`],
+        'ERR_USAGE',
+        /all of them, or none/,
       ],
       [
         'two disks in one place',
@@ -376,13 +392,16 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
 
   it('has disks on all controllers, and on plain hardware', async () => {
     const disks = (...words: string[]) => words.flatMap((word, i) => ['--disk', `${image(`many-${i}`)}${word}`])
-    expect(await run('p', disks('', ',ro', ',dvd', ',ide', ',ide,ro', ',controller=2,lun=9', ',lun=63'))).toMatchObject(
-      {
-        status: 0,
-        stderr: '',
-      },
-    )
-    expect(await run('p', ['--hypervisor', 'none', ...disks('', ',ro', ',ide', '')])).toMatchObject({
+    expect(
+      await run(
+        'p',
+        disks('', ',ro', ',dvd', ',ide', ',ide,ro', ',ide,dvd,controller=1', ',controller=2,lun=9', ',lun=63'),
+      ),
+    ).toMatchObject({
+      status: 0,
+      stderr: '',
+    })
+    expect(await run('p', ['--hypervisor', 'none', ...disks('', ',ro', ',ide', ',dvd')])).toMatchObject({
       status: 0,
       stderr: '',
     })

@@ -110,6 +110,16 @@ describe('parseDisk', () => {
       lun: 63,
     })
   })
+  it('knows places on the IDE controller, and disks that are on it alone', () => {
+    expect(parseDisk('x.iso,ide,dvd,controller=1')).toEqual({
+      path: 'x.iso',
+      readOnly: true,
+      dvd: true,
+      bus: 'ide',
+      controller: 1,
+    })
+    expect(parseDisk('a,ide,plain,lun=1')).toEqual({ path: 'a', ...plain, bus: 'ide', plain: true, lun: 1 })
+  })
   it('leaves commas in names of files', () => {
     expect(parseDisk('a,b.img,ro').path).toBe('a,b.img')
     expect(parseDisk('ro').path).toBe('ro')
@@ -119,8 +129,9 @@ describe('parseDisk', () => {
     '',
     ',ro',
     'a,ro,ro',
-    'a,ide,dvd',
-    'a,ide,lun=1',
+    'a,ide,lun=2',
+    'a,ide,controller=2',
+    'a,plain',
     'a,scsi,ide',
     'a,lun=64',
     'a,controller=16',

@@ -1,4 +1,4 @@
-// Registers, bits and commands of ATA (ATA/ATAPI-7 volume 1, T13/1532D), as far as a disk has them.
+// Registers and bits of ATA (ATA/ATAPI-7 volume 1, T13/1532D) that all drives share.
 
 /** Bytes of an ATA sector. */
 export const SECTOR_SIZE = 512
@@ -29,89 +29,20 @@ export const DEVICE = { LBA: 0x40, SECOND: 0x10, HEAD: 0x0f, FIXED: 0xa0 } as co
 /** Device control register. */
 export const CONTROL = { NIEN: 0x02, SRST: 0x04, HOB: 0x80 } as const
 
-/** What a command does. */
-type Action =
-  | 'read-sectors'
-  | 'read-multiple'
-  | 'read-dma'
-  | 'write-sectors'
-  | 'write-multiple'
-  | 'write-dma'
-  | 'read-verify'
-  | 'seek'
-  | 'native-max'
-  | 'flush'
-  | 'identify'
-  | 'set-features'
-  | 'set-multiple'
-  | 'initialize-parameters'
-  | 'check-power'
-  | 'diagnostic'
-  | 'nothing'
+/** The last sector that 28 bits can name. */
+export const LARGEST_LBA28 = 0x0fff_ffff
 
-/** One row of the command table. `ext` has 48-bit addresses. */
-export interface Command {
-  readonly name: string
-  readonly action: Action
-  readonly ext: boolean
-}
+/** Power modes as CHECK POWER MODE tells them (section 6.7); a drive that sleeps tells nothing. */
+export const POWER = { STANDBY: 0x00, IDLE: 0x80, ACTIVE: 0xff, SLEEP: 0x01 } as const
+/** One of {@link POWER}. */
+export type Power = (typeof POWER)[keyof typeof POWER]
 
-function command(name: string, action: Action): Command {
-  return { name, action, ext: name.endsWith(' EXT') }
-}
-
-/** Commands by code. One that is missing here is aborted, as are NOP and those of packet devices. */
-export const COMMANDS: ReadonlyMap<number, Command> = new Map([
-  [0x10, command('RECALIBRATE', 'nothing')],
-  [0x20, command('READ SECTOR(S)', 'read-sectors')],
-  [0x21, command('READ SECTOR(S) without retry', 'read-sectors')],
-  [0x24, command('READ SECTOR(S) EXT', 'read-sectors')],
-  [0x25, command('READ DMA EXT', 'read-dma')],
-  [0x27, command('READ NATIVE MAX ADDRESS EXT', 'native-max')],
-  [0x29, command('READ MULTIPLE EXT', 'read-multiple')],
-  [0x30, command('WRITE SECTOR(S)', 'write-sectors')],
-  [0x31, command('WRITE SECTOR(S) without retry', 'write-sectors')],
-  [0x34, command('WRITE SECTOR(S) EXT', 'write-sectors')],
-  [0x35, command('WRITE DMA EXT', 'write-dma')],
-  [0x39, command('WRITE MULTIPLE EXT', 'write-multiple')],
-  [0x40, command('READ VERIFY SECTOR(S)', 'read-verify')],
-  [0x41, command('READ VERIFY SECTOR(S) without retry', 'read-verify')],
-  [0x42, command('READ VERIFY SECTOR(S) EXT', 'read-verify')],
-  [0x70, command('SEEK', 'seek')],
-  [0x90, command('EXECUTE DEVICE DIAGNOSTIC', 'diagnostic')],
-  [0x91, command('INITIALIZE DEVICE PARAMETERS', 'initialize-parameters')],
-  [0xc4, command('READ MULTIPLE', 'read-multiple')],
-  [0xc5, command('WRITE MULTIPLE', 'write-multiple')],
-  [0xc6, command('SET MULTIPLE MODE', 'set-multiple')],
-  [0xc8, command('READ DMA', 'read-dma')],
-  [0xc9, command('READ DMA without retry', 'read-dma')],
-  [0xca, command('WRITE DMA', 'write-dma')],
-  [0xcb, command('WRITE DMA without retry', 'write-dma')],
-  [0xe0, command('STANDBY IMMEDIATE', 'flush')],
-  [0xe1, command('IDLE IMMEDIATE', 'nothing')],
-  [0xe2, command('STANDBY', 'flush')],
-  [0xe3, command('IDLE', 'nothing')],
-  [0xe5, command('CHECK POWER MODE', 'check-power')],
-  [0xe6, command('SLEEP', 'flush')],
-  [0xe7, command('FLUSH CACHE', 'flush')],
-  [0xea, command('FLUSH CACHE EXT', 'flush')],
-  [0xec, command('IDENTIFY DEVICE', 'identify')],
-  [0xef, command('SET FEATURES', 'set-features')],
-  [0xf8, command('READ NATIVE MAX ADDRESS', 'native-max')],
-])
-
-/** Subcommands of SET FEATURES that a disk takes (section 6.51). */
-export const FEATURE = {
-  ENABLE_WRITE_CACHE: 0x02,
-  SET_TRANSFER_MODE: 0x03,
-  DISABLE_LOOK_AHEAD: 0x55,
-  KEEP_SETTINGS: 0x66,
-  DISABLE_WRITE_CACHE: 0x82,
-  ENABLE_LOOK_AHEAD: 0xaa,
-  REVERT_SETTINGS: 0xcc,
-} as const
+/** Commands that disks and packet devices have alike, and that the channel knows. */
+export const SHARED_COMMAND = { DEVICE_RESET: 0x08, EXECUTE_DEVICE_DIAGNOSTIC: 0x90 } as const
 
 /** Most sectors of a block of READ and WRITE MULTIPLE. */
 export const MAXIMUM_MULTIPLE = 16
+/** Most sectors with the ranges of one DATA SET MANAGEMENT. */
+export const MAXIMUM_TRIM_SECTORS = 8
 /** Highest modes that can be set. */
 export const MAXIMUM_MODE = { PIO: 4, MULTIWORD_DMA: 2, ULTRA_DMA: 5 } as const

@@ -8,9 +8,9 @@ const REGISTER = { COMMAND: 0, STATUS: 2, PRD: 4 } as const
 const COMMAND = { START: 0x01, TO_MEMORY: 0x08 } as const
 const STATUS = { ACTIVE: 0x01, ERROR: 0x02, INTERRUPT: 0x04, CAPABLE: 0x60 } as const
 const END_OF_TABLE = 0x8000_0000
-/** A table does not cross 64 KiB. */
-const MAXIMUM_ENTRIES = 8192
 const ENTRY_SIZE = 8
+/** Neither a region nor the table crosses a boundary of this (sections 1.2 and 2.0). */
+const BOUNDARY = 0x1_0000
 
 /** Memory for a part of a transfer. */
 export interface DmaPiece {
@@ -19,7 +19,7 @@ export interface DmaPiece {
   readonly addresses: number[]
   /** Buffers among the segments, by index. */
   readonly buffered: Set<number>
-  readonly bytes: number
+  bytes: number
 }
 
 /** A saved bus master. */
@@ -32,10 +32,18 @@ export interface BusMasterState {
   readonly ended: boolean
 }
 
-/** Registers and table walk of one channel. `onStart` is called when the guest starts it. */
+/** What a bus master tells its channel. */
+export interface BusMasterHost {
+  /** The guest has started it. */
+  started(): void
+  /** An address that nothing answers at (a PCI master abort). */
+  masterAbort(): void
+}
+
+/** Registers and table walk of one channel. */
 export class BusMaster {
   readonly #memory: GuestMemory
-  readonly #onStart: () => void
+  readonly #host: BusMasterHost
   #command = 0
   #status: number = STATUS.CAPABLE
   #table = 0
@@ -45,9 +53,9 @@ export class BusMaster {
   /** The last entry has been used up. */
   #ended = false
 
-  constructor(memory: GuestMemory, onStart: () => void) {
+  constructor(memory: GuestMemory, host: BusMasterHost) {
     this.#memory = memory
-    this.#onStart = onStart
+    this.#host = host
   }
 
   get started(): boolean {
@@ -91,7 +99,7 @@ export class BusMaster {
     this.#entry = 0
     this.#offset = 0
     this.#ended = false
-    this.#onStart()
+    this.#host.started()
   }
 
   /** The drive's interrupt has come through. */
@@ -100,23 +108,28 @@ export class BusMaster {
   }
 
   /**
-   * The next at most `limit` bytes of memory that the table names; fewer when the table ends. Undefined, with the error bit set, when the table or what it names is not
-   * RAM.
+   * The next at most `limit` bytes of memory that the table names, a multiple of `granule`. None are left when the table is used up: the bus master is then inactive, without error
+   * and without interrupt, and the drive waits (section 3.1). Undefined, with the error bit set, for a table or a region that is not RAM or crosses 64 KiB, and for the wrong
+   * direction.
    */
-  take(limit: number, toMemory: boolean): DmaPiece | undefined {
-    const piece = { segments: [] as Uint8Array[], addresses: [] as number[], buffered: new Set<number>(), bytes: 0 }
+  take(limit: number, granule: number, toMemory: boolean): DmaPiece | undefined {
+    const piece: DmaPiece = { segments: [], addresses: [], buffered: new Set(), bytes: 0 }
+    if (toMemory !== ((this.#command & COMMAND.TO_MEMORY) !== 0)) return this.#fail()
+    // A table has at most 8,192 entries, so that a piece of tiny regions stays small, too.
     while (piece.bytes < limit && !this.#ended) {
       const at = this.#table + this.#entry * ENTRY_SIZE
+      if (Math.floor(at / BOUNDARY) !== Math.floor(this.#table / BOUNDARY)) return this.#fail()
       const base = this.#memory.readU32(at)
       const control = this.#memory.readU32(at + 4)
-      if (base === undefined || control === undefined || this.#entry >= MAXIMUM_ENTRIES) return this.fail()
-      const length = control & 0xfffe || 0x1_0000
+      if (base === undefined || control === undefined) return this.#masterAbort()
+      const length = control & 0xfffe || BOUNDARY
       const address = (base & ~1) >>> 0
+      if ((address % BOUNDARY) + length > BOUNDARY) return this.#fail()
       // The guest may have made the entry shorter since.
       const count = Math.min(length - this.#offset, limit - piece.bytes)
       if (count > 0) {
         const segment = this.#segment(address + this.#offset, count, toMemory, piece)
-        if (segment === undefined) return this.fail()
+        if (segment === undefined) return this.#masterAbort()
         piece.segments.push(segment)
         piece.addresses.push(address + this.#offset)
         piece.bytes += count
@@ -127,7 +140,27 @@ export class BusMaster {
       this.#entry++
       if ((control & END_OF_TABLE) !== 0) this.#ended = true
     }
+    if (piece.bytes === limit) return piece
+    this.#trim(piece, piece.bytes % granule)
+    if (piece.bytes === 0) this.#status &= ~STATUS.ACTIVE
     return piece
+  }
+
+  /** A table that ends inside of a sector: what is there of that sector is not used. */
+  #trim(piece: DmaPiece, surplus: number): void {
+    let left = surplus
+    while (left > 0) {
+      const last = piece.segments.length - 1
+      const segment = piece.segments[last] as Uint8Array
+      const cut = Math.min(left, segment.length)
+      if (cut === segment.length) {
+        piece.segments.pop()
+        piece.addresses.pop()
+        piece.buffered.delete(last)
+      } else piece.segments[last] = segment.subarray(0, segment.length - cut)
+      left -= cut
+      piece.bytes -= cut
+    }
   }
 
   #segment(address: number, length: number, toMemory: boolean, piece: DmaPiece): Uint8Array | undefined {
@@ -140,15 +173,13 @@ export class BusMaster {
     return buffer
   }
 
-  /** What was read into a piece is in guest memory afterwards, and the processor knows. False when some of it could not be written. */
-  commit(piece: DmaPiece): boolean {
-    let written = true
+  /** What was read into a piece is in guest memory afterwards, and the processor knows. Memory that cannot be written is left as it is, with the error bit. */
+  commit(piece: DmaPiece): void {
     piece.segments.forEach((segment, index) => {
       const address = piece.addresses[index] as number
       if (!piece.buffered.has(index)) this.#memory.written(address, segment.length)
-      else if (!this.#memory.write(address, segment)) written = false
+      else if (!this.#memory.write(address, segment)) this.#masterAbort()
     })
-    return written
   }
 
   /** The drive is done: inactive if the table is used up; a longer table leaves it active (section 3.1). */
@@ -157,9 +188,14 @@ export class BusMaster {
   }
 
   /** Stop with the error bit. */
-  fail(): undefined {
+  #fail(): undefined {
     this.#status = (this.#status & ~STATUS.ACTIVE) | STATUS.ERROR
     return undefined
+  }
+
+  #masterAbort(): undefined {
+    this.#host.masterAbort()
+    return this.#fail()
   }
 
   reset(): void {

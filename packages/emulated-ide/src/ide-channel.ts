@@ -1,13 +1,14 @@
 // A parallel ATA channel: two drives on one cable, the command block and control block ports, and the bus master that moves their data.
 
 import type { AccessSize, GuestMemory, InterruptLine, PortHandler } from '@partita/interface'
-import { CONTROL, DEVICE, REGISTER, SECTOR_SIZE } from './ata.ts'
-import type { AtaDrive, DriveChannel } from './ata-drive.ts'
+import { CONTROL, DEVICE, REGISTER, SHARED_COMMAND } from './ata.ts'
+import type { AtaDisk } from './ata-disk.ts'
 import { BusMaster } from './bus-master.ts'
+import type { DriveChannel } from './drive.ts'
+import { PacketDrive } from './packet-drive.ts'
 
-const EXECUTE_DEVICE_DIAGNOSTIC = 0x90
-/** Bytes that the bus master moves in one operation at the disk. */
-const PIECE = 1024 * 1024
+/** What can be on a channel. */
+export type ChannelDrive = AtaDisk | PacketDrive
 /** What a status register reads as when no drive is there to drive it: DD7 has a pull-down (ATA/ATAPI-7 volume 2). */
 const FLOATING = 0x7f
 
@@ -15,7 +16,7 @@ const FLOATING = 0x7f
 export class IdeChannel implements PortHandler, DriveChannel {
   readonly #line: InterruptLine
   readonly busMaster: BusMaster
-  #drives: readonly [AtaDrive | undefined, AtaDrive | undefined] = [undefined, undefined]
+  #drives: readonly [ChannelDrive | undefined, ChannelDrive | undefined] = [undefined, undefined]
   /** Index of the drive that the device register selects. */
   #selected: 0 | 1 = 0
   #deviceControl = 0
@@ -23,9 +24,10 @@ export class IdeChannel implements PortHandler, DriveChannel {
   /** Alternate status and device control, at 0x3F6 or 0x376. */
   readonly control: PortHandler
 
-  constructor(memory: GuestMemory, line: InterruptLine) {
+  /** `masterAbort` is called for an address of the bus master that nothing answers at. */
+  constructor(memory: GuestMemory, line: InterruptLine, masterAbort: () => void) {
     this.#line = line
-    this.busMaster = new BusMaster(memory, () => this.dmaRequested())
+    this.busMaster = new BusMaster(memory, { started: () => this.dmaRequested(), masterAbort })
     this.control = {
       read: (_offset, size) =>
         (size === 1 ? this.#status() : this.#status() | (size === 2 ? 0xff00 : 0xffff_ff00)) >>> 0,
@@ -34,16 +36,16 @@ export class IdeChannel implements PortHandler, DriveChannel {
   }
 
   /** Plug the drives in; once. */
-  connect(first: AtaDrive | undefined, second: AtaDrive | undefined): void {
+  connect(first: ChannelDrive | undefined, second: ChannelDrive | undefined): void {
     this.#drives = [first, second]
     this.interruptChanged()
   }
 
-  get drives(): readonly [AtaDrive | undefined, AtaDrive | undefined] {
+  get drives(): readonly [ChannelDrive | undefined, ChannelDrive | undefined] {
     return this.#drives
   }
 
-  get #drive(): AtaDrive | undefined {
+  get #drive(): ChannelDrive | undefined {
     return this.#drives[this.#selected]
   }
 
@@ -83,9 +85,10 @@ export class IdeChannel implements PortHandler, DriveChannel {
       this.#drive?.acknowledge()
       return status
     }
-    // Drive 0 answers for a drive 1 that is not there (ATA/ATAPI-7 volume 2, single drive configurations).
+    // Drive 0 answers for a drive 1 that is not there, a packet device with zeros (ATA/ATAPI-7 volume 2, single drive configurations).
     const drive = this.#drive ?? this.#drives[0]
     if (drive === undefined) return FLOATING
+    if (this.#drive === undefined && drive instanceof PacketDrive && offset !== REGISTER.DEVICE) return 0
     if (offset === REGISTER.DEVICE)
       return (drive.device & ~DEVICE.SECOND) | DEVICE.FIXED | (this.#selected === 1 ? DEVICE.SECOND : 0)
     return drive.readRegister(offset, (this.#deviceControl & CONTROL.HOB) !== 0)
@@ -119,7 +122,11 @@ export class IdeChannel implements PortHandler, DriveChannel {
   }
 
   #command(code: number): void {
-    if (code !== EXECUTE_DEVICE_DIAGNOSTIC) {
+    if (code === SHARED_COMMAND.DEVICE_RESET && this.#drive instanceof PacketDrive) {
+      this.#drive.deviceReset()
+      return
+    }
+    if (code !== SHARED_COMMAND.EXECUTE_DEVICE_DIAGNOSTIC) {
       this.#drive?.command(code)
       return
     }
@@ -153,35 +160,7 @@ export class IdeChannel implements PortHandler, DriveChannel {
   /** Moves data when both sides are ready: the drive has a DMA command, and the guest has started the bus master. */
   dmaRequested(): void {
     const drive = this.#drive
-    const direction = drive?.waitingDma
-    if (drive === undefined || direction === undefined || !this.busMaster.started) return
-    drive.beginDmaPiece()
-    drive.track(this.#transfer(drive, direction === 'in'))
-  }
-
-  async #transfer(drive: AtaDrive, toMemory: boolean): Promise<void> {
-    while (drive.dmaRemaining > 0) {
-      const piece = this.busMaster.take(Math.min(drive.dmaRemaining * SECTOR_SIZE, PIECE), toMemory)
-      // A table that is too short, or ends inside a sector, is the guest's mistake; the drive must not wait for ever.
-      if (piece === undefined || piece.bytes === 0 || piece.bytes % SECTOR_SIZE !== 0) {
-        this.busMaster.fail()
-        drive.failDma()
-        return
-      }
-      if (toMemory) await drive.disk.read(drive.dmaSector, piece.segments)
-      else await drive.disk.write(drive.dmaSector, piece.segments)
-      if (toMemory && !this.busMaster.commit(piece)) this.busMaster.fail()
-      if (drive.aborted) return
-      drive.endDmaPiece(piece.bytes / SECTOR_SIZE)
-      if (drive.dmaRemaining === 0) break
-      // The guest may have stopped the bus master meanwhile; the drive waits until it is started again.
-      if (!this.busMaster.started) return
-      drive.beginDmaPiece()
-    }
-    if (!toMemory) await drive.settleWrites()
-    if (drive.aborted) return
-    this.busMaster.finish()
-    drive.complete()
+    if (drive?.waitsForDma === true && this.busMaster.started) drive.runDma(this.busMaster)
   }
 
   // ── the partition's side ──

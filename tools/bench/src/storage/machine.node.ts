@@ -34,7 +34,7 @@ const registry = new PluginRegistry({
   plugins: [processor.plugin],
 })
 await using opened = await openDisks(
-  disks.map((disk) => ({ ...disk, dvd: false, bus })),
+  disks.map((disk) => ({ ...disk, dvd: false, bus, plain: true })),
   'hyper-v',
 )
 const own = new Map(opened.devices.map((device) => [device.plugin, device]))

@@ -5,79 +5,22 @@ import { FakeMachine } from '@partita/testkit'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import ide from '../src/index.ts'
-
-const [DATA, ERROR, COUNT, LOW, MID, HIGH, DEVICE, STATUS] = [0x1f0, 0x1f1, 0x1f2, 0x1f3, 0x1f4, 0x1f5, 0x1f6, 0x1f7]
-const CONTROL = 0x3f6
-const BM = 0xffa0
-const SECTORS = 200_000
-
-const pattern = (sector: number): Uint8Array =>
-  Uint8Array.from({ length: 512 }, (_, i) => (sector * 7 + i * 3 + (i >> 8)) & 0xff)
-
-async function started(
-  disks: Record<string, Disk> = { disk0: new MemoryDisk(SECTORS) },
-  drives: (string | null)[] = Object.keys(disks),
-) {
-  const machine = new FakeMachine()
-  machine.provide(disksToken, new Map(Object.entries(disks)))
-  const instance = await machine.start(ide, { drives })
-  const { ports, lines } = machine
-  /** Put an address and a count in the registers, 28 bits, and give a command. */
-  const command = (code: number, lba = 0, count = 0, device = 0xe0): void => {
-    ports.write(DEVICE, device | ((lba >> 24) & 0xf))
-    ports.write(COUNT, count)
-    ports.write(LOW, lba & 0xff)
-    ports.write(MID, (lba >> 8) & 0xff)
-    ports.write(HIGH, (lba >> 16) & 0xff)
-    ports.write(STATUS, code)
-  }
-  /** The same with 48 bits. */
-  const commandExt = (code: number, lba: number, count: number): void => {
-    ports.write(DEVICE, 0xe0)
-    ports.write(COUNT, count >> 8)
-    ports.write(LOW, Math.floor(lba / 2 ** 24) & 0xff)
-    ports.write(MID, Math.floor(lba / 2 ** 32) & 0xff)
-    ports.write(HIGH, Math.floor(lba / 2 ** 40) & 0xff)
-    ports.write(COUNT, count & 0xff)
-    ports.write(LOW, lba & 0xff)
-    ports.write(MID, (lba >> 8) & 0xff)
-    ports.write(HIGH, (lba >> 16) & 0xff)
-    ports.write(STATUS, code)
-  }
-  const settle = async (): Promise<void> => void (await instance.stop!())
-  const readBlock = (words: number): Uint8Array => {
-    const bytes = new Uint8Array(words * 2)
-    for (let i = 0; i < words; i++) {
-      const word = ports.read(DATA, 2)
-      bytes[2 * i] = word & 0xff
-      bytes[2 * i + 1] = word >> 8
-    }
-    return bytes
-  }
-  const writeBlock = (bytes: Uint8Array): void => {
-    for (let i = 0; i < bytes.length; i += 2)
-      ports.write(DATA, (bytes[i] as number) | ((bytes[i + 1] as number) << 8), 2)
-  }
-  /** Describe `regions` to the primary channel's bus master at `table`. */
-  const prepareDma = (
-    table: number,
-    regions: readonly (readonly [gpa: number, length: number])[],
-    toMemory: boolean,
-  ): void => {
-    regions.forEach(([gpa, length], i) => {
-      machine.memory.writeU32(table + 8 * i, gpa)
-      machine.memory.writeU32(table + 8 * i + 4, (length & 0xffff) | (i === regions.length - 1 ? 0x8000_0000 : 0))
-    })
-    ports.write(BM + 4, table, 4)
-    ports.write(BM + 2, 0x06)
-    ports.write(BM, toMemory ? 0x08 : 0x00)
-  }
-  const startDma = (toMemory: boolean): void => ports.write(BM, toMemory ? 0x09 : 0x01)
-  return { machine, instance, ports, lines, command, commandExt, settle, readBlock, writeBlock, prepareDma, startDma }
-}
-
-const wordOf = (data: Uint8Array, index: number): number =>
-  (data[2 * index] as number) | ((data[2 * index + 1] as number) << 8)
+import {
+  BM,
+  CONTROL,
+  COUNT,
+  DATA,
+  DEVICE,
+  ERROR,
+  HIGH,
+  LOW,
+  MID,
+  pattern,
+  SECTORS,
+  STATUS,
+  started,
+  wordOf,
+} from './host.ts'
 
 describe('identification', () => {
   it('has the PIIX4 function with both channels decoded', async () => {
@@ -326,17 +269,71 @@ describe('DMA', () => {
     expect(ports.read(BM + 2) & 0x07).toBe(0x05)
   })
 
-  it('ends with an error when the table is too short or names what is not RAM', async () => {
-    for (const regions of [[[0x8000, 512]], [[0xf000_0000, 1024]]] as const) {
-      const { command, prepareDma, startDma, settle, ports, lines } = await started()
-      prepareDma(0x1000, regions, true)
-      command(0xc8, 0, 2)
-      startDma(true)
-      await settle()
-      expect(lines.level(14)).toBe(true)
-      expect(ports.read(BM + 2) & 0x03).toBe(0x02)
-      expect(ports.read(STATUS) & 0x81).toBe(0x01)
-    }
+  it('waits, without an error or interrupt, when the table is too short, and goes on with the next one', async () => {
+    const disk = new MemoryDisk(SECTORS)
+    await disk.write(0, [pattern(0), pattern(1), pattern(2)])
+    const { machine, command, prepareDma, startDma, settle, ports, lines } = await started({ disk0: disk })
+    // One sector, and a part of the next, of which nothing comes.
+    prepareDma(
+      0x1000,
+      [
+        [0x8000, 512],
+        [0x9000, 100],
+      ],
+      true,
+    )
+    machine.memory.bytes.fill(0xee, 0x9000, 0x9400)
+    command(0xc8, 0, 3)
+    startDma(true)
+    await settle()
+    expect(lines.level(14)).toBe(false)
+    expect(ports.read(BM + 2) & 0x07).toBe(0x00)
+    expect(ports.read(CONTROL)).toBe(0x58) // DRQ
+    expect(machine.memory.bytes.slice(0x8000, 0x8200)).toEqual(pattern(0))
+    expect(machine.memory.bytes[0x9000]).toBe(0xee)
+    prepareDma(0x1000, [[0xa000, 1024]], true)
+    startDma(true)
+    await settle()
+    expect(ports.read(BM + 2) & 0x07).toBe(0x04)
+    expect(ports.read(STATUS)).toBe(0x50)
+    expect(machine.memory.bytes.slice(0xa000, 0xa400)).toEqual(Uint8Array.from([...pattern(1), ...pattern(2)]))
+  })
+
+  it.each<[string, number, readonly (readonly [number, number])[], boolean, boolean]>([
+    ['a region that is not RAM', 0x1000, [[0xf000_0000, 1024]], true, true],
+    ['a table that is not RAM', 0xf000_0000, [[0x8000, 1024]], true, true],
+    ['a region that crosses 64 KiB', 0x1000, [[0x1_fe00, 1024]], true, false],
+    ['the wrong direction', 0x1000, [[0x8000, 1024]], false, false],
+    [
+      'a table that crosses 64 KiB',
+      0x1_fff8,
+      [
+        [0x8000, 512],
+        [0x9000, 512],
+      ],
+      true,
+      false,
+    ],
+  ])('stops with the error bit for %s, and a software reset helps', async (_, table, regions, toMemory, abort) => {
+    const { machine, command, prepareDma, startDma, settle, ports, lines } = await started()
+    machine.memory.bytes.fill(0xee, 0x8000, 0xa000)
+    prepareDma(table, regions, toMemory)
+    command(0xc8, 0, 2)
+    startDma(toMemory)
+    await settle()
+    expect(lines.level(14)).toBe(false)
+    expect(ports.read(BM + 2) & 0x07).toBe(0x02)
+    expect(ports.read(CONTROL)).toBe(0x58)
+    expect(machine.memory.bytes.subarray(0x8000, 0xa000).every((byte) => byte === 0xee)).toBe(true)
+    // PCISTS: received master abort; a one clears it.
+    expect(((machine.pci.read(7, 1, 4) >>> 29) & 1) === 1).toBe(abort)
+    machine.pci.write(7, 1, 4, 0x2000_0000, 0xffff_0000)
+    expect(machine.pci.read(7, 1, 4) >>> 29).toBe(0)
+    ports.write(BM + 2, 0x06)
+    expect(ports.read(BM + 2) & 0x07).toBe(0)
+    ports.write(CONTROL, 0x04)
+    ports.write(CONTROL, 0x00)
+    expect(ports.read(STATUS)).toBe(0x50)
   })
 
   it('takes a count of 0 for 64 KiB', async () => {
@@ -366,7 +363,8 @@ describe('DMA', () => {
   it('moves its ports when the guest moves BAR 4, and answers nowhere with I/O off', async () => {
     const { machine, ports } = await started()
     machine.pci.write(7, 1, 0x20, 0xffff_ffff)
-    expect(machine.pci.read(7, 1, 0x20)).toBe(0xfff1)
+    expect(machine.pci.read(7, 1, 0x20)).toBe(0xffff_fff1) // 16 ports
+    expect(machine.ports.claims.map((claim) => claim.base)).toEqual([0x170, 0x1f0, 0x376, 0x3f6])
     machine.pci.write(7, 1, 0x20, 0xc041)
     ports.write(0xc044, 0x1234_5678, 4)
     expect(ports.read(0xc044, 4)).toBe(0x1234_5678)
