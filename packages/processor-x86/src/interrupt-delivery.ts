@@ -9,6 +9,7 @@ import { isCanonical } from './instruction/system-operand.ts'
 import {
   checkStackSegment,
   type Descriptor,
+  loadRealCode,
   markAccessed,
   readDescriptor,
   setCodeSegment,
@@ -190,7 +191,6 @@ function deliverReal(cpu: Cpu, vector: number): void {
   pushWords(cpu, cpu.segmentBase(SEGMENT.SS), esp, mask, words, 2, true)
   cpu.setGpr32(GPR.RSP, (esp & ~mask) | ((esp - 6) & mask))
   cpu.set32(STATE.FLAGS_REST, cpu.get32(STATE.FLAGS_REST) & ~(FLAG.TF | FLAG.IF | FLAG.AC | FLAG.RF))
-  cpu.setSegment(SEGMENT.CS, cs, BigInt(cs * 16), cpu.segmentLimit(SEGMENT.CS), cpu.segmentAttributes(SEGMENT.CS))
-  cpu.updateMode()
+  loadRealCode(cpu, cs)
   cpu.set64(STATE.RIP, BigInt(ip))
 }

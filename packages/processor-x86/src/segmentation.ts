@@ -93,6 +93,14 @@ export function markAccessed(cpu: Cpu, descriptor: Descriptor): void {
   if (!(descriptor.high & 0x100)) cpu.writeU8(descriptor.address + 5n, ((descriptor.high >>> 8) & 0xff) | 1, true)
 }
 
+/** Load CS with a paragraph number, as real-address mode does: limit and size stay what protected mode left, and the segment can be written to. In virtual-8086 mode nothing but the base changes. */
+export function loadRealCode(cpu: Cpu, selector: number): void {
+  const attributes = cpu.segmentAttributes(SEGMENT.CS)
+  const writable = cpu.protectedMode ? attributes : (attributes & ~0xff) | 0x93
+  cpu.setSegment(SEGMENT.CS, selector, BigInt(selector * 16), cpu.segmentLimit(SEGMENT.CS), writable)
+  cpu.updateMode()
+}
+
 /** Load ES, DS, FS, GS or SS with a selector, as MOV and POP do. */
 export function loadSegment(cpu: Cpu, segment: number, selector: number): void {
   if (!cpu.protectedMode || cpu.virtual8086) {

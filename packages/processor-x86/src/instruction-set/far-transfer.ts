@@ -21,6 +21,7 @@ import {
   checkStackSegment,
   type Descriptor,
   findDescriptor,
+  loadRealCode,
   markAccessed,
   readDescriptor,
   setCodeSegment,
@@ -39,14 +40,7 @@ function isReal(cpu: Cpu): boolean {
   return !cpu.protectedMode || cpu.virtual8086
 }
 function setRealCode(cpu: Cpu, selector: number, ip: bigint): number {
-  cpu.setSegment(
-    SEGMENT.CS,
-    selector,
-    BigInt(selector * 16),
-    cpu.segmentLimit(SEGMENT.CS),
-    cpu.segmentAttributes(SEGMENT.CS),
-  )
-  cpu.updateMode()
+  loadRealCode(cpu, selector)
   return cpu.jump(ip)
 }
 function truncate(offset: bigint, size: number): bigint {
