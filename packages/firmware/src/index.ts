@@ -31,6 +31,7 @@ export {
 export { installAcpiTables } from './acpi/install.ts'
 export { type AcpiTable, type AcpiTables, buildAcpiTables } from './acpi/tables.ts'
 export { type BiosConfiguration, checkBiosImage, configureBios, ideBootPath } from './bios/configure.ts'
+export { installSmbios } from './bios/install-smbios.ts'
 export { buildSmbios, type SmbiosConfiguration, type SmbiosTables } from './bios/smbios.ts'
 export { giveAcpiTables } from './bios/table-loader.ts'
 export type { BootModule, BootOptions, BootProcessor, Decompression, KernelKind, LoadedKernel } from './boot.ts'

@@ -13,6 +13,8 @@ export const LEGACY_HOLE_START = 0xa_0000
 export const LEGACY_HOLE_END = 0x10_0000
 /** Where the tables stand, in the part of the legacy hole that is RAM (the BIOS area of a PC). */
 export const TABLES_START = 0xe_0000
+/** Where the SMBIOS structures stand in the BIOS area, and the ACPI tables end at the latest. */
+export const SMBIOS_START = 0xf_8000
 /** End of the BIOS area. */
 export const TABLES_END = 0x10_0000
 /** The least RAM that anything boots with. */

@@ -5,18 +5,32 @@ import {
   checkBiosImage,
   configureBios,
   ideBootPath,
+  installSmbios,
   type LoadedKernel,
   loadKernel,
   loadLinux,
   loadMultiboot,
+  type SmbiosConfiguration,
 } from '@partita/firmware'
 import type { Partition } from '@partita/hypervisor'
 import { type FirmwareConfiguration, type Logger, PartitaError, type VirtualProcessor } from '@partita/interface'
-import type { BiosBootConfiguration, KernelBootConfiguration } from './configuration.ts'
+import type { BiosBootConfiguration, KernelBootConfiguration, VmConfiguration } from './configuration.ts'
 import { RootPartitionError } from './error.ts'
 
 /** Reads a file of the configuration by its name. */
 export type ReadFile = (name: string) => Promise<Uint8Array>
+
+/** Guests know a machine of Hyper-V by this, besides CPUID: Linux leaves the disks of an emulated IDE controller to the VMBus then (ata_piix). */
+const HYPER_V_MANUFACTURER = 'Microsoft Corporation'
+
+/** What SMBIOS tells of a partition. */
+function describeSystem(partition: Partition, hypervisor: VmConfiguration['hypervisor']): SmbiosConfiguration {
+  return {
+    ramSize: partition.memory.ramSize,
+    processors: partition.virtualProcessors.length,
+    ...(hypervisor === 'hyper-v' && { manufacturer: HYPER_V_MANUFACTURER }),
+  }
+}
 
 const LOADERS = { auto: loadKernel, linux: loadLinux, multiboot: loadMultiboot } as const
 
@@ -29,6 +43,7 @@ export async function loadBootImage(
   boot: KernelBootConfiguration,
   readFile: ReadFile,
   acpi: AcpiConfiguration | false,
+  hypervisor: VmConfiguration['hypervisor'],
   logger: Logger,
 ): Promise<LoadedKernel> {
   const kernel = await read(readFile, boot.kernel, 'kernel')
@@ -46,6 +61,7 @@ export async function loadBootImage(
     acpi,
     logger,
   })
+  if (acpi !== false) installSmbios(partition.memory, describeSystem(partition, hypervisor))
   logger.log('debug', 'Kernel loaded', {
     kind: loaded.kind,
     entry: loaded.entry,
@@ -64,6 +80,7 @@ export async function installFirmware(
   readFile: ReadFile,
   target: FirmwareConfiguration | undefined,
   acpi: AcpiConfiguration | false,
+  hypervisor: VmConfiguration['hypervisor'],
 ): Promise<void> {
   if (target === undefined) {
     throw new RootPartitionError(
@@ -78,8 +95,7 @@ export async function installFirmware(
   checkBiosImage(rom)
   partition.shadowRam.setRom(rom)
   configureBios(target, {
-    ramSize: partition.memory.ramSize,
-    processors: partition.virtualProcessors.length,
+    ...describeSystem(partition, hypervisor),
     acpi,
     serialConsole: acpi === false ? undefined : acpi.serialPorts?.[0]?.port,
     bootOrder: boot.order.map((drive) => ideBootPath(drive)),

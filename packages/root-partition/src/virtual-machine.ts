@@ -189,7 +189,14 @@ export class VirtualMachine implements AsyncDisposable {
     const { boot } = this.configuration
     if (boot?.type !== 'bios') return
     const target = this.#host.find(firmwareConfigurationToken)
-    await installFirmware(this.partition, boot, this.#services.readFile, target, this.#acpi)
+    await installFirmware(
+      this.partition,
+      boot,
+      this.#services.readFile,
+      target,
+      this.#acpi,
+      this.configuration.hypervisor,
+    )
   }
 
   /** What the VM is doing. */
@@ -383,7 +390,14 @@ export class VirtualMachine implements AsyncDisposable {
     }
     // Firmware is where the processor starts.
     if (boot.type !== 'bios')
-      await loadBootImage(this.partition, boot, this.#services.readFile, this.#acpi, this.#logger)
+      await loadBootImage(
+        this.partition,
+        boot,
+        this.#services.readFile,
+        this.#acpi,
+        this.configuration.hypervisor,
+        this.#logger,
+      )
     this.#loaded = true
   }
 

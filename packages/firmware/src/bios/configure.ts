@@ -22,6 +22,8 @@ export interface BiosConfiguration {
   readonly ramSize: number
   /** How many processors there are. */
   readonly processors: number
+  /** Who the machine says that it is made by; see {@link SmbiosConfiguration}. */
+  readonly manufacturer?: string | undefined
   /** ACPI tables; `false` for none. */
   readonly acpi: AcpiConfiguration | false
   /** First port of the serial port that is screen and keyboard of everything that uses the BIOS; `undefined` for none. */
@@ -40,10 +42,10 @@ export function ideBootPath(drive: number, device = 7, fn = 1): string {
  * @throws FirmwareError `ERR_ACPI_CONFIGURATION`; PartitaError `ERR_FIRMWARE_ITEM`
  */
 export function configureBios(target: FirmwareConfiguration, machine: BiosConfiguration): void {
-  const { ramSize, processors, acpi, serialConsole, bootOrder } = machine
+  const { ramSize, processors, manufacturer, acpi, serialConsole, bootOrder } = machine
   const text = (value: string): Uint8Array => new TextEncoder().encode(value)
   const ram = concat(littleEndian(0, 8), littleEndian(ramSize, 8), littleEndian(E820_TYPE.RAM, 4))
-  const smbios = buildSmbios({ ramSize, processors })
+  const smbios = buildSmbios({ ramSize, processors, manufacturer })
   target.setItem(ITEM.PROCESSORS, littleEndian(processors, 2))
   target.setItem(ITEM.MAXIMUM_PROCESSORS, littleEndian(processors, 2))
   target.setItem(ITEM.BOOT_MENU, littleEndian(0, 2))

@@ -11,6 +11,8 @@ export interface SmbiosConfiguration {
   readonly ramSize: number
   /** How many processors there are, each in a socket of its own. */
   readonly processors: number
+  /** Who the machine says that it is made by, by which guests know it: `Microsoft Corporation` for one of Hyper-V. Default: `Partita`. */
+  readonly manufacturer?: string | undefined
 }
 
 /** The tables, and the entry point without its address. */
@@ -84,7 +86,7 @@ function processor(index: number): Uint8Array {
 }
 
 /** Make them. */
-export function buildSmbios({ ramSize, processors }: SmbiosConfiguration): SmbiosTables {
+export function buildSmbios({ ramSize, processors, manufacturer = MANUFACTURER }: SmbiosConfiguration): SmbiosTables {
   const SYSTEM_MEMORY = 3
   const SYSTEM_BOARD = 3
   const MULTI_BIT_ECC = 6
@@ -92,9 +94,9 @@ export function buildSmbios({ ramSize, processors }: SmbiosConfiguration): Smbio
   const RAM = 7
   const structures = [
     // UUID: not there. Woken by the power switch.
-    structure(1, HANDLE.SYSTEM, [[1, 2, 0, 0], new Uint8Array(16), [6, 0, 0]], MANUFACTURER, PRODUCT),
+    structure(1, HANDLE.SYSTEM, [[1, 2, 0, 0], new Uint8Array(16), [6, 0, 0]], manufacturer, PRODUCT),
     // Type "other"; states safe; no security.
-    structure(3, HANDLE.CHASSIS, [[1, 1, 0, 0, 0, 3, 3, 3, UNKNOWN], doubleWord(0), [0, 0, 0, 0]], MANUFACTURER),
+    structure(3, HANDLE.CHASSIS, [[1, 1, 0, 0, 0, 3, 3, 3, UNKNOWN], doubleWord(0), [0, 0, 0, 0]], manufacturer),
     ...Array.from({ length: processors }, (_, index) => processor(index)),
     structure(16, HANDLE.ARRAY, [
       [SYSTEM_BOARD, SYSTEM_MEMORY, MULTI_BIT_ECC],
