@@ -20,6 +20,7 @@ declare global {
   const createProgressReporter: typeof import('../../packages/cli/src/default-guest/index.ts').createProgressReporter
   const ensureDefaultGuest: typeof import('../../packages/cli/src/default-guest/index.ts').ensureDefaultGuest
   const bootGuest: typeof import('@partita/guest').bootGuest
+  const ideControlToken: typeof import('@partita/emulated-ide').ideControlToken
   const storageDriver: typeof import('@partita/synthetic-storage/vsc').storageDriver
   const BlockUnit: typeof import('@partita/scsi').BlockUnit
   const DvdUnit: typeof import('@partita/scsi').DvdUnit

@@ -1,37 +1,24 @@
-// The fuzzer's corpus, and some random inputs more. `npm run fuzz` runs for as long as one likes.
+// The fuzzer's corpus, and some random inputs more. `npm run fuzz` runs 5 million steps.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { fuzz } from '@partita/testkit/fuzz'
+import { readCorpus } from '@partita/testkit/fuzz/node'
 import { describe, expect, it } from 'vitest'
 import { runInput } from './fuzz/harness.ts'
-import { generator, mutate, randomInput } from './fuzz/random.ts'
+import { target } from './fuzz/target.ts'
 
-const CORPUS = new URL('corpus/', import.meta.url)
-
-function read(name: string): Uint8Array {
-  return Uint8Array.from(Buffer.from(readFileSync(new URL(name, CORPUS), 'utf8').replace(/#.*|\s/g, ''), 'hex'))
-}
+const corpus = readCorpus(new URL('corpus/', import.meta.url))
 
 describe('the corpus', () => {
-  for (const name of readdirSync(CORPUS)) {
+  for (const { name, input } of corpus) {
     it(name, () => {
-      const { steps, answers } = runInput(read(name))
+      const { steps, answers } = runInput(input)
       expect(steps).toBeGreaterThan(5)
       expect(answers).toBeGreaterThan(0)
     })
   }
 })
 
-it('random inputs, and mutations of the corpus', () => {
-  const corpus = readdirSync(CORPUS).map(read)
-  const random = generator(20_260)
-  let steps = 0
-  let answers = 0
-  for (let i = 0; i < 100; i++) {
-    const known = corpus[Math.floor(random() * corpus.length * 2)]
-    const outcome = runInput(known === undefined ? randomInput(random, 1000) : mutate(random, known))
-    steps += outcome.steps
-    answers += outcome.answers
-  }
-  expect(steps).toBeGreaterThan(10_000)
-  expect(answers).toBeGreaterThan(1000)
+it('random inputs, and mutations of the corpus', async () => {
+  const { counts } = await fuzz(target, { corpus: corpus.map(({ input }) => input), steps: 40_000, seed: 20_260 })
+  expect(counts['bytes read']).toBeGreaterThan(1000)
 }, 60_000)

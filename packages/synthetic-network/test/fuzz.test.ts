@@ -1,21 +1,18 @@
 // The fuzzer's corpus, and some random inputs more. `npm run fuzz` runs 5 million steps.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { fuzz } from '@partita/testkit/fuzz'
+import { readCorpus } from '@partita/testkit/fuzz/node'
 import { describe, expect, it } from 'vitest'
 import { runInput } from './fuzz/harness.ts'
-import { generator, mutate, randomInput } from './fuzz/random.ts'
+import { target } from './fuzz/target.ts'
 
-const CORPUS = new URL('corpus/', import.meta.url)
-
-function read(name: string): Uint8Array {
-  return Uint8Array.from(Buffer.from(readFileSync(new URL(name, CORPUS), 'utf8').replace(/#.*|\s/g, ''), 'hex'))
-}
+const corpus = readCorpus(new URL('corpus/', import.meta.url))
 
 describe('the corpus', () => {
   it('adds up, and reaches what it is there for', () => {
     const features = new Set<string>()
-    for (const name of readdirSync(CORPUS)) {
-      const outcome = runInput(read(name))
+    for (const { name, input } of corpus) {
+      const outcome = runInput(input)
       expect(outcome.steps, name).toBeGreaterThan(3)
       for (const feature of outcome.features) features.add(feature)
     }
@@ -38,14 +35,7 @@ describe('the corpus', () => {
   })
 })
 
-it('random inputs, and mutations of the corpus', () => {
-  const corpus = readdirSync(CORPUS).map(read)
-  const random = generator(20_240)
-  let steps = 0
-  for (let i = 0; i < 250; i++) {
-    const known = corpus[Math.floor(random() * corpus.length * 2)]
-    const input = known === undefined ? randomInput(random, 1200) : mutate(random, known)
-    steps += runInput(input).steps
-  }
-  expect(steps).toBeGreaterThan(5000)
+it('random inputs, and mutations of the corpus', async () => {
+  const { features } = await fuzz(target, { corpus: corpus.map(({ input }) => input), steps: 10_000, seed: 20_240 })
+  expect(features.size).toBeGreaterThan(100)
 }, 60_000)

@@ -1,20 +1,17 @@
-// The fuzzer's corpus, and some random inputs more. `npm run fuzz` runs for as long as one likes.
+// The fuzzer's corpus, and some random inputs more. `npm run fuzz` runs 5 million steps.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { fuzz } from '@partita/testkit/fuzz'
+import { readCorpus } from '@partita/testkit/fuzz/node'
 import { describe, expect, it } from 'vitest'
 import { runInput } from './fuzz/harness.ts'
-import { generator, mutate, randomInput } from './fuzz/random.ts'
+import { target } from './fuzz/target.ts'
 
-const CORPUS = new URL('corpus/', import.meta.url)
-
-function read(name: string): Uint8Array {
-  return Uint8Array.from(Buffer.from(readFileSync(new URL(name, CORPUS), 'utf8').replace(/#.*|\s/g, ''), 'hex'))
-}
+const corpus = readCorpus(new URL('corpus/', import.meta.url))
 
 describe('the corpus', () => {
-  for (const name of readdirSync(CORPUS)) {
+  for (const { name, input } of corpus) {
     it(name, async () => {
-      const { steps, answers } = await runInput(read(name))
+      const { steps, answers } = await runInput(input)
       expect(steps).toBeGreaterThan(5)
       expect(answers).toBeGreaterThan(3)
     })
@@ -22,13 +19,6 @@ describe('the corpus', () => {
 })
 
 it('random inputs, and mutations of the corpus', async () => {
-  const corpus = readdirSync(CORPUS).map(read)
-  const random = generator(20_240)
-  let steps = 0
-  for (let i = 0; i < 200; i++) {
-    const known = corpus[Math.floor(random() * corpus.length * 2)]
-    const input = known === undefined ? randomInput(random, 600) : mutate(random, known)
-    steps += (await runInput(input)).steps
-  }
-  expect(steps).toBeGreaterThan(5000)
+  const { counts } = await fuzz(target, { corpus: corpus.map(({ input }) => input), steps: 20_000, seed: 20_240 })
+  expect(counts['answers']).toBeGreaterThan(1000)
 }, 60_000)

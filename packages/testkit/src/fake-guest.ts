@@ -16,7 +16,7 @@ import { VmbusPair } from '@partita/vmbus/testing'
 import { BusPump } from './bus-pump.ts'
 import { fail, messageOf } from './compliance/check.ts'
 import { measure, saveOf } from './compliance/plain-data.ts'
-import type { SeededRandom } from './compliance/seeded-random.ts'
+import type { RandomSource } from './compliance/random-source.ts'
 import type { GuestAnswer, GuestExchange, GuestPacket, GuestStep } from './fake-guest-exchange.ts'
 import { FakeMachine } from './fake-machine.ts'
 import { GuestLoans } from './guest-loans.ts'
@@ -31,7 +31,7 @@ export interface FakeGuestOptions {
   /** Payload of the completion of a provider's packet that asks for one. Default: empty. */
   readonly respond?: ((packet: GuestPacket) => Uint8Array) | undefined
   /** Makes the order in which messages and signals pass. Default: the order in which they came. */
-  readonly random?: SeededRandom | undefined
+  readonly random?: RandomSource | undefined
   /** Bytes of memory. Default: 4 MiB. */
   readonly ramSize?: number | undefined
 }
@@ -90,6 +90,8 @@ export class FakeGuest implements AsyncDisposable {
   readonly deviceErrors: unknown[] = []
   /** Offers that were taken back. */
   rescinded = 0
+  /** Told of every packet of the provider, also of answers. */
+  onPacket: ((packet: GuestPacket) => void) | undefined
   readonly #pump: BusPump
   readonly #plugin: Plugin<unknown>
   readonly #options: FakeGuestOptions
@@ -100,6 +102,8 @@ export class FakeGuest implements AsyncDisposable {
   readonly #waiting: Map<number, Sent> = new Map()
   /** Answered by packets that are no completions, in the order of asking. */
   readonly #byPacket: Sent[] = []
+  /** Buffers that the guest has changed since it asked. */
+  readonly #scribbled: Set<GuestBlock> = new Set()
   /** May be completed, once. */
   readonly #allowed: Set<number> = new Set()
   /** Of earlier openings of the channel. */
@@ -248,6 +252,7 @@ export class FakeGuest implements AsyncDisposable {
     this.#allowed.clear()
     this.#byPacket.length = 0
     this.#responses.length = 0
+    this.#scribbled.clear()
     this.#gpadls.length = 0
     this.#channel = undefined
     this.#offer = undefined
@@ -364,6 +369,7 @@ export class FakeGuest implements AsyncDisposable {
         length: packet.transferRangeLength(range),
       })),
     }
+    this.onPacket?.(copy)
     if (packet.type === VMBUS_PACKET.COMPLETION) {
       this.#completed(packet, copy)
       return
@@ -412,7 +418,8 @@ export class FakeGuest implements AsyncDisposable {
     if (stray !== undefined)
       this.#violation(`a byte was stored outside of the buffer of ${describe(sent)}: ${stray - block.gpa}`)
     const { before } = sent
-    if (this.memory.onAccess === undefined && before !== undefined && this.waiting === 0) {
+    const scribbled = this.#scribbled.delete(block)
+    if (!scribbled && this.memory.onAccess === undefined && before !== undefined && this.waiting === 0) {
       const { buffer } = sent.answer
       const silent = buffer.findIndex((byte, at) => byte !== before[at] && !this.memory.wasAnnounced(block.gpa + at))
       if (silent >= 0)
@@ -428,9 +435,10 @@ export class FakeGuest implements AsyncDisposable {
   }
 
   /** Change the buffers of packets that wait for their answer, as a guest may at any time; or put back what was there. */
-  scribble(random: SeededRandom): void {
+  scribble(random: RandomSource): void {
     for (const { block, before } of [...this.#waiting.values(), ...this.#byPacket]) {
       if (block === undefined || before === undefined || random.chance(1, 2)) continue
+      this.#scribbled.add(block)
       if (random.chance(1, 2)) this.memory.bytes.set(before, block.gpa)
       else
         for (let change = 0; change < 4; change++) {

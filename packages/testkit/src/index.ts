@@ -23,6 +23,7 @@ export { emulatedDeviceChecks } from './compliance/emulated-device-compliance.ts
 export type { EmulatedDeviceSubject, InterruptScenario } from './compliance/emulated-device-subject.ts'
 export type { ComplianceManifest, PluginSubject } from './compliance/plugin-checks.ts'
 export { type ProcessorSubject, processorChecks } from './compliance/processor-compliance.ts'
+export { RandomSource } from './compliance/random-source.ts'
 export { SeededRandom } from './compliance/seeded-random.ts'
 export { vscChecks } from './compliance/vsc-compliance.ts'
 export type { VscSubject } from './compliance/vsc-subject.ts'
@@ -42,5 +43,5 @@ export {
   FakePciBus,
   FakePowerControl,
 } from './fake-machine.ts'
-export type { HeldReply } from './relay-channel.ts'
+export type { HeldReply, RelayChannel } from './relay-channel.ts'
 export { type GuestBlock, WatchedMemory } from './watched-memory.ts'

@@ -11,7 +11,7 @@
  * @packageDocumentation
  */
 import { describe, it } from 'vitest'
-import type { ComplianceCheck } from './compliance/check.ts'
+import { type ComplianceCheck, complianceSeed } from './compliance/check.ts'
 import { type DiskSubject, diskChecks } from './compliance/disk-compliance.ts'
 import { emulatedDeviceChecks } from './compliance/emulated-device-compliance.ts'
 import type { EmulatedDeviceSubject } from './compliance/emulated-device-subject.ts'
@@ -20,6 +20,7 @@ import { vscChecks } from './compliance/vsc-compliance.ts'
 import type { VscSubject } from './compliance/vsc-subject.ts'
 import { vspChecks } from './compliance/vsp-compliance.ts'
 import type { VspSubject } from './compliance/vsp-subject.ts'
+import { type FuzzTarget, fuzz } from './fuzz/fuzzer.ts'
 
 /** Milliseconds for a check, which is a matter of the host's load alone: time in a check is virtual. */
 const TIMEOUT = 120_000
@@ -53,4 +54,29 @@ export function diskCompliance(subject: DiskSubject): void {
 /** Test a processor of x86 machine code. */
 export function processorCompliance(subject: ProcessorSubject): void {
   suite(`the processor '${subject.create().name}'`, processorChecks(subject))
+}
+
+/** What {@link fuzzing} runs. */
+export interface FuzzingSubject {
+  /** What is fuzzed, for the title. */
+  readonly name: string
+  readonly target: FuzzTarget
+  /** Known inputs, as `readCorpus` of `@partita/testkit/fuzz/node` reads them: a test for each. */
+  readonly corpus: readonly { readonly name: string; readonly input: Uint8Array }[]
+  /** Steps of the short run after them. Default: 5000. */
+  readonly steps?: number
+  /** What the short run is made from. Default: as the suites' seed. */
+  readonly seed?: number
+}
+
+/** Run the corpus of a fuzzer, and a short run of new inputs. */
+export function fuzzing({ name, target, corpus, steps = 5000, ...options }: FuzzingSubject): void {
+  describe(`${name} is not hurt by`, () => {
+    for (const entry of corpus) it(entry.name, async () => void (await target.run(entry.input)), TIMEOUT)
+    const run = async (): Promise<void> => {
+      const { seed } = complianceSeed(options)
+      await fuzz(target, { corpus: corpus.map(({ input }) => input), steps, seed })
+    }
+    it('inputs that nobody has seen before', run, TIMEOUT)
+  })
 }

@@ -1,36 +1,23 @@
-// The fuzzer's corpus, and some random inputs more. `npm run fuzz` runs for as long as one likes.
+// The fuzzer's corpus, and some random inputs more. `npm run fuzz` runs 5 million steps.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { fuzz } from '@partita/testkit/fuzz'
+import { readCorpus } from '@partita/testkit/fuzz/node'
 import { describe, expect, it } from 'vitest'
 import { runInput } from './fuzz/harness.ts'
-import { generator, mutate, randomInput } from './fuzz/random.ts'
+import { target } from './fuzz/target.ts'
 
-const CORPUS = new URL('corpus/', import.meta.url)
-
-function read(name: string): Uint8Array {
-  return Uint8Array.from(Buffer.from(readFileSync(new URL(name, CORPUS), 'utf8').replace(/#.*|\s/g, ''), 'hex'))
-}
+const corpus = readCorpus(new URL('corpus/', import.meta.url))
 
 describe('the corpus', () => {
-  for (const name of readdirSync(CORPUS)) {
+  for (const { name, input } of corpus) {
     it(name, async () => {
-      const { steps } = await runInput(read(name))
+      const { steps } = await runInput(input)
       expect(steps).toBeGreaterThan(5)
     })
   }
 })
 
 it('random inputs, and mutations of the corpus', async () => {
-  const corpus = readdirSync(CORPUS).map(read)
-  const random = generator(20_261)
-  let steps = 0
-  let answers = 0
-  for (let i = 0; i < 100; i++) {
-    const known = corpus[Math.floor(random() * corpus.length * 2)]
-    const outcome = await runInput(known === undefined ? randomInput(random, 1000) : mutate(random, known))
-    steps += outcome.steps
-    answers += outcome.answers
-  }
-  expect(steps).toBeGreaterThan(10_000)
-  expect(answers).toBeGreaterThan(1000)
+  const { counts } = await fuzz(target, { corpus: corpus.map(({ input }) => input), steps: 20_000, seed: 20_261 })
+  expect(counts['frames']).toBeGreaterThan(1000)
 }, 60_000)

@@ -1,37 +1,8 @@
 /**
- * A long run: `node --conditions=@partita/source test/fuzz/main.ts [seconds] [seed]`. Inputs are random, or mutations of the corpus. One that fails is printed
- * as hex; put it into `test/corpus`, where the tests run it for ever. Exits with 1 then.
+ * A long run: `npm run fuzz -- [--steps 5000000] [--seed N]`. Inputs are random, or mutations of the corpus. One that fails is made small and written to
+ * `test/corpus`, where the tests run it for ever; the program ends with 1 then.
  */
-import { readdirSync, readFileSync } from 'node:fs'
-import { runInput } from './harness.ts'
-import { generator, mutate, randomInput } from './random.ts'
+import { runFuzzer } from '@partita/testkit/fuzz/node'
+import { target } from './target.ts'
 
-const CORPUS = new URL('../corpus/', import.meta.url)
-const seconds = Number(process.argv[2] ?? 60)
-const seed = Number(process.argv[3] ?? Date.now() % 0x1_0000_0000)
-const corpus = readdirSync(CORPUS).map((name) =>
-  Uint8Array.from(Buffer.from(readFileSync(new URL(name, CORPUS), 'utf8').replace(/#.*|\s/g, ''), 'hex')),
-)
-const random = generator(seed)
-const end = performance.now() + seconds * 1000
-let inputs = 0
-let steps = 0
-let answers = 0
-const heapAtFirst = process.memoryUsage().heapUsed
-while (performance.now() < end) {
-  const known = corpus[Math.floor(random() * corpus.length * 2)]
-  const input = known === undefined ? randomInput(random, 20 + Math.floor(random() * 2000)) : mutate(random, known)
-  try {
-    const outcome = await runInput(input)
-    inputs++
-    steps += outcome.steps
-    answers += outcome.answers
-  } catch (error) {
-    console.error(error)
-    console.error(Buffer.from(input).toString('hex'))
-    process.exitCode = 1
-    break
-  }
-}
-const growth = Math.round((process.memoryUsage().heapUsed - heapAtFirst) / 1024 / 1024)
-console.log(`seed ${seed}: ${inputs} inputs, ${steps} steps, ${answers} answers, heap ${growth} MiB larger`)
+await runFuzzer(target, { corpus: new URL('../corpus/', import.meta.url) })

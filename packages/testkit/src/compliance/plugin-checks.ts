@@ -20,8 +20,8 @@ export interface ComplianceManifest {
 
 /** A plug-in under test. */
 export interface PluginSubject {
-  // biome-ignore lint/suspicious/noExplicitAny: a suite for plug-ins with any options
   /** The plug-in. Each check starts fresh instances of it. */
+  // biome-ignore lint/suspicious/noExplicitAny: a suite for plug-ins with any options
   readonly plugin: Plugin<any>
   /** The key `partita` of its `package.json`. */
   readonly manifest: ComplianceManifest

@@ -1,5 +1,7 @@
 // Random numbers that a seed repeats: sfc32 (Chris Doty-Humphrey's small fast counting generator), started by a mix of the seed.
 
+import { RandomSource } from './random-source.ts'
+
 /**
  * A source of random numbers that gives the same ones for the same seed, on every machine.
  *
@@ -11,7 +13,7 @@
  * const size = random.pick([1, 2, 4])
  * ```
  */
-export class SeededRandom {
+export class SeededRandom extends RandomSource {
   #a: number
   #b: number
   #c: number
@@ -19,6 +21,7 @@ export class SeededRandom {
 
   /** `path` makes independent sources of one seed: the name of a check, the number of a run. */
   constructor(seed: number, ...path: readonly (string | number)[]) {
+    super()
     let mixed = mix(0x9e37_79b9, seed)
     for (const part of path) {
       if (typeof part === 'number') mixed = mix(mixed, part)
@@ -38,47 +41,6 @@ export class SeededRandom {
     this.#b = (this.#c + (this.#c << 3)) | 0
     this.#c = (((this.#c << 21) | (this.#c >>> 11)) + result) | 0
     return result >>> 0
-  }
-
-  /** A whole number from 0 to `limit - 1`; 0 for a limit below 1. */
-  below(limit: number): number {
-    return Math.floor((this.u32() / 0x1_0000_0000) * Math.max(1, limit))
-  }
-
-  /** True `times` out of `outOf`. */
-  chance(times: number, outOf: number): boolean {
-    return this.below(outOf) < times
-  }
-
-  /** One of `items`. @throws RangeError when there are none */
-  pick<T>(items: readonly T[]): T {
-    if (items.length === 0) throw new RangeError('there is nothing to pick from')
-    return items[this.below(items.length)] as T
-  }
-
-  /** `length` random bytes. */
-  bytes(length: number): Uint8Array {
-    return Uint8Array.from({ length }, () => this.u32() & 0xff)
-  }
-
-  /** A number that finds mistakes: small, a power of two or its neighbour, or any. */
-  edgy(): number {
-    switch (this.below(4)) {
-      case 0:
-        return this.below(20)
-      case 1:
-        return ((2 ** this.below(32) + this.pick([-1, 0, 1])) & 0xffff_ffff) >>> 0
-      case 2:
-        return this.pick([0, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0xffff, 0x1_0000])
-      default:
-        return this.u32()
-    }
-  }
-
-  /** The same items in another order. */
-  shuffle<T>(items: readonly T[]): T[] {
-    const left = [...items]
-    return items.map(() => left.splice(this.below(left.length), 1)[0] as T)
   }
 }
 

@@ -6,7 +6,7 @@ import type { GuestPacket, GuestStep } from '../fake-guest-exchange.ts'
 import type { FakeMachine } from '../fake-machine.ts'
 import { type ComplianceOptions, fail } from './check.ts'
 import type { PluginSubject } from './plugin-checks.ts'
-import type { SeededRandom } from './seeded-random.ts'
+import type { RandomSource } from './random-source.ts'
 
 /**
  * A provider under test. Without `request` the suite knows nothing of its protocol, and runs what can be checked all the same.
@@ -47,7 +47,7 @@ export class VspBench {
   }
 
   /** A guest that has seen the offers. */
-  boot(random?: SeededRandom): Promise<FakeGuest> {
+  boot(random?: RandomSource): Promise<FakeGuest> {
     const { plugin, options, prepare, respond, ramSize } = this.subject
     const settings: FakeGuestOptions = { options: options?.[0] ?? {}, prepare, respond, random, ramSize }
     return FakeGuest.boot(plugin, settings)
@@ -60,7 +60,7 @@ export class VspBench {
   }
 
   /** A guest with an open channel whose first `steps` packets of the set-up are answered. */
-  async opened(random?: SeededRandom, steps: number = this.setup.length): Promise<FakeGuest> {
+  async opened(random?: RandomSource, steps: number = this.setup.length): Promise<FakeGuest> {
     const guest = await this.boot(random)
     await this.open(guest)
     await this.setUp(guest, 0, steps)
