@@ -14,7 +14,7 @@ export class RateLimit implements Disposable {
   #tokens: number
   #updated: number
 
-  /** `onRoom` is called when there are tokens again after {@link RateLimit.take} said no. */
+  /** `onRoom` is called when there are tokens again after {@link RateLimit.mayPass} said no. */
   constructor(clock: Clock, bitsPerSecond: number, onRoom: () => void) {
     this.#clock = clock
     this.#bytesPerNanosecond = bitsPerSecond / 8e9
@@ -29,8 +29,8 @@ export class RateLimit implements Disposable {
     return this.#bytesPerNanosecond > 0
   }
 
-  /** Whether a frame may pass now. If not, `onRoom` comes. The bucket may go below zero by one frame, so that a large one passes at all. */
-  get open(): boolean {
+  /** Whether a frame may pass now. If not, a timer is armed, and `onRoom` comes. The bucket may go below zero by one frame, so that a large one passes at all. */
+  mayPass(): boolean {
     if (!this.limited) return true
     const now = this.#clock.now()
     this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#updated) * this.#bytesPerNanosecond)

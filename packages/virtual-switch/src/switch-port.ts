@@ -155,7 +155,7 @@ export class SwitchPort implements NetworkPort {
       counters.droppedSpoofed++
       return true
     }
-    if (!this.#sendLimit.open) return false
+    if (!this.#sendLimit.mayPass()) return false
     const inside = this.#classify(frame)
     if (inside === undefined) {
       counters.droppedVlan++
@@ -264,7 +264,7 @@ export class SwitchPort implements NetworkPort {
       this.counters.droppedNoRoom++
       return true
     }
-    if (this.#full || this.#delivering || !this.#receiveLimit.open) return this.#refuse(sender, waits)
+    if (this.#full || this.#delivering || !this.#receiveLimit.mayPass()) return this.#refuse(sender, waits)
     this.#delivering = true
     const taken = this.#handOver(this.#tag(frame, vlan), sender)
     this.#delivering = false
