@@ -24,6 +24,7 @@ import { chooseInputs, FuzzError, type FuzzTarget, fuzz, shrinkInput, toHex } fr
 export interface CorpusEntry {
   /** Of its file. */
   readonly name: string
+  /** What the file has in hex. */
   readonly input: Uint8Array
 }
 

@@ -60,8 +60,9 @@ export function processorCompliance(subject: ProcessorSubject): void {
 export interface FuzzingSubject {
   /** What is fuzzed, for the title. */
   readonly name: string
+  /** What runs an input. It throws when the input does harm. */
   readonly target: FuzzTarget
-  /** Known inputs, as `readCorpus` of `@partita/testkit/fuzz/node` reads them: a test for each. */
+  /** Known inputs, as `readCorpus` of `@partita/testkit/fuzz/node` reads them: a test for each, called `name`, that runs `input`. */
   readonly corpus: readonly { readonly name: string; readonly input: Uint8Array }[]
   /** Steps of the short run after them. Default: 5000. */
   readonly steps?: number

@@ -39,7 +39,9 @@ export interface FuzzOptions {
 
 /** What came of a run. */
 export interface FuzzResult {
+  /** Steps that were done: the sum of what the inputs took. */
   readonly steps: number
+  /** Inputs that were run. */
   readonly inputs: number
   /** All that was reached. */
   readonly features: ReadonlySet<string>
@@ -51,7 +53,9 @@ export interface FuzzResult {
 
 /** An input, and what it reaches. */
 export interface KeptInput {
+  /** The bytes, as the target reads them. */
   readonly input: Uint8Array
+  /** All that it reached, by the target's names. */
   readonly features: ReadonlySet<string>
 }
 
