@@ -105,6 +105,8 @@ class PciInterrupt implements InterruptLine {
   }
 }
 
+export type { HostBridgeModel }
+
 /** What the bridges act on. */
 export interface PciServices {
   /** Where PIRQA–PIRQD lead. */

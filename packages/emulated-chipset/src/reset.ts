@@ -10,6 +10,7 @@ import {
   definePlugin,
   type Plugin,
   type PluginInstance,
+  type PortHandler,
   type PowerControl,
   portIoToken,
   powerControlToken,
@@ -59,17 +60,17 @@ export class ResetRegisters implements A20Gate {
   #resetControl = 0
   #portA: number = PORT_A.A20
   /** Port 0xCF9. */
-  readonly resetControl: ByteRegisters = new ByteRegister(
+  readonly resetControl: PortHandler = new ByteRegister(
     () => this.#resetControl,
     (value) => this.#writeResetControl(value),
   )
   /** Port 0x92. */
-  readonly portA: ByteRegisters = new ByteRegister(
+  readonly portA: PortHandler = new ByteRegister(
     () => this.#portA,
     (value) => this.#writePortA(value),
   )
   /** Port 0x64 of a machine without keyboard controller: reads as nothing there. */
-  readonly keyboardCommand: ByteRegisters = new ByteRegister(
+  readonly keyboardCommand: PortHandler = new ByteRegister(
     () => 0xff,
     (value) => {
       if ((value & KEYBOARD_PULSE) === KEYBOARD_PULSE && (value & 1) === 0) this.#reset()

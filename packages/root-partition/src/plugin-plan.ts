@@ -33,7 +33,7 @@ export interface PlannedPlugin {
   readonly plugin: Plugin
   /** The schema's output. */
   readonly options: unknown
-  /** What its module leaves to the event loop. */
+  /** What its module leaves to the event loop. @internal */
   readonly strays?: Strays | undefined
 }
 

@@ -13,7 +13,8 @@ import { baseStateSchema, restoreBase, saveBase } from './state.ts'
 import { DEVICE_TYPE, type LogicalUnit, UnitBase } from './unit.ts'
 
 /** Media events (MMC-6, table 264). */
-const MEDIA_EVENT = { NONE: 0, EJECT_REQUEST: 1, NEW_MEDIA: 2, MEDIA_REMOVAL: 3 } as const
+export const MEDIA_EVENT = { NONE: 0, EJECT_REQUEST: 1, NEW_MEDIA: 2, MEDIA_REMOVAL: 3 } as const
+/** One of {@link MEDIA_EVENT}. */
 export type MediaEvent = (typeof MEDIA_EVENT)[keyof typeof MEDIA_EVENT]
 
 /** Options of {@link DvdUnit}. */

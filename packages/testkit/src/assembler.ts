@@ -16,7 +16,7 @@
  * @packageDocumentation
  */
 import { IntegerAssembler } from './assembler/integer.ts'
-import { type Bits, isMemory, type Memory, type Register, registerInfo } from './assembler/operands.ts'
+import { type Bits, isMemory, type Location, type Memory, registerInfo } from './assembler/operands.ts'
 
 export type { AssemblerOptions, CodeBits } from './assembler/encoder.ts'
 export type { Condition, Target } from './assembler/integer.ts'
@@ -28,6 +28,7 @@ export {
   dword,
   type Immediate,
   type LabelReference,
+  type Location,
   type Memory,
   mem,
   type Operand,
@@ -37,8 +38,6 @@ export {
   type SegmentRegister,
   word,
 } from './assembler/operands.ts'
-
-type Location = Register | Memory
 
 /** Collects instructions and data; each method appends and returns the assembler. */
 export class Assembler extends IntegerAssembler {

@@ -12,7 +12,7 @@
  * @packageDocumentation
  */
 export { ChannelRequests, type RequestOptions } from './client/channel-requests.ts'
-export { ClientChannel } from './client/client-channel.ts'
+export { ClientChannel, type ClientChannelPort } from './client/client-channel.ts'
 export { type DeviceChild, defineVscDriver, type VscDriver, type VscInstance } from './client/driver.ts'
 export { gpadlMessages } from './client/gpadl-messages.ts'
 export type { DmaBuffer, VmbusClientPort, VmbusTransport } from './client/transport.ts'

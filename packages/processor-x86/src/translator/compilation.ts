@@ -43,7 +43,7 @@ export interface CompileJob {
   readonly counters: number | undefined
   /** Most instructions of a region. */
   readonly instructions: number
-  /** The regions that are asked for. */
+  /** The regions that are asked for. @internal */
   readonly regions: readonly RegionRequest[]
 }
 
@@ -61,7 +61,7 @@ interface CompiledRegion {
 export interface CompileResult {
   /** Undefined when no region could be made. */
   readonly module: WebAssembly.Module | undefined
-  /** For each request; undefined where the first instruction is not for translated code. */
+  /** For each request; undefined where the first instruction is not for translated code. @internal */
   readonly regions: readonly (CompiledRegion | undefined)[]
   /** Bytes of WebAssembly. */
   readonly size: number

@@ -208,7 +208,7 @@ export class Encoder {
     return this.bytes(...opcode)
   }
 
-  /** An instruction with ModR/M, with its immediate. */
+  /** An instruction with ModR/M, with its immediate. @internal */
   protected modRm({ opcode, reg, rm, size, immediate }: ModRmForm): this {
     const info = typeof reg === 'number' ? undefined : reg
     const regNumber = typeof reg === 'number' ? reg : reg.number

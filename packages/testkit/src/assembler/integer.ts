@@ -7,6 +7,7 @@ import {
   isMemory,
   isReference,
   type LabelReference,
+  type Location,
   type Memory,
   type Operand,
   operandError,
@@ -51,7 +52,6 @@ const CONDITIONS = {
 export type Condition = keyof typeof CONDITIONS
 /** The destination of a jump: a label, perhaps with an offset. */
 export type Target = string | LabelReference
-type Location = Register | Memory
 
 const isRegister = (operand: Operand): operand is Register => typeof operand === 'string'
 const isImmediate = (operand: Operand): operand is Immediate => !isRegister(operand) && !isMemory(operand)

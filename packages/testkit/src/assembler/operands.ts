@@ -130,6 +130,8 @@ export interface Memory extends Address {
   readonly size: Bits | undefined
 }
 
+/** Where most instructions read and write. */
+export type Location = Register | Memory
 /** A number or the address of a label. Numbers are signed or unsigned, as they fit. */
 export type Immediate = number | bigint | LabelReference
 /** What an instruction takes. */

@@ -110,16 +110,21 @@ export interface NatReport {
   readonly neighbours: number
 }
 
-/** The gateway. Connect it to a switch with `spoofing: true`, since it speaks for the whole world. */
+/** The gateway. Connect it to a switch with `spoofing: true`, since it speaks for the whole world. What is for its own parts is internal. */
 export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisposable {
   readonly name = 'nat'
+  /** @internal */
   readonly mac: number = GATEWAY_MAC
   readonly macAddress: string = formatMacAddress(GATEWAY_MAC)
   readonly accepts: number =
     FRAME_FLAG.CHECKSUM_PARTIAL | FRAME_FLAG.CHECKSUM_VALID | FRAME_FLAG.GSO_TCP4 | FRAME_FLAG.GSO_TCP6
+  /** @internal */
   readonly clock: Clock
+  /** @internal */
   readonly host: NatHost
+  /** @internal */
   readonly addresses: NatAddresses
+  /** @internal */
   readonly builder: PacketBuilder = new PacketBuilder(GATEWAY_MAC)
   readonly #options: NatOptions
   readonly #logger: Logger
@@ -211,6 +216,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
 
   // ── the port ──
 
+  /** @internal */
   send(frame: NetworkFrame): boolean {
     if (this.#port === undefined) return true
     this.#sending = true
@@ -219,6 +225,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     return taken
   }
 
+  /** @internal */
   flush(): void {
     this.#port?.sendEnd()
     if (!this.#refused) return
@@ -403,6 +410,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
   readonly #lastLearned: IpAddress = new Uint8Array(16)
   #lastMac = -1
 
+  /** @internal */
   resolve(address: IpAddress): number | undefined {
     const mac = this.#neighbours.get(formatIpAddress(address))
     if (mac === undefined) this.#sendArp(ARP.REQUEST, BROADCAST, this.addresses.gateway, address)
@@ -411,7 +419,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
 
   // ── where things go ──
 
-  /** Whether an address is one of the gateway’s own. */
+  /** Whether an address is one of the gateway’s own. @internal */
   isGateway(address: IpAddress): boolean {
     const { gateway, nameServer, ipv6 } = this.addresses
     return (
@@ -424,6 +432,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     )
   }
 
+  /** @internal */
   target(address: IpAddress, port: number, protocol: 'tcp' | 'udp' | 'icmp', attempt = 0): NatTarget | undefined {
     if (!this.isGateway(address)) {
       return this.#policy.permits(address, port)
@@ -447,13 +456,14 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     return { address: match[1] ?? server, port: Number(match[2] ?? DNS_PORT), renamed: true }
   }
 
-  /** Tell the guest by ICMP that a packet of its cannot be delivered. */
+  /** Tell the guest by ICMP that a packet of its cannot be delivered. @internal */
   unreachable(guest: IpAddress, mac: number, packet: Uint8Array, error: string): void {
     this.#icmp.unreachable(guest, mac, packet, error)
   }
 
   // ── time ──
 
+  /** @internal */
   timeMatters(): void {
     if (this.#timer.deadline === Number.POSITIVE_INFINITY) this.#timer.arm(this.clock.now() + TICK)
   }

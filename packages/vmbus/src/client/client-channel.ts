@@ -7,11 +7,13 @@ import { VmbusError } from '../vmbus-error.ts'
 
 /** What an open channel needs of its client. */
 export interface ClientChannelPort {
+  /** Number of the channel, from its offer. */
   readonly relid: number
   /** The GPADL of the rings. */
   readonly gpadl: number
   /** Ring the host's bell. */
   signal(): void
+  /** Close the channel, and take the GPADL back. Resolves when the host has let go of it. */
   close(): Promise<void>
 }
 
