@@ -11,6 +11,8 @@ if (Number.parseInt(process.versions.node, 10) < MINIMUM_NODE) {
   process.exit(2)
 }
 
+const { keepCompiledModules } = await import('./compiled-modules.ts')
+keepCompiledModules()
 const { runCommandLine } = await import('./command-line.ts')
 const status = await runCommandLine(process.argv.slice(2))
 await flushed(process.stdout)

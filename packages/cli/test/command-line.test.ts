@@ -1,7 +1,16 @@
 // `partita` as a child process: misuse, ends of all kinds, signals, pipes, sockets and a terminal.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -65,6 +74,17 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
     expect(await partita('main', ['--version'], directory)).toMatchObject({ status: 0, stdout: `${version}\n` })
   })
 
+  it('keeps its compiled modules in the cache directory, and starts where it cannot', async () => {
+    const version = async (cache: string, env: Record<string, string> = {}) =>
+      await start('main', ['--version'], directory, { NODE_COMPILE_CACHE: '', XDG_CACHE_HOME: cache, ...env }).result
+    mkdirSync(file('cache'))
+    expect(await version(file('cache'), { NODE_DISABLE_COMPILE_CACHE: '1' })).toMatchObject({ status: 0, stderr: '' })
+    expect(readdirSync(file('cache/partita/modules'))).toEqual([])
+    expect(await version(file('cache'))).toMatchObject({ status: 0, stderr: '' })
+    expect(readdirSync(file('cache/partita/modules'), { recursive: true }).length).toBeGreaterThan(50)
+    expect(await version(file('cache'))).toMatchObject({ status: 0, stderr: '' })
+    expect(await version('/proc/nowhere')).toMatchObject({ status: 0, stderr: '' })
+  })
   it('lists plug-ins', async () => {
     const table = await partita('fake', ['plugins'], directory)
     expect(table.status).toBe(0)

@@ -4,10 +4,12 @@
 
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { homedir, hostname } from 'node:os'
-import { dirname, isAbsolute, join } from 'node:path'
+import { hostname } from 'node:os'
+import { dirname, join } from 'node:path'
 import { DefaultGuestError, OWN_FILES_HINT } from './errors.ts'
 import { copySparseFile, isAsMapped, type SparseMap } from './sparse-file.ts'
+
+export { defaultCacheDirectory } from '../cache-directory.ts'
 
 export const KERNEL_FILE = 'vmlinuz'
 export const INITRD_FILE = 'initrd.cpio'
@@ -40,16 +42,6 @@ interface StoredManifest extends GuestManifest {
 export interface StoredGuest {
   readonly directory: string
   readonly manifest: GuestManifest
-}
-
-/**
- * Where programs keep what they can fetch again: `$XDG_CACHE_HOME/partita`, or `~/.cache/partita` (XDG base directory
- * specification; a value that is not absolute does not count).
- */
-export function defaultCacheDirectory(environment: NodeJS.ProcessEnv): string {
-  const cache = environment['XDG_CACHE_HOME']
-  const base = cache !== undefined && isAbsolute(cache) ? cache : join(environment['HOME'] || homedir(), '.cache')
-  return join(base, 'partita')
 }
 
 /** The guests below one cache directory. */

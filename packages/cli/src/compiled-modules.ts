@@ -1,0 +1,34 @@
+// Modules as the engine has compiled them, kept from one start to the next: half of the time before a guest's first instruction goes into reading them.
+
+import { mkdirSync } from 'node:fs'
+import { enableCompileCache, flushCompileCache } from 'node:module'
+import { dirname, join } from 'node:path'
+import { defaultCacheDirectory } from './cache-directory.ts'
+
+/** Milliseconds after which the modules are all there. */
+const LOADED = 3000
+
+/**
+ * Keep the modules that are loaded from now on, in `partita/modules` of the cache directory, unless Node was told where (`NODE_COMPILE_CACHE`) or not at all
+ * (`NODE_DISABLE_COMPILE_CACHE`). Files that have changed are compiled again. A directory that cannot be written is done without.
+ */
+export function keepCompiledModules(): void {
+  const { env } = process
+  const directory = join(defaultCacheDirectory(env), 'modules')
+  if (!made(dirname(dirname(directory))) || !made(dirname(directory)) || !made(directory)) return
+  if (enableCompileCache(directory).directory === undefined) return
+  // threads that are started find it there
+  env['NODE_COMPILE_CACHE'] ??= directory
+  // the end of the process does it, too, but not of one that is killed
+  setTimeout(flushCompileCache, LOADED).unref()
+}
+
+/** Whether a directory is there, or can be made in one that is. (Node tries for ever to make one below a directory that cannot have any, as /proc.) */
+function made(directory: string): boolean {
+  try {
+    mkdirSync(directory)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EEXIST'
+  }
+}
