@@ -23,9 +23,8 @@ import {
   DOUBLE,
   INTEGER16,
   INTEGER32,
-  loadOperand,
   type MemoryFormat,
-  popUnless,
+  readOperand,
   SINGLE,
   UNIT,
 } from './x87-common.ts'
@@ -41,19 +40,17 @@ const toTop =
   }
 /** ST(i) = ST(i) op ST(0). */
 const toRegister =
-  ({ registers }: Arithmetic, pops = false): Semantics =>
+  ({ registers, registersPop }: Arithmetic, pops = false): Semantics =>
   (e) => {
     checkPending(e)
-    const unmasked = e.let(e.helper(registers, e.x87Index(0), ZERO))
-    complete(e, unmasked)
-    if (pops) popUnless(e, unmasked)
+    complete(e, e.let(e.helper(pops ? registersPop : registers, e.x87Index(0), ZERO)))
   }
 /** ST(0) = ST(0) op memory. */
 const withMemory =
-  ({ value }: Arithmetic, format: MemoryFormat): Semantics =>
+  (helper: HelperFunction, format: MemoryFormat): Semantics =>
   (e) => {
     checkPending(e)
-    complete(e, e.let(e.helper(value, ...loadOperand(e, format))))
+    complete(e, e.let(e.helper(helper, readOperand(e, format))))
   }
 /** An operation on ST(0), with constants. */
 const onTop =
@@ -75,10 +72,10 @@ const FAMILY: readonly (readonly [string, Arithmetic, number, string, string])[]
 
 export const X87_ARITHMETIC: readonly InstructionDefinition[] = [
   ...FAMILY.flatMap(([name, operation, digit, top, register]) => [
-    instruction(`F${name}`, `D8 /${digit}`, SINGLE.operand, withMemory(operation, SINGLE), UNIT),
-    instruction(`F${name}`, `DC /${digit}`, DOUBLE.operand, withMemory(operation, DOUBLE), UNIT),
-    instruction(`FI${name}`, `DA /${digit}`, INTEGER32.operand, withMemory(operation, INTEGER32), UNIT),
-    instruction(`FI${name}`, `DE /${digit}`, INTEGER16.operand, withMemory(operation, INTEGER16), UNIT),
+    instruction(`F${name}`, `D8 /${digit}`, SINGLE.operand, withMemory(operation.single, SINGLE), UNIT),
+    instruction(`F${name}`, `DC /${digit}`, DOUBLE.operand, withMemory(operation.double, DOUBLE), UNIT),
+    instruction(`FI${name}`, `DA /${digit}`, INTEGER32.operand, withMemory(operation.integer, INTEGER32), UNIT),
+    instruction(`FI${name}`, `DE /${digit}`, INTEGER16.operand, withMemory(operation.integer, INTEGER16), UNIT),
     instruction(`F${name}`, `D8 ${top}+i`, 'STi', toTop(operation), UNIT),
     instruction(`F${name}`, `DC ${register}+i`, 'STi', toRegister(operation), UNIT),
     instruction(`F${name}P`, `DE ${register}+i`, 'STi', toRegister(operation, true), UNIT),

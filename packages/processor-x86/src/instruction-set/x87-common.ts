@@ -19,32 +19,38 @@ import { x87Pop } from '../x87/stack.ts'
 /** What `unit: 'x87'` rows share. */
 export const UNIT = { unit: 'x87' } as const
 
-const CR0_NE = 5
+const CR0_NE = 0x20
 
 /** #MF when an unmasked exception is pending. Without CR0.NE it would be for the interrupt controller, and execution goes on. */
 export function checkPending(e: InstructionEmitter): void {
-  const pending = i32.and(
-    i32.shr_u(e.stateI32(STATE.X87_STATUS), i32.const(7)),
-    i32.shr_u(i32.load(i32.const(0), e.stateOffset(STATE.CR0)), i32.const(CR0_NE)),
+  e.if(
+    i32.and(i32.load(i32.const(0), e.stateOffset(STATE.X87_STATUS)), i32.const(X87.ES)),
+    () => e.raiseIf(i32.and(i32.load(i32.const(0), e.stateOffset(STATE.CR0)), i32.const(CR0_NE)), VECTOR.MF),
+    undefined,
+    false,
   )
-  e.raiseIf(i32.and(pending, i32.const(1)), VECTOR.MF)
 }
 
 /** The instruction has executed: FIP; and FOP and FDP if `unmasked` exceptions are now pending. */
 export function complete(e: InstructionEmitter, unmasked?: Expr): void {
   e.setStateI64(STATE.X87_INSTRUCTION, e.currentRip())
   if (!unmasked) return
-  e.if(unmasked, () => {
-    const { definition, operands, memory } = e.form
-    const [opcode = '', modrm = ''] = definition.opcode.split(' ')
-    const byte = memory
-      ? e.modrm()
-      : operands.some((operand) => operand.kind === 'x87')
-        ? i32.add(i32.const(Number.parseInt(modrm, 16)), e.x87Index(0))
-        : i32.const(Number.parseInt(modrm, 16))
-    e.setStateI32(STATE.X87_OPCODE, i32.or(i32.const((Number.parseInt(opcode, 16) & 7) << 8), byte))
-    if (memory) e.setStateI64(STATE.X87_DATA, e.effectiveAddress(0))
-  })
+  e.if(
+    unmasked,
+    () => {
+      const { definition, operands, memory } = e.form
+      const [opcode = '', modrm = ''] = definition.opcode.split(' ')
+      const byte = memory
+        ? e.modrm()
+        : operands.some((operand) => operand.kind === 'x87')
+          ? i32.add(i32.const(Number.parseInt(modrm, 16)), e.x87Index(0))
+          : i32.const(Number.parseInt(modrm, 16))
+      e.setStateI32(STATE.X87_OPCODE, i32.or(i32.const((Number.parseInt(opcode, 16) & 7) << 8), byte))
+      if (memory) e.setStateI64(STATE.X87_DATA, e.effectiveAddress(0))
+    },
+    undefined,
+    false,
+  )
 }
 
 export function pop(e: InstructionEmitter): void {
@@ -85,8 +91,12 @@ export const INTEGER16: MemoryFormat = integer('Mw')
 export const INTEGER32: MemoryFormat = integer('Md')
 export const INTEGER64: MemoryFormat = integer('Mq')
 
+/** Operand 0, integers sign-extended. */
+export function readOperand(e: InstructionEmitter, format: MemoryFormat): Expr {
+  return e.let(format.signed ? signExtend(e.read(0), e.size(0)) : e.read(0))
+}
 /** Load operand 0. */
 export function loadOperand(e: InstructionEmitter, format: MemoryFormat): [Expr, Expr] {
-  const value = e.let(format.signed ? signExtend(e.read(0), e.size(0)) : e.read(0))
+  const value = readOperand(e, format)
   return [e.let(e.helper(format.significand, value)), e.let(e.helper(format.signExponent, value))]
 }

@@ -24,10 +24,10 @@ export function keep(e: FunctionEmitter, high: Expr, low: Expr): Wide {
 }
 /** The upper word of a product of words. */
 export function multiplyHigh(e: FunctionEmitter, a: Expr, b: Expr): Expr {
-  return productOfWords(e, a, b).high
+  return multiplyWords(e, a, b).high
 }
 /** All 128 bits of a product of words; `low` is not kept. */
-function productOfWords(e: FunctionEmitter, a: Expr, b: Expr): { high: Expr; low: () => Expr } {
+export function multiplyWords(e: FunctionEmitter, a: Expr, b: Expr): { high: Expr; low: () => Expr } {
   const [a0, a1, b0, b1] = [e.let(low32(a)), e.let(high32(a)), e.let(low32(b)), e.let(high32(b))]
   const middle = e.let(i64.add(i64.mul(a1, b0), high32(i64.mul(a0, b0))))
   const other = e.let(i64.add(i64.mul(a0, b1), low32(middle)))
@@ -50,7 +50,7 @@ export function negateIf(e: FunctionEmitter, condition: Expr, a: Wide): Wide {
 }
 /** The product of two fractions, truncated. */
 export function multiply(e: FunctionEmitter, a: Wide, b: Wide): Wide {
-  const main = productOfWords(e, a.high, b.high)
+  const main = multiplyWords(e, a.high, b.high)
   let result = { high: main.high, low: e.let(main.low()) }
   const more = (x: Expr, y: Expr): void => {
     if (isZero(y)) return
