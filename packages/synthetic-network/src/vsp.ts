@@ -28,7 +28,6 @@ import { NetworkDevice } from './vsp/network-device.ts'
 
 export { NetworkError } from './network-error.ts'
 export type { LinkView } from './vsp/adapter-state.ts'
-export type { LinkView } from './vsp/adapter-state.ts'
 export { NetworkDevice, type NetworkDeviceOptions } from './vsp/network-device.ts'
 export type { NetworkStatistics, Traffic } from './vsp/statistics.ts'
 

@@ -1,48 +1,30 @@
-// The child's side: sets the protocol up, asks and sets OIDs, sends and receives frames.
+// The child's side: the adapter as its user has it. Asks and sets OIDs, sends and receives frames, has channels for several processors.
 
 import { Frame, formatMacAddress, readMacAddress } from '@partita/ethernet'
-import {
-  MAXIMUM_FRAME_LENGTH,
-  type NetworkFrame,
-  VMBUS_COMPLETION_REQUESTED,
-  VMBUS_PACKET,
-  type VmbusPacket,
-} from '@partita/interface'
-import type { ClientChannel, ClientOffer, DmaBuffer, VscDevice, VscInstance } from '@partita/vmbus/client'
+import { MAXIMUM_FRAME_LENGTH, type NetworkFrame, VMBUS_PACKET, type VmbusPacket } from '@partita/interface'
+import type { ClientChannel, ClientOffer, VscDevice, VscInstance } from '@partita/vmbus/client'
 import { NetworkError } from '../network-error.ts'
 import {
-  NDIS_CONFIG_CAPABILITY,
   NVSP_MESSAGE,
   NVSP_STATUS,
   NVSP_VERSION,
-  NvspInit,
-  NvspInitComplete,
-  NvspNdisConfig,
-  NvspNdisVersion,
-  NvspReceiveBufferComplete,
-  NvspRevokeBuffer,
-  NvspRndisPacket,
-  NvspSendBuffer,
-  NvspSendBufferComplete,
   NvspSendTable,
-  NvspStatusMessage,
   NvspSubChannel,
-  PACKET_SIZE_V61,
   SEND_TABLE_SIZE,
   SUB_CHANNEL_ALLOCATE,
 } from '../protocol/nvsp.ts'
 import { MEDIA_STATE, OID } from '../protocol/oid.ts'
 import {
   RNDIS_HEADER_SIZE,
-  RNDIS_MAJOR_VERSION,
   RNDIS_MESSAGE,
   RNDIS_STATUS,
   RndisComplete,
   RndisIndicateStatus,
-  RndisInitialize,
 } from '../protocol/rndis.ts'
-import { ASSEMBLED, FrameAssembler } from './data-messages.ts'
 import { offloadParameters, oidError, oidRequest, scalingParameters } from './oid-values.ts'
+import { Receiver } from './receiver.ts'
+import { Requests } from './requests.ts'
+import { revokeBuffers, setUp } from './set-up.ts'
 import { Transmitter } from './transmitter.ts'
 
 /** How to open an adapter. */
@@ -77,12 +59,6 @@ export interface NetworkProperties {
   readonly receiveSectionSize: number
 }
 
-/** Which packets are waited for: answers of set-up messages have transaction ids from here on. */
-const SETUP_TRANSACTION = 0x8000_0000
-/** The control message under way. */
-const CONTROL_TRANSACTION = 0x7fff_ffff
-const RECEIVE_BUFFER_ID = 0xcafe
-const CONTROL_BYTES = 4096
 const RING_BYTES = 128 * 1024
 /** The key of Microsoft's examples, which Linux uses too. */
 const DEFAULT_KEY: Uint8Array = Uint8Array.of(
@@ -96,11 +72,6 @@ const DEFAULT_KEY: Uint8Array = Uint8Array.of(
   ],
 )
 const VERSIONS: readonly number[] = Object.values(NVSP_VERSION).reverse()
-
-interface Waiting {
-  readonly resolve: (answer: Uint8Array) => void
-  readonly reject: (error: unknown) => void
-}
 
 /**
  * The driver of one adapter.
@@ -130,35 +101,25 @@ export class NetworkClient implements VscInstance {
   readonly #options: NetworkClientOptions
   /** By sub-channel index. */
   readonly #channels: (ClientChannel | undefined)[] = []
-  readonly #assemblers: FrameAssembler[] = []
-  readonly #answers: Map<number, Waiting> = new Map()
-  readonly #requests: Map<number, Waiting> = new Map()
-  readonly #receive: DmaBuffer
   readonly #transmitter: Transmitter
-  readonly #controlBuffer: DmaBuffer
+  readonly #requests: Requests
+  readonly #receiver: Receiver
   readonly #frame: Frame = new Frame()
-  readonly #completion: Uint8Array = new Uint8Array(PACKET_SIZE_V61)
-  #copy: Uint8Array = new Uint8Array(0)
-  #copyView: DataView = new DataView(this.#copy.buffer)
-  /** Completions of received packets that found no room: channel and transaction. */
-  #owed: { readonly channel: ClientChannel; readonly low: number; readonly high: number }[] = []
   #properties: NetworkProperties | undefined
-  #receiveGpadl = 0
-  #sendGpadl = 0
-  #version = 0
-  #nextTransaction = 0
-  #nextRequest = 1
-  #control: Promise<unknown> = Promise.resolve()
+  #gpadls: readonly number[] = []
   #starved = false
-  #failure: unknown
   #opening: ((offer: ClientOffer) => void) | undefined
 
   private constructor(device: VscDevice, options: NetworkClientOptions) {
     this.#device = device
     this.#options = options
-    this.#receive = device.allocate(options.receiveBytes ?? 2 * 1024 * 1024)
     this.#transmitter = new Transmitter(device, options.sendBytes ?? 256 * 1024, options.largeFrames ?? 4)
-    this.#controlBuffer = device.allocate(CONTROL_BYTES)
+    this.#requests = new Requests(device, this.#transmitter)
+    this.#receiver = new Receiver(device.allocate(options.receiveBytes ?? 2 * 1024 * 1024), {
+      frame: (frame, queue) => this.onReceive?.(frame, queue),
+      message: (type, bytes) => this.#message(type, bytes),
+      ignored: () => void this.ignored++,
+    })
     device.signal.addEventListener('abort', () => this.#fail(device.signal.reason))
   }
 
@@ -187,38 +148,22 @@ export class NetworkClient implements VscInstance {
   async #connect(): Promise<void> {
     const { ringBytes = RING_BYTES, mtu = 1500 } = this.#options
     this.#add(await this.#device.open({ ringBytes }), 0)
-    for (const version of this.#options.versions ?? VERSIONS) {
-      const answer = await this.#ask((view) => {
-        const init = new NvspInit(view)
-        init.messageType = NVSP_MESSAGE.INIT
-        init.minimumVersion = version
-        init.maximumVersion = version
-      }, NVSP_MESSAGE.INIT_COMPLETE)
-      if (new NvspInitComplete(answer).status !== NVSP_STATUS.SUCCESS) continue
-      this.#version = version
-      break
+    const parts = {
+      device: this.#device,
+      requests: this.#requests,
+      receiver: this.#receiver,
+      transmitter: this.#transmitter,
     }
-    if (this.#version === 0) throw new NetworkError('ERR_NETWORK_PROTOCOL', 'no common version')
-    if (this.#version >= NVSP_VERSION.V2) this.#tell((view) => this.#configure(new NvspNdisConfig(view), mtu))
-    this.#tell((view) => {
-      const message = new NvspNdisVersion(view)
-      message.messageType = NVSP_MESSAGE.SEND_NDIS_VERSION
-      message.major = 6
-      message.minor = this.#version >= NVSP_VERSION.V5 ? 30 : 1
-    })
-    const { receiveSections, receiveSectionSize } = await this.#giveReceiveBuffer()
-    await this.#giveSendBuffer()
-    await this.#initialize()
+    const { gpadls, ...agreed } = await setUp(parts, this.#options.versions ?? VERSIONS, mtu)
+    this.#gpadls = gpadls
     const address = await this.query(OID.ETHERNET_PERMANENT_ADDRESS)
     const frameSize = await this.query(OID.GEN_MAXIMUM_FRAME_SIZE)
     if (address.length < 6 || frameSize.length < 4)
       throw new NetworkError('ERR_NETWORK_PROTOCOL', 'the adapter has no address or no frame size')
     this.#properties = {
-      version: this.#version,
+      ...agreed,
       macAddress: formatMacAddress(readMacAddress(address, 0)),
       mtu: viewOf(frameSize).getUint32(0, true),
-      receiveSections,
-      receiveSectionSize,
     }
     await this.#spread()
   }
@@ -226,64 +171,10 @@ export class NetworkClient implements VscInstance {
   /** A channel for each processor, where the provider has as many. */
   async #spread(): Promise<void> {
     const wanted = this.#options.queues ?? this.#device.processorCount
-    if (wanted < 2 || this.#version < NVSP_VERSION.V5) return
+    if (wanted < 2 || this.properties.version < NVSP_VERSION.V5) return
     const capabilities = await this.query(OID.GEN_RECEIVE_SCALE_CAPABILITIES)
     const queues = capabilities.length < 16 ? 1 : Math.min(wanted, viewOf(capabilities).getUint32(12, true))
     if (queues > 1) await this.createSubChannels(queues - 1)
-  }
-
-  #configure(message: NvspNdisConfig, mtu: number): void {
-    message.messageType = NVSP_MESSAGE.SEND_NDIS_CONFIG
-    message.mtu = mtu + 14
-    message.capabilities =
-      NDIS_CONFIG_CAPABILITY.IEEE_8021Q |
-      (this.#version >= NVSP_VERSION.V5 ? NDIS_CONFIG_CAPABILITY.TEAMING : 0) |
-      (this.#version >= NVSP_VERSION.V61 ? NDIS_CONFIG_CAPABILITY.RSC : 0)
-  }
-
-  async #giveReceiveBuffer(): Promise<{ receiveSections: number; receiveSectionSize: number }> {
-    this.#receiveGpadl = await this.#device.createGpadl(this.#receive.bytes)
-    const answer = await this.#ask((view) => {
-      const message = new NvspSendBuffer(view)
-      message.messageType = NVSP_MESSAGE.SEND_RECEIVE_BUFFER
-      message.gpadlId = this.#receiveGpadl
-      message.id = RECEIVE_BUFFER_ID
-    }, NVSP_MESSAGE.SEND_RECEIVE_BUFFER_COMPLETE)
-    const { status, sectionCount, subAllocationSize, subAllocationCount } = new NvspReceiveBufferComplete(answer)
-    const fits =
-      subAllocationSize >= RndisComplete.size && subAllocationSize * subAllocationCount <= this.#receive.bytes.length
-    if (status !== NVSP_STATUS.SUCCESS || sectionCount !== 1 || !fits)
-      throw new NetworkError('ERR_NETWORK_PROTOCOL', 'the receive buffer is refused', { data: { status } })
-    this.#copy = new Uint8Array(subAllocationSize)
-    this.#copyView = viewOf(this.#copy)
-    return { receiveSections: subAllocationCount, receiveSectionSize: subAllocationSize }
-  }
-
-  async #giveSendBuffer(): Promise<void> {
-    this.#sendGpadl = await this.#device.createGpadl(this.#transmitter.buffer.bytes)
-    const answer = await this.#ask((view) => {
-      const message = new NvspSendBuffer(view)
-      message.messageType = NVSP_MESSAGE.SEND_SEND_BUFFER
-      message.gpadlId = this.#sendGpadl
-    }, NVSP_MESSAGE.SEND_SEND_BUFFER_COMPLETE)
-    const { status, sectionSize } = new NvspSendBufferComplete(answer)
-    if (status !== NVSP_STATUS.SUCCESS || !this.#transmitter.divide(sectionSize))
-      throw new NetworkError('ERR_NETWORK_PROTOCOL', 'the send buffer is refused', { data: { status } })
-  }
-
-  async #initialize(): Promise<void> {
-    const answer = await this.#request((requestId) => {
-      const message = RndisInitialize.allocate()
-      message.messageType = RNDIS_MESSAGE.INITIALIZE
-      message.messageLength = RndisInitialize.size
-      message.requestId = requestId
-      message.majorVersion = RNDIS_MAJOR_VERSION
-      message.maximumTransferSize = 0x4000
-      return new Uint8Array(message.view.buffer)
-    })
-    const { status } = new RndisComplete(viewOf(answer))
-    if (status !== RNDIS_STATUS.SUCCESS)
-      throw new NetworkError('ERR_NETWORK_PROTOCOL', 'RNDIS is refused', { data: { status } })
   }
 
   /**
@@ -303,7 +194,7 @@ export class NetworkClient implements VscInstance {
       if (opened.length === count) offered.resolve()
     }
     this.#device.onSubChannel = (offer) => this.#opening?.(offer)
-    const answer = await this.#ask((view) => {
+    const answer = await this.#requests.ask((view) => {
       const message = new NvspSubChannel(view)
       message.messageType = NVSP_MESSAGE.SUB_CHANNEL
       message.operationOrStatus = SUB_CHANNEL_ALLOCATE
@@ -350,7 +241,9 @@ export class NetworkClient implements VscInstance {
 
   /** Ask for an OID. @throws NetworkError `ERR_NETWORK_OID` with the status in `data` */
   async query(oid: number, information: Uint8Array = new Uint8Array(0)): Promise<Uint8Array> {
-    const answer = await this.#request((requestId) => oidRequest(RNDIS_MESSAGE.QUERY, requestId, oid, information))
+    const answer = await this.#requests.request((requestId) =>
+      oidRequest(RNDIS_MESSAGE.QUERY, requestId, oid, information),
+    )
     const { status, informationLength, informationOffset } = new RndisComplete(viewOf(answer))
     if (status !== RNDIS_STATUS.SUCCESS) throw oidError(oid, status)
     const at = RNDIS_HEADER_SIZE + informationOffset
@@ -361,7 +254,9 @@ export class NetworkClient implements VscInstance {
 
   /** Set an OID. @throws NetworkError `ERR_NETWORK_OID` with the status in `data` */
   async set(oid: number, information: Uint8Array): Promise<void> {
-    const answer = await this.#request((requestId) => oidRequest(RNDIS_MESSAGE.SET, requestId, oid, information))
+    const answer = await this.#requests.request((requestId) =>
+      oidRequest(RNDIS_MESSAGE.SET, requestId, oid, information),
+    )
     const { status } = new RndisComplete(viewOf(answer))
     if (status !== RNDIS_STATUS.SUCCESS) throw oidError(oid, status)
   }
@@ -369,17 +264,8 @@ export class NetworkClient implements VscInstance {
   /** What waits fails, and so does what comes after; the provider lets go of the buffers. The bus closes the channels. */
   stop(): void {
     this.#fail(new NetworkError('ERR_NETWORK_CLOSED', 'the adapter is closed'))
-    for (const [type, id] of [
-      [NVSP_MESSAGE.REVOKE_RECEIVE_BUFFER, RECEIVE_BUFFER_ID],
-      [NVSP_MESSAGE.REVOKE_SEND_BUFFER, 0],
-    ] as const)
-      this.#tell((view) => {
-        const message = new NvspRevokeBuffer(view)
-        message.messageType = type
-        message.id = id
-      })
-    if (this.#receiveGpadl !== 0) void this.#device.teardownGpadl(this.#receiveGpadl)
-    if (this.#sendGpadl !== 0) void this.#device.teardownGpadl(this.#sendGpadl)
+    revokeBuffers(this.#requests)
+    for (const gpadl of this.#gpadls) void this.#device.teardownGpadl(gpadl)
   }
 
   /** {@link NetworkClient.stop}, and close the device, where nobody else does. */
@@ -389,11 +275,8 @@ export class NetworkClient implements VscInstance {
   }
 
   #fail(error: unknown): void {
-    this.#failure ??= error
-    for (const waiting of [...this.#answers.values(), ...this.#requests.values()]) waiting.reject(this.#failure)
-    this.#answers.clear()
-    this.#requests.clear()
-    this.#owed = []
+    this.#requests.fail(error)
+    this.#receiver.forget()
   }
 
   // ── frames out ──
@@ -407,7 +290,8 @@ export class NetworkClient implements VscInstance {
     const length = whole.end - whole.start
     if (length < 14 || length > MAXIMUM_FRAME_LENGTH)
       throw new NetworkError('ERR_NETWORK_FRAME', `${length} bytes are no frame`, { data: { length } })
-    if (this.#failure !== undefined) throw this.#failure
+    const { failure } = this.#requests
+    if (failure !== undefined) throw failure
     const channel = this.#channels[queue] ?? this.#channels[0]
     if (channel === undefined) return true
     const sent = this.#transmitter.send(channel, whole)
@@ -419,16 +303,18 @@ export class NetworkClient implements VscInstance {
 
   #add(channel: ClientChannel, queue: number): void {
     this.#channels[queue] = channel
-    this.#assemblers[queue] ??= new FrameAssembler()
+    if (queue === 0) this.#requests.channel = channel
     channel.onPacket = (packet) => this.#packet(channel, queue, packet)
     channel.onWritable = () => {
-      this.#flushOwed()
+      this.#receiver.flush()
       this.#writable()
     }
     channel.onClosed = () => {
       this.#channels[queue] = undefined
-      this.#owed = this.#owed.filter((owed) => owed.channel !== channel)
-      if (queue === 0) this.#fail(new NetworkError('ERR_NETWORK_CLOSED', 'the channel was closed'))
+      this.#receiver.forget(channel)
+      if (queue !== 0) return
+      this.#requests.channel = undefined
+      this.#fail(new NetworkError('ERR_NETWORK_CLOSED', 'the channel was closed'))
     }
     channel.onBroken = (fault) =>
       this.#fail(new NetworkError('ERR_NETWORK_PROTOCOL', `a ring makes no sense: ${fault}`))
@@ -456,31 +342,12 @@ export class NetworkClient implements VscInstance {
       this.ignored++
       return
     }
-    if (id >= SETUP_TRANSACTION) {
-      const waiting = this.#answers.get(id)
-      this.#answers.delete(id)
-      const copy = new Uint8Array(PACKET_SIZE_V61)
-      copy.set(packet.payload().subarray(0, copy.length))
-      if (waiting === undefined) this.ignored++
-      waiting?.resolve(copy)
-      return
-    }
-    if (id === CONTROL_TRANSACTION) {
-      this.#controlCompleted(packet)
+    if (this.#requests.owns(id)) {
+      if (!this.#requests.completed(packet)) this.ignored++
       return
     }
     if (!this.#transmitter.completed(id)) this.ignored++
     this.#writable()
-  }
-
-  /** A request that the provider does not take has no other answer. */
-  #controlCompleted(packet: VmbusPacket): void {
-    const { view, payloadOffset, payloadLength } = packet
-    const status = payloadLength < 8 ? NVSP_STATUS.FAILURE : view.getUint32(payloadOffset + 4, true)
-    if (status === NVSP_STATUS.SUCCESS) return
-    for (const waiting of this.#requests.values())
-      waiting.reject(new NetworkError('ERR_NETWORK_PROTOCOL', 'a request is refused', { data: { status } }))
-    this.#requests.clear()
   }
 
   #writable(): void {
@@ -505,135 +372,29 @@ export class NetworkClient implements VscInstance {
   }
 
   #received(channel: ClientChannel, queue: number, packet: VmbusPacket): void {
-    const { transactionLow, transactionHigh, transferRangeCount, view, payloadOffset } = packet
-    const good =
-      packet.transferPageSet === RECEIVE_BUFFER_ID &&
-      packet.payloadLength >= NvspRndisPacket.size &&
-      view.getUint32(payloadOffset, true) === NVSP_MESSAGE.SEND_RNDIS_PACKET
-    if (!good) this.ignored++
-    for (let range = 0; good && range < transferRangeCount; range++)
-      this.#rndisMessage(queue, packet.transferRangeOffset(range), packet.transferRangeLength(range))
-    if (this.#failure !== undefined) return
-    if (this.#owed.length > 0 || !this.#complete(channel, transactionLow, transactionHigh))
-      this.#owed.push({ channel, low: transactionLow, high: transactionHigh })
+    const { transactionLow, transactionHigh } = packet
+    this.#receiver.received(queue, packet)
+    if (this.#requests.failure === undefined) this.#receiver.giveBack(channel, transactionLow, transactionHigh)
   }
 
-  #complete(channel: ClientChannel, low: number, high: number): boolean {
-    const status = new NvspStatusMessage(viewOf(this.#completion))
-    status.messageType = NVSP_MESSAGE.SEND_RNDIS_PACKET_COMPLETE
-    status.status = NVSP_STATUS.SUCCESS
-    return channel.complete(low, high, this.#completion)
+  #message(type: number, bytes: Uint8Array): void {
+    if (type === RNDIS_MESSAGE.INDICATE_STATUS) this.#indicated(bytes)
+    else if (!this.#requests.answered(bytes)) this.ignored++
   }
 
-  #flushOwed(): void {
-    let done = 0
-    for (const { channel, low, high } of this.#owed) {
-      if (!this.#complete(channel, low, high)) break
-      done++
-    }
-    this.#owed.splice(0, done)
-  }
-
-  #rndisMessage(queue: number, offset: number, length: number): void {
-    const { bytes } = this.#receive
-    if (length < RNDIS_HEADER_SIZE || length > this.#copy.length || offset + length > bytes.length) {
+  #indicated(bytes: Uint8Array): void {
+    if (bytes.length < RndisIndicateStatus.size) {
       this.ignored++
       return
     }
-    this.#copy.set(bytes.subarray(offset, offset + length))
-    const type = this.#copyView.getUint32(0, true)
-    if (type === RNDIS_MESSAGE.PACKET) {
-      const assembler = this.#assemblers[queue] as FrameAssembler
-      const result = assembler.add(this.#copy, this.#copyView, length)
-      if (result === ASSEMBLED.FRAME) this.onReceive?.(assembler.frame, queue)
-      else if (result === ASSEMBLED.BAD) this.ignored++
-      return
-    }
-    const size = this.#copyView.getUint32(4, true)
-    if (size > length || size < RNDIS_HEADER_SIZE + 4) this.ignored++
-    else if (type === RNDIS_MESSAGE.INDICATE_STATUS) this.#indicated(size)
-    else this.#answered(size)
-  }
-
-  #indicated(size: number): void {
-    if (size < RndisIndicateStatus.size) {
-      this.ignored++
-      return
-    }
-    const { status, statusBufferLength, statusBufferOffset } = new RndisIndicateStatus(this.#copyView)
+    const view = viewOf(bytes)
+    const { status, statusBufferLength, statusBufferOffset } = new RndisIndicateStatus(view)
     const at = RNDIS_HEADER_SIZE + statusBufferOffset
     if (status === RNDIS_STATUS.MEDIA_CONNECT || status === RNDIS_STATUS.MEDIA_DISCONNECT)
       this.onLink?.(status === RNDIS_STATUS.MEDIA_CONNECT)
-    else if (status === RNDIS_STATUS.LINK_SPEED_CHANGE && statusBufferLength >= 4 && at + 4 <= size)
-      this.onLinkSpeed?.(this.#copyView.getUint32(at, true) * 100)
+    else if (status === RNDIS_STATUS.LINK_SPEED_CHANGE && statusBufferLength >= 4 && at + 4 <= bytes.length)
+      this.onLinkSpeed?.(view.getUint32(at, true) * 100)
     else this.ignored++
-  }
-
-  #answered(size: number): void {
-    const requestId = this.#copyView.getUint32(RNDIS_HEADER_SIZE, true)
-    const waiting = this.#requests.get(requestId)
-    if (waiting === undefined) {
-      this.ignored++
-      return
-    }
-    this.#requests.delete(requestId)
-    const answer = new Uint8Array(Math.max(size, RndisComplete.size))
-    answer.set(this.#copy.subarray(0, size))
-    waiting.resolve(answer)
-  }
-
-  // ── requests ──
-
-  /** Send a message without an answer. */
-  #tell(fill: (view: DataView) => void): void {
-    const message = new Uint8Array(PACKET_SIZE_V61)
-    fill(viewOf(message))
-    this.#channels[0]?.send(message)
-  }
-
-  /** Send a message of the set-up, and wait for its answer. */
-  async #ask(fill: (view: DataView) => void, type: number): Promise<DataView> {
-    const message = new Uint8Array(PACKET_SIZE_V61)
-    fill(viewOf(message))
-    const transaction = SETUP_TRANSACTION + (this.#nextTransaction++ % SETUP_TRANSACTION)
-    const answer = viewOf(
-      await this.#wait(this.#answers, transaction, () =>
-        this.#channels[0]?.send(message, transaction, 0, VMBUS_COMPLETION_REQUESTED),
-      ),
-    )
-    const got = answer.getUint32(0, true)
-    if (got === type) return answer
-    throw new NetworkError('ERR_NETWORK_PROTOCOL', `a message of type ${got} answers one for ${type}`)
-  }
-
-  /** Send an RNDIS request, one at a time, and wait for its answer. */
-  #request(build: (requestId: number) => Uint8Array): Promise<Uint8Array> {
-    const run = (): Promise<Uint8Array> => {
-      const requestId = this.#nextRequest++ % 0x1_0000_0000
-      const request = build(requestId)
-      return this.#wait(this.#requests, requestId, () => {
-        const { bytes } = this.#controlBuffer
-        if (request.length > bytes.length) return false
-        bytes.set(request)
-        const [channel] = this.#channels
-        const part = bytes.subarray(0, request.length)
-        return channel !== undefined && this.#transmitter.sendControl(channel, part, CONTROL_TRANSACTION)
-      })
-    }
-    const result = this.#control.then(run)
-    this.#control = result.catch(() => undefined)
-    return result
-  }
-
-  #wait(list: Map<number, Waiting>, id: number, send: () => boolean | undefined): Promise<Uint8Array> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure)
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    list.set(id, { resolve, reject })
-    if (send() !== true) {
-      list.delete(id)
-      reject(new NetworkError('ERR_NETWORK_PROTOCOL', 'a request does not fit in the ring'))
-    }
-    return promise
   }
 }
 
