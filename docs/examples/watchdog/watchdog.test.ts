@@ -28,9 +28,9 @@ describe('the watchdog', () => {
 
   it('is switched off by 0', async () => {
     await using machine = new FakeMachine()
-    await machine.start(watchdog, { base: 0x600 })
-    machine.ports.write(0x600, 20, 4)
-    machine.ports.write(0x600, 0, 4)
+    await machine.start(watchdog, { base: 0x580 })
+    machine.ports.write(0x580, 20, 4)
+    machine.ports.write(0x580, 0, 4)
     machine.clock.advance(1000 * MILLISECOND)
     expect(machine.power.events).toEqual([])
   })
@@ -39,7 +39,7 @@ describe('the watchdog', () => {
 emulatedDeviceCompliance({
   plugin: watchdog,
   manifest: packageJson.partita,
-  options: [{}, { base: 0x600 }],
+  options: [{}, { base: 0x580 }],
   invalidOptions: [{ base: -1 }, { base: 0xfffe }],
 })
 

@@ -1,6 +1,6 @@
 // `partita plugins`: lists plug-ins by their manifests; none of them runs.
 
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BUILT_IN_PACKAGES, type PluginListing, type PluginRegistry } from '@partita/root-partition'
 
@@ -43,15 +43,40 @@ export async function listPlugins(
   return [table, ...strangers.map(describe)].join('\n')
 }
 
-/** What the `package.json` of a directory depends on, without what belongs to Partita. A directory without one depends on nothing. */
+/**
+ * What the `package.json` of a directory depends on, and what its `node_modules` links to, as npm does for packages of a workspace; without what belongs to Partita. A directory that has neither
+ * has nothing.
+ */
 export async function installedPackages(directory: string): Promise<string[]> {
+  const names = new Set([
+    ...(await dependencies(directory)),
+    ...(await linkedPackages(join(directory, 'node_modules'))),
+  ])
+  return [...names].filter((name) => !BUILT_IN_PACKAGES.includes(name)).sort()
+}
+
+async function dependencies(directory: string): Promise<string[]> {
   try {
     const manifest = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')) as Partial<
       Record<'dependencies' | 'devDependencies' | 'optionalDependencies', Readonly<Record<string, string>>>
     >
-    const { dependencies, devDependencies, optionalDependencies } = manifest
-    const names = Object.keys({ ...dependencies, ...devDependencies, ...optionalDependencies })
-    return names.filter((name) => !BUILT_IN_PACKAGES.includes(name)).sort()
+    const { dependencies: needed, devDependencies, optionalDependencies } = manifest
+    return Object.keys({ ...needed, ...devDependencies, ...optionalDependencies })
+  } catch {
+    return []
+  }
+}
+
+async function linkedPackages(modules: string, scope = ''): Promise<string[]> {
+  try {
+    const found = await Promise.all(
+      (await readdir(join(modules, scope), { withFileTypes: true })).map((entry) => {
+        const name = `${scope}${entry.name}`
+        if (entry.isSymbolicLink()) return [name]
+        return scope === '' && entry.name.startsWith('@') ? linkedPackages(modules, `${name}/`) : []
+      }),
+    )
+    return found.flat()
   } catch {
     return []
   }

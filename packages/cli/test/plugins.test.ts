@@ -1,6 +1,6 @@
 // Plug-ins as the command line meets them: listed without being run, named in a configuration, and failing while a guest runs.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -88,6 +88,21 @@ describe('partita plugins, in a project', { timeout: 30_000 }, () => {
     const { status, stdout, stderr } = await partita('fake', ['plugins'], file('vm'))
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toMatch(/^door-bell +emulated-device +1\.2\.3 +1 +package +Rings$/m)
+  })
+
+  it('tells of packages of its workspace, which npm links', async () => {
+    put('work/parts/lamp/package.json', manifest('lamp'))
+    put('work/parts/horn/package.json', manifest('@me/horn'))
+    put('work/parts/tool/package.json', { name: 'tool', version: '1.0.0' })
+    put('work/package.json', { workspaces: ['parts/*'] })
+    mkdirSync(file('work/node_modules/@me'), { recursive: true })
+    symlinkSync('../parts/lamp', file('work/node_modules/lamp'))
+    symlinkSync('../parts/tool', file('work/node_modules/tool'))
+    symlinkSync('../../parts/horn', file('work/node_modules/@me/horn'))
+    const { status, stdout, stderr } = await partita('fake', ['plugins'], file('work'))
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(/^@me\/horn +emulated-device +1\.2\.3 +1 +package +Rings\nlamp +emulated-device .*Rings$/m)
+    expect(stdout).not.toContain('tool')
   })
 })
 

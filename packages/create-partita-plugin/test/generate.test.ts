@@ -228,6 +228,16 @@ describe.each(kinds)('a package of kind %s', (kind) => {
     expect(report.numPassedTests).toBeGreaterThan(10)
   }, 180_000)
 
+  it.skipIf(kind === 'emulated-device')(
+    'has a fuzzer for its provider',
+    async () => {
+      const { stdout } = await run(process.execPath, [SOURCE, 'test/fuzz.ts', '--steps', '200'], { cwd: directory })
+      expect(stdout).toMatch(/^seed 1: 2\d\d steps in \d+ inputs, \d+ features, \d+ packets, /)
+      expect(existsSync(join(directory, 'test/corpus'))).toBe(false)
+    },
+    60_000,
+  )
+
   it('is listed without being run', async () => {
     const { stdout } = await run(
       process.execPath,

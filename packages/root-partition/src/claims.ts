@@ -3,7 +3,7 @@
 import { PartitaError } from '@partita/interface'
 
 /** What can collide. */
-type ClaimKind = 'port' | 'mmio' | 'pci' | 'vmbus'
+type ClaimKind = 'port' | 'mmio' | 'pci' | 'vmbus' | 'connection'
 
 interface Claim {
   readonly kind: ClaimKind

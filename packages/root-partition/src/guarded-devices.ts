@@ -104,7 +104,7 @@ export function guardedMmio(mmio: Mmio, guard: PluginGuard, claims: Claims): Mmi
   }
 }
 
-/** A conflict with the names of both; any other error as it is. */
+/** A conflict with the names of both; a range that is none, with the name of who wants it. */
 function named(
   error: unknown,
   code: string,
@@ -112,8 +112,12 @@ function named(
   name: string,
   other: { readonly id: string; readonly name: string } | undefined,
 ): unknown {
-  const isConflict = error instanceof PartitaError && error.code === code && other !== undefined
-  return isConflict ? collision(code, id, name, other, error) : error
+  if (!(error instanceof PartitaError)) return error
+  if (error.code === code && other !== undefined) return collision(code, id, name, other, error)
+  return new PartitaError(error.code, `${id} wants ${name}: ${error.message}`, {
+    data: { ...error.data, plugins: [id] },
+    cause: error,
+  })
 }
 
 export function guardedPci(bus: PciBus, guard: PluginGuard, claims: Claims): PciBus {
@@ -283,11 +287,23 @@ export function guardedClock(clock: Clock, guard: PluginGuard): Clock {
 /** TLFS, HV_STATUS: what a guest is told that posts to a port whose owner is gone. */
 const HV_STATUS_INVALID_CONNECTION_ID = 0x12
 
-export function guardedSynic(synic: SynicPorts, guard: PluginGuard): SynicPorts {
+export function guardedSynic(synic: SynicPorts, guard: PluginGuard, claims: Claims): SynicPorts {
+  /** Create a port, and note whose it is: connections are numbered for messages and events alike. */
+  const own = (connectionId: number, create: () => Disposable): Disposable => {
+    guard.mustLive()
+    const name = `the connection ${connectionId} of the SynIC`
+    let port: Disposable
+    try {
+      port = create()
+    } catch (error) {
+      const other = claims.find('connection', connectionId, connectionId + 1)
+      throw named(error, 'ERR_PORT_CONFLICT', guard.id, name, other)
+    }
+    return both(guard, port, claims.add('connection', guard.id, name, connectionId, connectionId + 1))
+  }
   return {
-    createMessagePort: (connectionId, receive) => {
-      guard.mustLive()
-      return guard.own(
+    createMessagePort: (connectionId, receive) =>
+      own(connectionId, () =>
         synic.createMessagePort(connectionId, (vpIndex, messageType, payload) =>
           guard.call(
             'in a message of the guest',
@@ -299,16 +315,13 @@ export function guardedSynic(synic: SynicPorts, guard: PluginGuard): SynicPorts 
             payload,
           ),
         ),
-      )
-    },
-    createEventPort: (connectionId, signal) => {
-      guard.mustLive()
-      return guard.own(
+      ),
+    createEventPort: (connectionId, signal) =>
+      own(connectionId, () =>
         synic.createEventPort(connectionId, (flag) =>
           guard.call('in a signal of the guest', undefined, signal, undefined, flag),
         ),
-      )
-    },
+      ),
     postMessage: (vpIndex, sint, messageType, payload) => synic.postMessage(vpIndex, sint, messageType, payload),
     onMessageSlotFree: (callback) =>
       guard.own(

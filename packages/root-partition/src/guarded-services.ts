@@ -90,7 +90,7 @@ function contract<T>(
 contract<PortIo>(portIoToken, { used: (ports, user, { claims }) => guardedPorts(ports, user, claims) })
 contract<Mmio>(mmioToken, { used: (mmio, user, { claims }) => guardedMmio(mmio, user, claims) })
 contract<Clock>(clockToken, { used: guardedClock })
-contract<SynicPorts>(synicPortsToken, { used: guardedSynic })
+contract<SynicPorts>(synicPortsToken, { used: (synic, user, { claims }) => guardedSynic(synic, user, claims) })
 contract<InterruptMessages>(interruptMessagesToken, { used: guardedMessages })
 contract<ReadonlyMap<string, CharacterBackend>>(characterBackendsToken, { used: guardedBackends })
 contract<PciBus>(pciBusToken, { served: servedPci, used: (bus, user, { claims }) => guardedPci(bus, user, claims) })

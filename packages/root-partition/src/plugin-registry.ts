@@ -173,7 +173,7 @@ export class PluginRegistry {
       throw new RootPartitionError(
         isAbsent(cause) ? 'ERR_PLUGIN_INVALID' : 'ERR_PLUGIN_LOAD',
         `The plug-in ${known.name} cannot be loaded: ${messageOf(cause)}`,
-        { cause },
+        { cause, ...(isAbsent(cause) && { hint: 'Build its package first, where it has to be: npm run build.' }) },
       )
     }
     const plugin = checkPlugin(module['default'], known.name)
@@ -182,6 +182,7 @@ export class PluginRegistry {
         throw new RootPartitionError(
           'ERR_PLUGIN_INVALID',
           `The plug-in ${known.name} is not what its manifest says: ${key} is ${plugin[key]}, not ${known[key]}`,
+          { hint: 'Build its package anew, or have its package.json say the same under "partita".' },
         )
       }
     }
@@ -285,7 +286,9 @@ export class PluginRegistry {
       didYouMean(reference, names) ??
       (siblings.length > 0
         ? `That package has ${siblings.map(({ name }) => name).join(', ')}.`
-        : '`partita plugins` lists the built-in ones; another needs its npm package installed, or a path that starts with "./".')
+        : isPathOrUrl(reference)
+          ? 'A path leads to a directory with a package.json, or to a module: a file that ends with .js or .ts.'
+          : '`partita plugins` lists the built-in ones; another needs its npm package installed, or a path that starts with "./".')
     return new RootPartitionError('ERR_PLUGIN_UNKNOWN', `There is no plug-in ${reference}`, {
       hint,
       data: { reference },

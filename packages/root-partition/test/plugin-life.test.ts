@@ -15,6 +15,7 @@ import {
   portIoToken,
   powerControlToken,
   serviceToken,
+  synicPortsToken,
   type VmbusChannelHandler,
   vmbusServerToken,
 } from '@partita/interface'
@@ -512,6 +513,44 @@ describe('what two plug-ins want', () => {
       }),
     ).rejects.toThrow(
       code('ERR_VMBUS_OFFER', { message: expect.stringContaining('one and two collide'), ...both('one', 'two') }),
+    )
+  })
+
+  it('… connections of the SynIC', async () => {
+    const taken = new Set<number>()
+    const create = (connectionId: number): Disposable => {
+      if (taken.has(connectionId)) throw new PartitaError('ERR_PORT_CONFLICT', 'taken')
+      taken.add(connectionId)
+      return { [Symbol.dispose]: () => void taken.delete(connectionId) }
+    }
+    const bus = (name: string, what: 'createMessagePort' | 'createEventPort') =>
+      device(name, [synicPortsToken], (context) => {
+        context.get(synicPortsToken)[what](5, () => 0)
+      })
+    const services = new Map([[synicPortsToken.name, { createMessagePort: create, createEventPort: create }]])
+    await expect(
+      machine({
+        devices: [bus('one', 'createMessagePort'), bus('two', 'createEventPort')],
+        services,
+        configuration: { hypervisor: 'none' },
+      }),
+    ).rejects.toThrow(
+      code('ERR_PORT_CONFLICT', { message: expect.stringContaining('the connection 5 of'), ...both('one', 'two') }),
+    )
+  })
+
+  it('is named with who wants it where there is nothing like it', async () => {
+    await expect(machine({ devices: [ports('greedy', 0xfff0, 32)] })).rejects.toThrow(
+      code('ERR_PORT_RANGE', {
+        message: expect.stringContaining('greedy wants the I/O ports 0xfff0–0x1000f: '),
+        data: expect.objectContaining({ plugins: ['greedy'] }),
+      }),
+    )
+    const mmio = device('odd', [mmioToken], (context) => {
+      context.get(mmioToken).claim(0xd000_0001, 12, { read: () => 0, write: () => {} })
+    })
+    await expect(machine({ devices: [mmio] })).rejects.toThrow(
+      expect.objectContaining({ message: expect.stringContaining('odd wants the addresses') }),
     )
   })
 

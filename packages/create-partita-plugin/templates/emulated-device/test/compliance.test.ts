@@ -9,7 +9,7 @@ const BASE = 0x540
 emulatedDeviceCompliance({
   plugin,
   manifest: packageJson.partita,
-  options: [{}, { base: 0x600, irq: 5 }],
+  options: [{}, { base: 0x580, irq: 5 }],
   invalidOptions: [{ base: -8 }, { base: 0x541 }, { irq: 24 }],
   interrupts: [
     {

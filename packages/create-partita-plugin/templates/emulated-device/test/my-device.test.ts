@@ -32,9 +32,9 @@ describe('the interval timer', () => {
   })
 
   it('stops at a period of 0', async () => {
-    await using machine = await start({ base: 0x600, irq: 5 })
-    machine.ports.write(0x600, 500, 4)
-    machine.ports.write(0x600, 0, 4)
+    await using machine = await start({ base: 0x580, irq: 5 })
+    machine.ports.write(0x580, 500, 4)
+    machine.ports.write(0x580, 0, 4)
     machine.clock.advance(1_000_000 * MICROSECOND)
     expect(machine.lines.level(5)).toBe(false)
   })
