@@ -87,7 +87,6 @@ export class AtaDisk extends Drive {
     this.#previousCode = this.#code
     this.#code = code
     this.#remaining = 0
-    this.buffered = 0
     for (let i = 0; i < 5; i++) this.#input[i] = this.file.get(REGISTER.FEATURES + i)
     this.#input[5] = this.file.device
     const command = this.#command

@@ -125,6 +125,8 @@ export abstract class Drive {
     this.error = 0
     this.#status = READY
     this.transfer = TRANSFER.NONE
+    this.position = 0
+    this.buffered = 0
     this.execute(code)
     this.channel.interruptChanged()
   }

@@ -1,7 +1,7 @@
 // A parallel ATA channel: two drives on one cable, the command block and control block ports, and the bus master that moves their data.
 
 import type { AccessSize, GuestMemory, InterruptLine, PortHandler } from '@partita/interface'
-import { CONTROL, DEVICE, REGISTER, SHARED_COMMAND } from './ata.ts'
+import { CONTROL, DEVICE, REGISTER, SHARED_COMMAND, STATUS } from './ata.ts'
 import type { AtaDisk } from './ata-disk.ts'
 import { BusMaster } from './bus-master.ts'
 import type { DriveChannel } from './drive.ts'
@@ -47,6 +47,11 @@ export class IdeChannel implements PortHandler, DriveChannel {
 
   get #drive(): ChannelDrive | undefined {
     return this.#drives[this.#selected]
+  }
+
+  /** SRST is set: drives are busy, and take nothing, until it is cleared. */
+  get #inReset(): boolean {
+    return (this.#deviceControl & CONTROL.SRST) !== 0
   }
 
   get #empty(): boolean {
@@ -97,11 +102,12 @@ export class IdeChannel implements PortHandler, DriveChannel {
   #status(): number {
     if (this.#empty) return 0xff
     const drive = this.#drive
-    if (drive !== undefined) return drive.status
+    if (drive !== undefined) return this.#inReset ? STATUS.BSY : drive.status
     return this.#selected === 1 ? 0 : FLOATING
   }
 
   #writeRegister(offset: number, value: number): void {
+    if (this.#inReset) return
     // A write to the command block ends the look at the previous contents.
     this.#deviceControl &= ~CONTROL.HOB
     if (offset === REGISTER.COMMAND) {
@@ -115,6 +121,7 @@ export class IdeChannel implements PortHandler, DriveChannel {
       if (second !== undefined) second.device = value
       this.#selected = (value & DEVICE.SECOND) !== 0 ? 1 : 0
       this.interruptChanged()
+      this.dmaRequested()
     } else {
       first?.writeRegister(offset, value)
       second?.writeRegister(offset, value)

@@ -5,8 +5,10 @@ import {
   type InterruptLines,
   PartitaError,
   type PortHandler,
+  type SavedState,
   type SavedValue,
 } from '@partita/interface'
+import type { DvdUnit } from '@partita/scsi'
 import { AtaDisk, type AtaDiskOptions } from './ata-disk.ts'
 import { type ChannelDrive, IdeChannel } from './ide-channel.ts'
 import { IdeError } from './ide-error.ts'
@@ -108,14 +110,18 @@ export class IdeController {
     )
   }
 
-  /** Take over checked states. @throws IdeError `ERR_STATE_INVALID` for what only a drive's unit can check */
+  /**
+   * Take over checked states.
+   * @throws IdeError `ERR_STATE_INVALID` for what only the unit of a CD drive can check; everything is as it was then
+   */
   restore(states: readonly ChannelState[]): void {
+    this.#restoreUnits(states)
     states.forEach((saved, index) => {
       const channel = this.channels[index]
       saved.drives.forEach((state, position) => {
         const drive = channel?.drives[position]
         if (state?.kind === 'disk' && drive instanceof AtaDisk) drive.restore(state)
-        if (state?.kind === 'packet' && drive instanceof PacketDrive) restorePacketDrive(drive, state)
+        if (state?.kind === 'packet' && drive instanceof PacketDrive) drive.restore(state)
       })
       channel?.busMaster.restore(saved.busMaster)
       channel?.restore(saved)
@@ -123,13 +129,22 @@ export class IdeController {
     // A transfer that had both sides ready goes on.
     for (const channel of this.channels) channel.dmaRequested()
   }
-}
 
-function restorePacketDrive(drive: PacketDrive, state: Parameters<PacketDrive['restore']>[0]): void {
-  try {
-    drive.restore(state)
-  } catch (cause) {
-    if (!(cause instanceof PartitaError) || cause.code !== 'ERR_STATE_INVALID') throw cause
-    throw new IdeError('ERR_STATE_INVALID', 'this is no saved state of a CD drive', { cause })
+  #restoreUnits(states: readonly ChannelState[]): void {
+    const changed: [DvdUnit, SavedState][] = []
+    try {
+      states.forEach(({ drives }, index) => {
+        drives.forEach((state, position) => {
+          const drive = this.channels[index]?.drives[position]
+          if (state?.kind !== 'packet' || !(drive instanceof PacketDrive)) return
+          changed.push([drive.unit, drive.unit.save()])
+          drive.unit.restore(state.unit)
+        })
+      })
+    } catch (cause) {
+      for (const [unit, before] of changed) unit.restore(before)
+      if (!(cause instanceof PartitaError) || cause.code !== 'ERR_STATE_INVALID') throw cause
+      throw new IdeError('ERR_STATE_INVALID', 'this is no saved state of a CD drive', { cause })
+    }
   }
 }

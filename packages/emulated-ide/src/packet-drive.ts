@@ -89,7 +89,6 @@ export class PacketDrive extends Drive {
 
   protected override execute(code: number): undefined {
     this.#phase = PHASE.NONE
-    this.buffered = 0
     this.#blocks = 0
     switch (code) {
       case COMMAND.PACKET:
@@ -401,9 +400,8 @@ export class PacketDrive extends Drive {
     }
   }
 
-  /** Take over a checked state. @throws ScsiError `ERR_STATE_INVALID` for the unit's part */
+  /** Take over a checked state, but for the unit's part of it. */
   restore(state: PacketDriveState): undefined {
-    this.unit.restore(state.unit)
     this.restoreDrive(state)
     this.#dmaMode = state.dmaMode
     this.#phase = state.phase as Phase

@@ -1,18 +1,25 @@
+// The suite of emulated devices, for the controller in both its wirings.
+
 import { MemoryDisk } from '@partita/disk-images'
 import { disksToken } from '@partita/interface'
+import type { EmulatedDeviceSubject } from '@partita/testkit'
 import { emulatedDeviceCompliance } from '@partita/testkit/vitest'
 import packageJson from '../package.json' with { type: 'json' }
-import ide from '../src/index.ts'
+import ide, { type IdeOptions } from '../src/index.ts'
 
-emulatedDeviceCompliance({
-  plugin: ide,
+const drives = ['disk0', { disk: 'disk1', dvd: true }, { disk: null, dvd: true }, { disk: 'disk2', readOnly: true }]
+
+const subject: Omit<EmulatedDeviceSubject, 'options'> = {
+  plugin: ide as EmulatedDeviceSubject['plugin'],
   manifest: packageJson.partita,
-  options: [
-    { drives: ['disk0', 'disk1', null, 'disk2'] },
-    {},
-    { device: 9, fn: 0, busMasterBase: 0xc000, drives: ['disk1'] },
+  invalidOptions: [
+    { drives: ['a', 'b', 'c', 'd', 'e'] },
+    { drives: [''] },
+    { drives: [{ disk: null }] },
+    { drives: [{ disk: 'a', serial: 'x'.repeat(21) }] },
+    { busMasterBase: 0x1f0 },
+    { device: 0 },
   ],
-  invalidOptions: [{ drives: ['a', 'b', 'c', 'd', 'e'] }, { drives: [''] }, { busMasterBase: 0x1f0 }, { device: 0 }],
   // A saved machine goes on with the disks that it had.
   prepare: (machine, twin) =>
     machine.provide(
@@ -42,6 +49,26 @@ emulatedDeviceCompliance({
       },
       acknowledge: ({ ports }) => void ports.read(0x177),
     },
+    {
+      name: 'TEST UNIT READY',
+      gsi: 14,
+      raise: ({ ports }) => {
+        ports.write(0x1f6, 0xb0)
+        ports.write(0x1f1, 0)
+        ports.write(0x1f7, 0xa0)
+        for (let word = 0; word < 6; word++) ports.write(0x1f0, 0, 2)
+      },
+      acknowledge: ({ ports }) => void ports.read(0x1f7),
+    },
   ],
   maximumState: 300_000,
-})
+}
+
+const WIRINGS: readonly (readonly Partial<Record<keyof IdeOptions, unknown>>[])[] = [
+  [{ drives }, {}, { device: 9, fn: 0, busMasterBase: 0xc000, drives: [null, null, 'disk1'] }],
+  [
+    { pci: false, drives },
+    { pci: false, drives: ['disk1'] },
+  ],
+]
+for (const options of WIRINGS) emulatedDeviceCompliance({ ...subject, options })

@@ -57,6 +57,9 @@ describe('identification', () => {
     const { ports, command } = await started()
     const softwareReset = (): void => {
       ports.write(CONTROL, 0x04)
+      // Busy, and deaf, as long as the bit is set.
+      command(0xec)
+      expect(ports.read(STATUS)).toBe(0x80)
       ports.write(CONTROL, 0x00)
     }
     for (const act of [softwareReset, () => command(0x90)]) {
