@@ -39,17 +39,15 @@ function pass(value: unknown, from: Side, to: Side | undefined): unknown {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return value
   const original = originals.get(value)
   if (original !== undefined && original.side === to) return original.target
+  // Methods come this way each time that they are called.
+  const known = from.guarded.get(value)
+  if (known !== undefined) return known
   if (isThenable(value)) return passPromise(value, from, to)
   if (!isActive(value)) return value
-  let guarded = from.guarded.get(value)
-  if (guarded === undefined) {
-    guarded = new Proxy(
-      typeof value === 'function' ? () => {} : Object.create(null),
-      handlerOf(value, from, to),
-    ) as object
-    from.guarded.set(value, guarded)
-    originals.set(guarded, { side: from, target: value })
-  }
+  const shadow = typeof value === 'function' ? () => {} : Object.create(null)
+  const guarded: object = new Proxy(shadow, handlerOf(value, from, to))
+  from.guarded.set(value, guarded)
+  originals.set(guarded, { side: from, target: value })
   return guarded
 }
 
@@ -111,7 +109,16 @@ function handlerOf(target: object, from: Side, to: Side | undefined): ProxyHandl
       }
       return result(value, from, to)
     },
-    get: (_, key) => reach(() => pass(Reflect.get(target, key, target), from, to)),
+    get(_, key) {
+      if (guard.failed) throw guard.goneError()
+      let value: unknown
+      try {
+        value = Reflect.get(target, key, target)
+      } catch (error) {
+        return threw(from, error)
+      }
+      return pass(value, from, to)
+    },
     set: (_, key, value) => reach(() => Reflect.set(target, key, enter(value, to, from))),
     has: (_, key) => Reflect.has(target, key),
     deleteProperty: (_, key) => Reflect.deleteProperty(target, key),
