@@ -20,7 +20,7 @@ import { BUFFER_SIZE, Drive, type DriveChannel, type DriveNames, failureCode, TR
 import { defaultGeometry, type Geometry, geometry } from './geometry.ts'
 import { identifyDisk } from './identify-disk.ts'
 import { runSelfTest, SELF_TEST, selfTestPlaces } from './self-test.ts'
-import { COUNTER, SELF_TEST_STATUS, SMART, SMART_KEY, Smart } from './smart.ts'
+import { COUNTER, SELF_TEST_STATUS, SMART_KEY, Smart } from './smart.ts'
 import type { AtaDiskState } from './state.ts'
 import { trimRanges } from './trim.ts'
 
@@ -161,20 +161,7 @@ export class AtaDisk extends Drive {
 
   #abort(error: number = ERROR.ABRT, fault: number = 0): undefined {
     this.end(error, fault)
-    this.#smart.recordError({
-      deviceControl: 0,
-      input: [...this.#input],
-      command: this.#code,
-      error,
-      output: [
-        this.file.get(REGISTER.COUNT),
-        this.file.get(REGISTER.LBA_LOW),
-        this.file.get(REGISTER.LBA_MID),
-        this.file.get(REGISTER.LBA_HIGH),
-        this.file.device,
-      ],
-      status: this.status,
-    })
+    this.#smart.recordError(this.#input, this.#code, this.file, this.error, this.status)
   }
 
   /** The disk failed, at the sector where the transfer stood. */
@@ -422,30 +409,17 @@ export class AtaDisk extends Drive {
 
   #executeSmart(): undefined {
     const { file } = this
-    const subcommand = file.get(REGISTER.FEATURES)
     const known = file.get(REGISTER.LBA_MID) === SMART_KEY.MID && file.get(REGISTER.LBA_HIGH) === SMART_KEY.HIGH
-    if (!known || (!this.#smart.enabled && subcommand !== SMART.ENABLE)) return this.#abort()
-    switch (subcommand) {
-      case SMART.ENABLE:
-      case SMART.DISABLE:
-        this.#smart.enabled = subcommand === SMART.ENABLE
+    if (!known) return this.#abort()
+    const address = file.get(REGISTER.LBA_LOW)
+    switch (this.#smart.begin(file.get(REGISTER.FEATURES), address, file.get(REGISTER.COUNT), this.buffer)) {
+      case 'done':
         return this.complete()
-      case SMART.READ_DATA:
-        this.#smart.data(this.buffer)
+      case 'page':
         return this.offer(SECTOR_SIZE, SECTOR_SIZE)
-      case SMART.READ_THRESHOLDS:
-        this.#smart.thresholds(this.buffer)
-        return this.offer(SECTOR_SIZE, SECTOR_SIZE)
-      case SMART.READ_LOG:
-        if (!this.#smart.log(file.get(REGISTER.LBA_LOW), file.get(REGISTER.COUNT), this.buffer)) return this.#abort()
-        return this.offer(SECTOR_SIZE, SECTOR_SIZE)
-      case SMART.AUTOSAVE:
-      case SMART.SAVE:
-      case SMART.RETURN_STATUS: // below no threshold: LBA mid and high stay as they are
-        return this.complete()
-      case SMART.EXECUTE_OFFLINE:
-        return this.#selfTest(file.get(REGISTER.LBA_LOW))
-      default:
+      case 'test':
+        return this.#selfTest(address)
+      case 'refused':
         return this.#abort()
     }
   }

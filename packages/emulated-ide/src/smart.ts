@@ -1,9 +1,11 @@
 // SMART of a disk (ATA/ATAPI-7 volume 1, section 6.54): what it counts, the logs of errors and self-tests, and the pages that tell of them.
 
+import { REGISTER } from './ata.ts'
 import { sumOf } from './identify-words.ts'
+import type { TaskFile } from './task-file.ts'
 
 /** Subcommands, in the features register. */
-export const SMART = {
+const SMART = {
   READ_DATA: 0xd0,
   READ_THRESHOLDS: 0xd1,
   AUTOSAVE: 0xd2,
@@ -25,18 +27,6 @@ const ERROR_LENGTH = 90
 const TEST_ENTRIES = 21
 const TEST_LENGTH = 24
 const PAGE = 512
-
-/** A command that failed, as registers. */
-export interface FailedCommand {
-  readonly deviceControl: number
-  /** Features, count, LBA low, mid, high and device before. */
-  readonly input: readonly number[]
-  readonly command: number
-  readonly error: number
-  /** Count, LBA low, mid, high and device after. */
-  readonly output: readonly number[]
-  readonly status: number
-}
 
 /** A saved {@link Smart}. */
 export interface SmartState {
@@ -81,14 +71,48 @@ export class Smart {
     this.#tests.fill(0)
   }
 
-  /** Add to the summary error log (section A.2). */
-  recordError(failed: FailedCommand): void {
+  /**
+   * Begin a subcommand: it is done, its page is in `page`, a self-test is to be run, or there is none like that.
+   */
+  begin(subcommand: number, address: number, sectors: number, page: Uint8Array): 'done' | 'page' | 'test' | 'refused' {
+    if (!this.enabled && subcommand !== SMART.ENABLE) return 'refused'
+    switch (subcommand) {
+      case SMART.ENABLE:
+      case SMART.DISABLE:
+        this.enabled = subcommand === SMART.ENABLE
+        return 'done'
+      case SMART.AUTOSAVE:
+      case SMART.SAVE:
+      case SMART.RETURN_STATUS: // no attribute is below its threshold: LBA mid and high stay as they are
+        return 'done'
+      case SMART.READ_DATA:
+        this.#data(page)
+        return 'page'
+      case SMART.READ_THRESHOLDS:
+        this.#thresholds(page)
+        return 'page'
+      case SMART.READ_LOG:
+        return this.#log(address, sectors, page) ? 'page' : 'refused'
+      case SMART.EXECUTE_OFFLINE:
+        return 'test'
+      default:
+        return 'refused'
+    }
+  }
+
+  /** Add to the summary error log (section A.2): `input` are features, count, LBA low, mid, high and device as the command found them, `after` those that it leaves. */
+  recordError(input: Uint8Array, command: number, after: TaskFile, error: number, status: number): void {
     const at = (this.#errorCount % ERROR_ENTRIES) * ERROR_LENGTH
     const entry = this.#errors.subarray(at, at + ERROR_LENGTH)
     entry.fill(0)
     // The last of five command data structures, and the error data structure.
-    entry.set([failed.deviceControl, ...failed.input, failed.command], 48)
-    entry.set([0, failed.error, ...failed.output, failed.status], 60)
+    entry.set(input, 49)
+    entry[55] = command
+    entry[61] = error
+    for (let register: number = REGISTER.COUNT; register <= REGISTER.LBA_HIGH; register++)
+      entry[60 + register] = after.get(register)
+    entry[66] = after.device
+    entry[67] = status
     entry[87] = 0x03 // active or idle
     this.#errorCount++
   }
@@ -111,7 +135,7 @@ export class Smart {
   }
 
   /** READ DATA (section 6.54.6, table 50). */
-  data(target: Uint8Array): void {
+  #data(target: Uint8Array): void {
     target.fill(0, 0, PAGE)
     target[0] = 0x10
     ATTRIBUTES.forEach(([id, flags, , counter], index) => {
@@ -135,7 +159,7 @@ export class Smart {
   }
 
   /** READ THRESHOLDS. */
-  thresholds(target: Uint8Array): void {
+  #thresholds(target: Uint8Array): void {
     target.fill(0, 0, PAGE)
     target[0] = 0x10
     ATTRIBUTES.forEach(([id, , threshold], index) => {
@@ -146,7 +170,7 @@ export class Smart {
   }
 
   /** READ LOG. False where there is no such log, or none of so many sectors. */
-  log(address: number, sectors: number, target: Uint8Array): boolean {
+  #log(address: number, sectors: number, target: Uint8Array): boolean {
     if (sectors !== 1) return false
     target.fill(0, 0, PAGE)
     switch (address) {

@@ -1,0 +1,248 @@
+// Saving and restoring in the middle of each kind of transfer.
+import { MemoryDisk } from '@partita/disk-images'
+import type { SavedState } from '@partita/interface'
+import { describe, expect, it } from 'vitest'
+import { BM, CONTROL, COUNT, DEVICE, ERROR, HIGH, type Host, MID, pattern, STATUS, started } from './host.ts'
+
+/** A machine that is saved and goes on in another one, at each place that says so. */
+class Traveller {
+  host: Host
+  readonly #start: () => Promise<Host>
+  readonly #travels: boolean
+
+  constructor(host: Host, start: () => Promise<Host>, travels: boolean) {
+    this.host = host
+    this.#start = start
+    this.#travels = travels
+  }
+
+  async move(): Promise<void> {
+    await this.host.settle()
+    if (!this.#travels) return
+    const state = structuredClone(this.host.instance.save?.())
+    const next = await this.#start()
+    next.machine.memory.bytes.set(this.host.machine.memory.bytes)
+    next.instance.restore?.(state as SavedState)
+    expect(next.lines.level(14)).toBe(this.host.lines.level(14))
+    expect(next.ports.read(CONTROL)).toBe(this.host.ports.read(CONTROL))
+    // What the bus master goes on with is under way again.
+    await next.settle()
+    expect(next.instance.save?.()).toEqual(state)
+    this.host = next
+  }
+
+  /** Read or write words, and move in between. */
+  async data(bytes: number, out?: Uint8Array): Promise<number[]> {
+    const read: number[] = []
+    const step = bytes < 4096 ? 300 : 9998
+    for (let at = 0; at < bytes; at += step) {
+      const part = Math.min(step, bytes - at)
+      if (out === undefined) read.push(...this.host.readBlock(part / 2))
+      else this.host.writeBlock(out.subarray(at, at + part))
+      await this.move()
+    }
+    return read
+  }
+}
+
+const CD: Uint8Array = Uint8Array.from({ length: 60 * 2048 }, (_, i) => (i * 11 + (i >> 8)) & 0xff)
+const DMA_TABLE: readonly (readonly [number, number])[] = [
+  [0x8000, 700],
+  [0x9000, 324],
+]
+const status = ({ host }: Traveller): number[] => [host.ports.read(STATUS), host.ports.read(ERROR)]
+const memory = ({ host }: Traveller): number[] => [...host.machine.memory.bytes.subarray(0x8000, 0xa000)]
+
+/** What happens on the way; the results are the same with and without moves. */
+const JOURNEYS: Readonly<Record<string, (traveller: Traveller) => Promise<unknown>>> = {
+  'PIO in': async (t) => {
+    t.host.command(0x20, 5, 3)
+    await t.move()
+    return [await t.data(3 * 512), status(t)]
+  },
+  'PIO in blocks': async (t) => {
+    t.host.command(0xc6, 0, 2)
+    t.host.command(0xc4, 5, 5)
+    await t.move()
+    return [await t.data(5 * 512), status(t)]
+  },
+  'PIO out': async (t) => {
+    t.host.command(0x30, 8, 2)
+    await t.move()
+    await t.data(1024, Uint8Array.from([...pattern(50), ...pattern(51)]))
+    t.host.command(0x20, 8, 2)
+    await t.move()
+    return [await t.data(1024), status(t)]
+  },
+  IDENTIFY: async (t) => {
+    t.host.command(0xec)
+    await t.move()
+    return [await t.data(512), status(t)]
+  },
+  'DMA in, command first': async (t) => {
+    t.host.prepareDma(0x1000, DMA_TABLE, true)
+    t.host.command(0xc8, 9, 2)
+    await t.move()
+    t.host.startDma(true)
+    await t.move()
+    return [memory(t), status(t), t.host.ports.read(BM + 2)]
+  },
+  'DMA in, bus master first, in two tables': async (t) => {
+    t.host.prepareDma(0x1000, DMA_TABLE, true)
+    t.host.startDma(true)
+    await t.move()
+    t.host.command(0xc8, 9, 4)
+    await t.move()
+    t.host.prepareDma(0x1000, [[0x9400, 1024]], true)
+    await t.move()
+    t.host.startDma(true)
+    await t.move()
+    return [memory(t), status(t), t.host.ports.read(BM + 2)]
+  },
+  'DMA out': async (t) => {
+    t.host.machine.memory.bytes.set(pattern(77), 0x8000)
+    t.host.prepareDma(0x1000, DMA_TABLE, false)
+    t.host.commandExt(0x3d, 20, 2)
+    await t.move()
+    t.host.startDma(false)
+    await t.move()
+    t.host.command(0x20, 20, 2)
+    await t.move()
+    return [await t.data(1024), status(t)]
+  },
+  'a packet, and its data by PIO': async (t) => {
+    t.host.ports.write(DEVICE, 0xb0)
+    t.host.ports.write(ERROR, 0)
+    t.host.ports.write(MID, 0x00)
+    t.host.ports.write(HIGH, 0x10)
+    t.host.ports.write(STATUS, 0xa0)
+    await t.move()
+    t.host.writeBlock(Uint8Array.of(0x28, 0, 0, 0))
+    await t.move()
+    t.host.writeBlock(Uint8Array.of(0, 3, 0, 0, 40, 0, 0, 0))
+    await t.move()
+    return [await t.data(40 * 2048), status(t), t.host.ports.read(COUNT)]
+  },
+  'a packet with DMA': async (t) => {
+    t.host.prepareDma(0x1000, [[0x8000, 4096]], true)
+    t.host.sendPacket('28 00 00 00 00 07 00 00 03', 0, true, 0xb0)
+    await t.move()
+    t.host.startDma(true)
+    await t.move()
+    t.host.prepareDma(0x1000, [[0x9000, 2048]], true)
+    t.host.startDma(true)
+    await t.move()
+    return [memory(t), status(t), t.host.ports.read(BM + 2)]
+  },
+  'a packet that takes data, and the sense of its failure': async (t) => {
+    t.host.sendPacket('55 10 00 00 00 00 00 00 14', 6, false, 0xb0)
+    await t.move()
+    await t.data(20, new Uint8Array(20).fill(0x33))
+    const failed = status(t)
+    t.host.sendPacket('03 00 00 00 12', 0xfffe, false, 0xb0)
+    await t.move()
+    return [failed, await t.data(18), status(t)]
+  },
+}
+
+describe('a transfer goes on in another machine', () => {
+  for (const [name, journey] of Object.entries(JOURNEYS)) {
+    it(name, async () => {
+      const results: unknown[] = []
+      for (const travels of [false, true]) {
+        const disk = new MemoryDisk(1000)
+        for (let sector = 0; sector < 40; sector++) await disk.write(sector, [pattern(sector)])
+        const cd = new MemoryDisk(CD.length / 512, { readOnly: true, contents: CD })
+        const start = (): Promise<Host> => started({ disk, cd }, ['disk', { disk: 'cd', dvd: true }])
+        const host = await start()
+        // The power-on of the drive is told.
+        host.sendPacket('00', 0xfffe, false, 0xb0)
+        await host.settle()
+        results.push(await journey(new Traveller(host, start, travels)))
+      }
+      expect(results[1]).toEqual(results[0])
+      expect(JSON.stringify(results[0]).length).toBeGreaterThan(50)
+    })
+  }
+})
+
+describe('state', () => {
+  it('goes on in the middle of PIO transfers, in and out', async () => {
+    for (const out of [false, true]) {
+      const disk = new MemoryDisk(1000)
+      const one = await started({ disk0: disk })
+      one.command(out ? 0x30 : 0x20, 5, 2)
+      await one.settle()
+      if (out) one.writeBlock(pattern(1).subarray(0, 100))
+      else one.readBlock(50)
+      const state = structuredClone(one.instance.save!())
+      const two = await started({ disk0: disk })
+      two.instance.restore!(state)
+      expect(two.instance.save!()).toEqual(state)
+      expect(two.lines.level(14)).toBe(one.lines.level(14))
+      if (out) {
+        two.writeBlock(pattern(1).subarray(100))
+        two.writeBlock(pattern(2))
+        await two.settle()
+        const back = new Uint8Array(1024)
+        await disk.read(5, [back])
+        expect(back).toEqual(Uint8Array.from([...pattern(1), ...pattern(2)]))
+      } else {
+        two.readBlock(206)
+        expect(two.ports.read(STATUS)).toBe(0x58)
+        two.readBlock(256)
+      }
+      expect(two.ports.read(STATUS)).toBe(0x50)
+    }
+  })
+
+  it('goes on with a DMA command that waits for its bus master', async () => {
+    const disk = new MemoryDisk(1000)
+    await disk.write(9, [pattern(9)])
+    const one = await started({ disk0: disk })
+    one.prepareDma(0x1000, [[0x8000, 512]], true)
+    one.command(0xc8, 9, 1)
+    const state = structuredClone(one.instance.save!())
+    const two = await started({ disk0: disk })
+    two.instance.restore!(state)
+    two.machine.memory.bytes.set(one.machine.memory.bytes)
+    two.startDma(true)
+    await two.settle()
+    expect(two.machine.memory.bytes.slice(0x8000, 0x8200)).toEqual(pattern(9))
+  })
+
+  it('is restored after a command for a sector that there is none of', async () => {
+    const one = await started()
+    one.command(0x20, 0, 1, 0xa0) // by cylinder, head and sector, which are numbered from 1
+    await one.settle()
+    expect(one.ports.read(ERROR)).toBe(0x10)
+    const two = await started()
+    two.instance.restore!(structuredClone(one.instance.save!()))
+    expect(two.ports.read(ERROR)).toBe(0x10)
+  })
+
+  it('refuses to be saved while it is busy, and states with impossible positions or other drives', async () => {
+    const { instance, command, settle } = await started()
+    command(0x20, 0, 1)
+    expect(() => instance.save!()).toThrowError(expect.objectContaining({ code: 'ERR_IDE_BUSY' }))
+    await settle()
+    const state = structuredClone(instance.save!()) as {
+      version: number
+      data: { channels: { drives: (Record<string, unknown> | null)[] }[] }
+    }
+    const broken = (change: (drive: Record<string, unknown>) => void): unknown => {
+      const copy = structuredClone(state)
+      change(copy.data.channels[0]!.drives[0]!)
+      return copy
+    }
+    const restore = (wrong: unknown) => () => instance.restore!(wrong as never)
+    const invalid = expect.objectContaining({ code: 'ERR_STATE_INVALID' })
+    expect(restore(broken((drive) => (drive['position'] = 512)))).toThrowError(invalid)
+    expect(restore(broken((drive) => (drive['blockEnd'] = 1024)))).toThrowError(invalid)
+    expect(restore(broken((drive) => (drive['status'] = 0x80)))).toThrowError(invalid)
+    expect(restore({ version: 9, data: state.data })).toThrowError(invalid)
+    const { instance: empty } = await started({})
+    expect(() => empty.restore!(state as never)).toThrowError(invalid)
+    instance.restore!(state as never)
+  })
+})
