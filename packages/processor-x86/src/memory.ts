@@ -107,6 +107,11 @@ export class SoftwareMemory implements PartitionMemory {
     return { state, arena, arenaEnd: arena + ARENA_SIZE }
   }
 
+  /** How many virtual processors share the memory. */
+  get processors(): number {
+    return this.#vps
+  }
+
   observe(observer: CodeObserver): void {
     this.#observers.push(observer)
   }

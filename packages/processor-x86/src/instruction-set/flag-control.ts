@@ -34,7 +34,6 @@ export const FLAG_CONTROL: readonly InstructionDefinition[] = [
   instruction('LAHF', '9F', '', lahf),
   instruction('SALC', 'D6', '', salc, { mode: 'legacy' }),
   instruction('NOP', '90', '', nop),
-  instruction('PAUSE', 'F3 90', '', nop),
   instruction('PREFETCHW', '0F 0D /r', 'Ev', nop),
   // the hints: prefetches, and the space reserved for such (ENDBR64 is one)
   ...['18', '19', '1A', '1B', '1C', '1D', '1E', '1F'].map((code) => instruction('NOP', `0F ${code} /r`, 'Ev', nop)),

@@ -16,6 +16,13 @@ const hlt = system((cpu, record) => {
   return leave(cpu, record)
 })
 
+/** A wait for another processor, which gets its turn at once: who holds a lock that others wait for, and releases it for an instant, would else take it again before they come. */
+const pause = system((cpu, record) => {
+  if (cpu.memory.processors === 1) return STATUS.NEXT
+  cpu.requestExit()
+  return advance(cpu, record)
+})
+
 const answer: Uint32Array = new Uint32Array(4)
 const identify = system((cpu) => {
   const leaf = cpu.gpr32(GPR.RAX)
@@ -97,6 +104,7 @@ const clflush: Semantics = (e) => {
 
 export const PROCESSOR_CONTROL: readonly InstructionDefinition[] = [
   instruction('HLT', 'F4', '', hlt),
+  instruction('PAUSE', 'F3 90', '', pause),
   instruction('CPUID', '0F A2', '', identify),
   instruction('RDTSC', '0F 31', '', timeStamp(false)),
   instruction('RDTSCP', '0F 01 F9', '', timeStamp(true)),
