@@ -11,6 +11,7 @@ import { createLogger } from './logger.ts'
 import {
   type DeviceOption,
   type DiskOption,
+  type FirmwareOption,
   type ForwardOption,
   type GuestFileOption,
   type HypervisorOption,
@@ -18,6 +19,7 @@ import {
   type NetworkOption,
   parseDevice,
   parseDisk,
+  parseFirmware,
   parseForward,
   parseGuestFile,
   parseHypervisor,
@@ -48,7 +50,8 @@ interface RunValues {
   readonly forward: readonly ForwardOption[]
   readonly capture?: string
   readonly mac?: string
-  readonly machine: MachineOption
+  readonly machine?: MachineOption
+  readonly firmware?: FirmwareOption
   readonly trace: readonly TraceOption[]
   readonly serial: SerialOption
   readonly timeout?: number
@@ -69,7 +72,7 @@ export interface CommandLineHost {
 }
 
 /** Of options whose values are no text. */
-const DEFAULTS: Readonly<Record<string, string>> = { '--memory': '512M', '--serial': 'stdio', '--machine': 'gen2' }
+const DEFAULTS: Readonly<Record<string, string>> = { '--memory': '512M', '--serial': 'stdio' }
 
 const RUN_HELP = `
 Without --kernel the default guest is booted: Debian's current kernel with busybox, fetched through apt once. What it writes to
@@ -81,6 +84,9 @@ ends and the guest is switched off, while a kernel of your own gets nothing and 
 
 A disk is a unit of a synthetic SCSI controller (sda, sdb, …), read-only with ",ro", the medium of a DVD drive with ",dvd", and a
 drive of the emulated IDE controller with ",ide". ",controller=N" and ",lun=N" choose its place.
+
+With --firmware bios the machine starts as a PC does, with SeaBIOS on the console, and boots from its IDE disks in their order: --disk
+means an IDE disk there. Firmware comes from Debian through apt once, as the default guest does.
 
 --config names a JSON file with these options: {"memory": "1G", "devices": ["my-plugin"]}. One that may be repeated is a list there,
 with an "s" at its name; relative paths begin at the file. What is on the command line comes on top.
@@ -164,6 +170,11 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     .description('Boots a kernel in a virtual machine with a console on this terminal.')
     .option('--config <file>', 'options of this command in a JSON file')
     .option('--kernel <file>', 'a bzImage, an ELF vmlinux or a multiboot image')
+    .option(
+      '--firmware <what>',
+      "bios: boot from the first IDE disk, with Debian's SeaBIOS, or bios:FILE",
+      parsed(parseFirmware),
+    )
     .option('--initrd <file>', 'an initial ramdisk, or the first module of a multiboot kernel')
     .option('--append <words>', "words for the kernel's command line")
     .option('--memory <size>', 'RAM: 512M, 2G', parsed(parseMemory), parseMemory('512M'))
@@ -197,9 +208,8 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     .option('--mac <address>', "the address of the guest's adapter", parsed(parseMac))
     .option(
       '--machine <generation>',
-      'gen1, with an emulated IDE controller, keyboard and mouse, or gen2, without',
+      'gen1, with an emulated IDE controller, keyboard and mouse, the default with --firmware; or gen2, without, the default for a kernel',
       parsed(parseMachine),
-      parseMachine('gen2'),
     )
     .option(
       '--serial <where>',
@@ -242,7 +252,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
   ): Promise<number> => {
     // Loaded here, so that --help and --version do not wait for the machine.
     const { runVirtualMachine } = await import('./run-command.ts')
-    const { ensureDefaultGuest } = await import('./default-guest/index.ts')
+    const { ensureDefaultGuest, ensureFirmware } = await import('./default-guest/index.ts')
     const { stdin, stdout, stderr } = process
     const end = await runVirtualMachine(
       {
@@ -262,6 +272,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
         tracker,
         logger: await createLogger(process.env['PARTITA_LOG']),
         ensureDefaultGuest,
+        ensureFirmware,
       },
     )
     if (end.lastLines !== undefined && end.lastLines.length > 0) {

@@ -23,6 +23,7 @@ export interface ConfigurationFile {
 const PATHS: Readonly<Record<string, (value: string, absolute: (path: string) => string) => string>> = {
   kernel: (value, absolute) => absolute(value),
   initrd: (value, absolute) => absolute(value),
+  firmware: (value, absolute) => value.replace(/^bios:(.+)$/s, (_, path) => `bios:${absolute(path)}`),
   root: (value, absolute) => absolute(value),
   // Words follow the path; they never look like a directory.
   disk: (value, absolute) => absolute(value),

@@ -20,11 +20,15 @@ export interface OpenDisks extends AsyncDisposable {
 
 /**
  * Open the images of `options` as `disk0`, `disk1`, … on the synthetic SCSI controllers, or on the IDE controller where the option says so or the machine has no
- * other; disks there are offered over the VMBus, too, where there is one. Those that are write-protected are opened for reading alone.
+ * other; `usual` is where they are without a word. Disks on the IDE controller are offered over the VMBus, too, where there is one. Those that are write-protected are opened for reading alone.
  * @throws CliError `ERR_USAGE` for disks that there is no place for; DiskError `ERR_DISK_OPEN`, `ERR_DISK_FORMAT`, `ERR_DISK_LOCKED`
  */
-export async function openDisks(options: readonly DiskOption[], hypervisor: HypervisorOption): Promise<OpenDisks> {
-  const places = placeDisks(options, hypervisor)
+export async function openDisks(
+  options: readonly DiskOption[],
+  hypervisor: HypervisorOption,
+  usual: 'ide' | 'scsi' = hypervisor === 'none' ? 'ide' : 'scsi',
+): Promise<OpenDisks> {
+  const places = placeDisks(options, hypervisor, usual)
   await using opening = new AsyncDisposableStack()
   const disks = new Map<string, Disk>()
   for (const { path, readOnly } of options) disks.set(`disk${disks.size}`, opening.use(await openDisk(path, readOnly)))
@@ -43,12 +47,16 @@ interface Lun {
 }
 
 /** The configuration of the controllers. */
-function placeDisks(options: readonly DiskOption[], hypervisor: HypervisorOption): PluginConfiguration[] {
+function placeDisks(
+  options: readonly DiskOption[],
+  hypervisor: HypervisorOption,
+  usual: 'ide' | 'scsi',
+): PluginConfiguration[] {
   const drives = new IdeDrives()
   const controllers: { readonly luns: Lun[] }[] = []
   for (const [index, option] of options.entries()) {
     const disk = `disk${index}`
-    const { bus = hypervisor === 'none' ? 'ide' : 'scsi', controller = 0, lun, dvd } = option
+    const { bus = usual, controller = 0, lun, dvd } = option
     if (hypervisor === 'none' && bus === 'scsi') {
       throw new CliError('ERR_USAGE', `${option.path} cannot be on a SCSI controller without the Hyper-V interface`, {
         hint: 'Leave out --hypervisor none, or the word scsi.',

@@ -294,6 +294,25 @@ export function parseMachine(text: string): MachineOption {
   })
 }
 
+/** Firmware that boots the machine: Debian's SeaBIOS, or the image in a file. */
+export interface FirmwareOption {
+  readonly type: 'bios'
+  readonly path?: string
+}
+
+/**
+ * `bios`, or `bios:FILE`.
+ * @throws CliError `ERR_USAGE`
+ */
+export function parseFirmware(text: string): FirmwareOption {
+  const [, path] = /^bios(?::(.+))?$/s.exec(text) ?? [text]
+  if (text === 'bios') return { type: 'bios' }
+  if (path !== undefined) return { type: 'bios', path }
+  throw new CliError('ERR_USAGE', `--firmware ${text} is no firmware`, {
+    hint: "Write bios for Debian's SeaBIOS, or bios:FILE for an image of your own.",
+  })
+}
+
 /** What can be traced. */
 export type TraceOption = 'vmbus'
 

@@ -5,11 +5,8 @@ import type { ReadStream } from 'node:tty'
 import { detectKernel } from '@partita/firmware'
 import { type CharacterBackend, type Logger, silentLogger, vmbusServerToken } from '@partita/interface'
 import {
-  DEFAULT_DEVICES,
   DEFAULT_PROCESSOR,
-  GENERATION_1_DEVICES,
   MemoryManager,
-  PLAIN_DEVICES,
   type PluginConfiguration,
   type PluginRegistry,
   type PluginTracker,
@@ -24,19 +21,22 @@ import { PanicWatcher } from './console/panic-watcher.ts'
 import { SocketBackend } from './console/socket-backend.ts'
 import { StdioBackend } from './console/stdio-backend.ts'
 import { watched } from './console/watched-backend.ts'
-import type { DefaultGuest, DefaultGuestOptions } from './default-guest/index.ts'
+import type { DefaultGuest, DefaultGuestOptions, Firmware, FirmwareOptions } from './default-guest/index.ts'
 import { createProgressReporter } from './default-guest/progress.ts'
 import { type OpenDisks, openDisks } from './disks.ts'
 import { watchSignals } from './end-signals.ts'
 import { EXIT_STATUS, statusOf } from './exit-status.ts'
+import { planFirmware } from './firmware-plan.ts'
 import { guestFilesArchive, planModules, withArchive } from './guest-files.ts'
 import { ideWords } from './ide-drives.ts'
 import { readInputFile } from './input-file.ts'
+import { devicesWith } from './machine-devices.ts'
 import { networkDevices } from './network.ts'
 import { Notices, withNotices } from './notices.ts'
 import type {
   DeviceOption,
   DiskOption,
+  FirmwareOption,
   ForwardOption,
   GuestFileOption,
   HypervisorOption,
@@ -67,7 +67,10 @@ export interface RunOptions {
   readonly forwards: readonly ForwardOption[]
   readonly capture?: string | undefined
   readonly mac?: string | undefined
-  readonly machine: MachineOption
+  /** Absent: gen1 with firmware, and else gen2. */
+  readonly machine?: MachineOption | undefined
+  /** Firmware that boots the machine, instead of a kernel. */
+  readonly firmware?: FirmwareOption | undefined
   readonly traces: readonly TraceOption[]
   readonly serial: SerialOption
   /** Seconds. */
@@ -91,6 +94,7 @@ export interface RunHost {
   readonly tracker?: PluginTracker
   readonly logger: Logger
   readonly ensureDefaultGuest: (options: DefaultGuestOptions) => Promise<DefaultGuest>
+  readonly ensureFirmware: (options: FirmwareOptions) => Promise<Firmware>
 }
 
 /** The end of a run: the exit status, and what standard error gets to see. */
@@ -114,7 +118,9 @@ const END_OF_TRANSMISSION = 0x04
 const NEWLINE = 0x0a
 
 interface BootPlan {
+  /** The kernel, or the firmware of a machine that boots by itself. */
   readonly kernel: string
+  readonly firmware?: true
   readonly initrd?: string | undefined
   readonly commandLine: string
   /** The default guest that gets a root disk. */
@@ -179,7 +185,12 @@ export async function runVirtualMachine(options: RunOptions, host: RunHost): Pro
   })
   const root = plan.guest === undefined ? undefined : stack.use(rootDiskOf(plan.guest, options.root || undefined))
   const disks = stack.use(
-    await openDisks([...(root === undefined ? [] : [root.option]), ...options.disks], options.hypervisor),
+    await openDisks(
+      [...(root === undefined ? [] : [root.option]), ...options.disks],
+      options.hypervisor,
+      // Firmware boots from no other.
+      options.firmware && 'ide',
+    ),
   )
   root?.opened()
   const symbols = typeof options.processorStats === 'string' ? await readSymbols(options.processorStats) : undefined
@@ -237,6 +248,10 @@ async function planBoot(
   interactive: boolean,
   signal: AbortSignal,
 ): Promise<BootPlan> {
+  if (options.firmware !== undefined) {
+    const { image, name } = await planFirmware(options, host.ensureFirmware, host.stderr, signal)
+    return { kernel: image, firmware: true, commandLine: '', name }
+  }
   const driveWords = ideWords(options.disks, options.hypervisor)
   if (options.kernel !== undefined) {
     if (options.root !== undefined) {
@@ -344,9 +359,9 @@ async function createMachine(
   watcher: PanicWatcher,
   notices: Notices,
 ): Promise<VirtualMachine> {
-  const { kernel, initrd, commandLine, archive } = plan
+  const { kernel, initrd, commandLine, archive, firmware } = plan
   const readFile = async (path: string): Promise<Uint8Array> => {
-    const bytes = await readInputFile(path, path === initrd ? 'initial ramdisk' : 'kernel')
+    const bytes = await readInputFile(path, path === initrd ? 'initial ramdisk' : firmware ? 'firmware' : 'kernel')
     return path === initrd && archive !== undefined ? withArchive(bytes, archive) : bytes
   }
   return VirtualMachine.create(
@@ -358,7 +373,9 @@ async function createMachine(
         processor: { plugin: DEFAULT_PROCESSOR, options: { statistics: true } },
       }),
       devices: machineDevices(options, disks.devices),
-      boot: { kernel, commandLine, ...(initrd !== undefined && { initrd }) },
+      boot: firmware
+        ? { type: 'bios', firmware: kernel }
+        : { kernel, commandLine, ...(initrd !== undefined && { initrd }) },
     },
     {
       registry: host.registry,
@@ -376,26 +393,12 @@ async function createMachine(
   )
 }
 
-/** The devices of the machine: the default ones, those that the options set up in their place, and those that the options add. */
+/** The devices of the machine: the usual ones, those that the options set up in their place, and those that the options add. */
 function machineDevices(options: RunOptions, disks: readonly PluginConfiguration[]): PluginConfiguration[] {
-  const { hypervisor, machine: generation, traces, devices } = options
-  const own = new Map(disks.map((device) => [device.plugin, device]))
-  if (traces.includes('vmbus'))
-    own.set(TRACED_PLUGINS.vmbus, { plugin: TRACED_PLUGINS.vmbus, options: { trace: true } })
-  const defaults = defaultDevices(hypervisor, generation)
-  const machine = defaults.map((device) => own.get(device.plugin) ?? device)
-  const added = [...own.values()].filter(({ plugin }) => !defaults.some((device) => device.plugin === plugin))
-  return [...machine, ...added, ...networkDevices(options, hypervisor), ...devices]
-}
-
-function defaultDevices(hypervisor: HypervisorOption, generation: MachineOption): readonly PluginConfiguration[] {
-  if (generation === 'gen2') return hypervisor === 'none' ? PLAIN_DEVICES : DEFAULT_DEVICES
-  if (hypervisor !== 'none') return GENERATION_1_DEVICES
-  // The same machine without what only the Hyper-V interface leads to.
-  return GENERATION_1_DEVICES.filter((device) => {
-    const synthetic = DEFAULT_DEVICES.some(({ plugin }) => plugin === device.plugin)
-    return !synthetic || PLAIN_DEVICES.some(({ plugin }) => plugin === device.plugin)
-  })
+  const { hypervisor, traces, devices } = options
+  const set = [...disks]
+  if (traces.includes('vmbus')) set.push({ plugin: TRACED_PLUGINS.vmbus, options: { trace: true } })
+  return [...devicesWith(options, set), ...networkDevices(options, hypervisor), ...devices]
 }
 
 /** Bytes of the host's memory, or of what this process may have of it. */

@@ -31,6 +31,7 @@ import {
 import { type GuestVariant, VARIANTS } from './variants.ts'
 
 export { DefaultGuestError } from './errors.ts'
+export { ensureFirmware, type Firmware, type FirmwareOptions } from './firmware.ts'
 export { createProgressReporter } from './progress.ts'
 export { copyRootDisk } from './store.ts'
 export type { GuestVariant } from './variants.ts'

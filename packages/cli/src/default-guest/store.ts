@@ -48,9 +48,9 @@ export interface StoredGuest {
 export class GuestStore {
   readonly #directory: string
 
-  /** @param cacheDirectory Partita's cache directory; made when the first guest is. */
-  constructor(cacheDirectory: string) {
-    this.#directory = join(cacheDirectory, 'guests')
+  /** @param cacheDirectory Partita's cache directory; made when the first guest is. @param kind What is kept in this directory of it. */
+  constructor(cacheDirectory: string, kind = 'guests') {
+    this.#directory = join(cacheDirectory, kind)
   }
 
   /** The guest of this recipe that was fetched last and is unharmed. */
