@@ -14,7 +14,7 @@ import {
   x87SignificandFromSingle,
 } from '../x87/convert.ts'
 import { X87 } from '../x87/format.ts'
-import { x87Pop } from '../x87/stack.ts'
+import { x87LoadDouble, x87LoadInteger, x87LoadSingle, x87Pop } from '../x87/stack.ts'
 
 /** What `unit: 'x87'` rows share. */
 export const UNIT = { unit: 'x87' } as const
@@ -68,24 +68,29 @@ export interface MemoryFormat {
   readonly signed: boolean
   readonly significand: HelperFunction
   readonly signExponent: HelperFunction
+  /** Pushes it. */
+  readonly load: HelperFunction
 }
 export const SINGLE: MemoryFormat = {
   operand: 'Md',
   signed: false,
   significand: x87SignificandFromSingle,
   signExponent: x87SignExponentFromSingle,
+  load: x87LoadSingle,
 }
 export const DOUBLE: MemoryFormat = {
   operand: 'Mq',
   signed: false,
   significand: x87SignificandFromDouble,
   signExponent: x87SignExponentFromDouble,
+  load: x87LoadDouble,
 }
 const integer = (operand: MemoryFormat['operand']): MemoryFormat => ({
   operand,
   signed: true,
   significand: x87SignificandFromInteger,
   signExponent: x87SignExponentFromInteger,
+  load: x87LoadInteger,
 })
 export const INTEGER16: MemoryFormat = integer('Mw')
 export const INTEGER32: MemoryFormat = integer('Md')

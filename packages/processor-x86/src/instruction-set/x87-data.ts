@@ -10,9 +10,9 @@ import { INDEFINITE_SE, INDEFINITE_SIGNIFICAND, ROUND, X87 } from '../x87/format
 import {
   x87ConditionalMove,
   x87Exchange,
-  x87Push,
   x87PushExact,
   x87PushRegister,
+  x87RaiseAndPop,
   x87StoreRegister,
 } from '../x87/stack.ts'
 import { x87StoreBcd, x87StoreDouble, x87StoreInteger, x87StoreSingle } from '../x87/store.ts'
@@ -23,10 +23,9 @@ import {
   INTEGER16,
   INTEGER32,
   INTEGER64,
-  loadOperand,
   type MemoryFormat,
-  pop,
   popUnless,
+  readOperand,
   SINGLE,
   UNIT,
 } from './x87-common.ts'
@@ -37,14 +36,34 @@ const load =
   (format: MemoryFormat): Semantics =>
   (e) => {
     checkPending(e)
-    complete(e, e.let(e.helper(x87Push, ...loadOperand(e, format))))
+    complete(e, e.let(e.helper(format.load, readOperand(e, format))))
   }
+const TEN_BYTES = 10
+/** Where ten bytes at `address` are in memory, and i32 0 when they are not in one page that is directly accessible. */
+function tenBytesInPage(e: InstructionEmitter, address: Expr, access: 'read' | 'write'): { host: Expr; there: Expr } {
+  const host = e.let(e.tryHostRange(address, access))
+  const inPage = i64.le_u(i64.and(address, i64.const(4095)), i64.const(4096 - TEN_BYTES))
+  return { host, there: i32.and(i32.ne(host, i32.const(0)), inPage) }
+}
 /** Eight and two bytes at a linear address. */
 function loadTenBytes(e: InstructionEmitter): [Expr, Expr] {
-  const address = e.address(0, 10, 'read')
-  const low = e.loadInteger(address, 8)
-  const high = e.let(i32.wrap_i64(e.loadInteger(e.let(i64.add(address, i64.const(8))), 2)))
-  return [low, high]
+  const address = e.let(e.address(0, TEN_BYTES, 'read'))
+  const low = e.local('i64')
+  const high = e.local('i32')
+  const { host, there } = tenBytesInPage(e, address, 'read')
+  e.if(
+    there,
+    () => {
+      e.set(low, i64.load(host))
+      e.set(high, i32.load16_u(host, 8))
+    },
+    () => {
+      e.set(low, e.loadInteger(address, 8))
+      e.set(high, i32.wrap_i64(e.loadInteger(e.let(i64.add(address, i64.const(8))), 2)))
+    },
+    true,
+  )
+  return [e.let(e.get(low)), e.let(e.get(high))]
 }
 const loadExtended: Semantics = (e) => {
   checkPending(e)
@@ -77,11 +96,9 @@ function blocked(e: InstructionEmitter): Expr {
 }
 /** Convert, store, then raise: a fault of the store leaves nothing changed. */
 function storeConverted(e: InstructionEmitter, pops: boolean, store: () => void): void {
-  const stopped = blocked(e)
   const flags = e.stateI32(STATE.X87_FLAGS)
-  e.if(i32.eqz(stopped), store)
-  complete(e, e.let(e.helper(x87Raise, flags)))
-  if (pops) e.if(i32.eqz(stopped), () => pop(e))
+  e.if(i32.eqz(blocked(e)), store)
+  complete(e, e.let(e.helper(pops ? x87RaiseAndPop : x87Raise, flags)))
 }
 const storeFloat =
   (helper: HelperFunction, pops: boolean): Semantics =>
@@ -102,10 +119,21 @@ const storeInteger =
     storeConverted(e, pops, () => e.write(0, value))
   }
 function storeTenBytes(e: InstructionEmitter, low: Expr, high: Expr): void {
-  const address = e.address(0, 10, 'write')
-  e.probeWrite(address, 10)
-  e.storeInteger(address, 8, low)
-  e.storeInteger(e.let(i64.add(address, i64.const(8))), 2, high)
+  const address = e.let(e.address(0, TEN_BYTES, 'write'))
+  const { host, there } = tenBytesInPage(e, address, 'write')
+  e.if(
+    there,
+    () => {
+      e.do(i64.store(host, low))
+      e.do(i64.store16(host, high, 8))
+    },
+    () => {
+      e.probeWrite(address, TEN_BYTES)
+      e.storeInteger(address, 8, low)
+      e.storeInteger(e.let(i64.add(address, i64.const(8))), 2, high)
+    },
+    true,
+  )
 }
 /** The state offset of ST(0), and whether it is empty. */
 function top(e: InstructionEmitter): [Expr, Expr] {

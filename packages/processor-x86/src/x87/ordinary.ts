@@ -59,10 +59,14 @@ export function requireNormal(x: X87Code, slow: Label, ...values: readonly Ordin
 }
 
 const isZero = ({ significand, exponent }: Ordinary): Expr => i32.and(i64.eqz(significand), i32.eqz(exponent))
+const normal = ({ significand, exponent }: Ordinary): Expr =>
+  i32.and(i32.lt_u(i32.sub(exponent, i32.const(1)), i32.const(EXPONENT_MAX - 1)), i64.lt_s(significand, zero64))
+/** As {@link requireNormal}, for normal numbers and zeros. */
+export function requireNumbers(x: X87Code, slow: Label, ...values: readonly Ordinary[]): void {
+  for (const value of values) x.e.brIf(slow, i32.eqz(i32.or(normal(value), isZero(value))), false)
+}
 /** As {@link requireNormal}, for a zero and a normal number or zero. */
 export function requireZero(x: X87Code, slow: Label, a: Ordinary, b: Ordinary): void {
-  const normal = ({ significand, exponent }: Ordinary): Expr =>
-    i32.and(i32.lt_u(i32.sub(exponent, i32.const(1)), i32.const(EXPONENT_MAX - 1)), i64.lt_s(significand, zero64))
   const aZero = x.e.let(isZero(a))
   const bZero = x.e.let(isZero(b))
   x.e.brIf(slow, i32.eqz(i32.or(i32.and(aZero, i32.or(bZero, normal(b))), i32.and(bZero, normal(a)))), false)
@@ -293,4 +297,19 @@ export function storeOrdinary(x: X87Code, slow: Label, register: Expr, result: O
   )
   const flags = i32.or(i32.shl(inexact, i32.const(5)), i32.shl(i32.wrap_i64(up), i32.const(9)))
   x.store(STATE.X87_STATUS, i32.or(i32.and(x.status(), i32.const(~X87.C1)), flags))
+}
+
+/** C3 when a = b, C0 when a < b, else 0; of normal numbers and zeros. */
+export function compareOrdinary(x: X87Code, a: Ordinary, b: Ordinary): Expr {
+  const { e } = x
+  const negative = ({ significand, sign }: Ordinary): Expr =>
+    e.let(i32.and(i32.ne(sign, i32.const(0)), i64.ne(significand, zero64)))
+  const sameExponent = e.let(i32.eq(a.exponent, b.exponent))
+  const equal = e.let(i32.and(sameExponent, i64.eq(a.significand, b.significand)))
+  const smaller = e.let(select(sameExponent, i64.lt_u(a.significand, b.significand), i32.lt_u(a.exponent, b.exponent)))
+  const aNegative = negative(a)
+  const unlike = e.let(i32.xor(aNegative, negative(b)))
+  const less = select(unlike, aNegative, i32.and(i32.xor(smaller, aNegative), i32.xor(equal, i32.const(1))))
+  const same = i32.and(equal, i32.xor(unlike, i32.const(1)))
+  return i32.or(select(same, i32.const(X87.C3), i32.const(0)), select(less, i32.const(X87.C0), i32.const(0)))
 }

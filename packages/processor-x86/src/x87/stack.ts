@@ -14,11 +14,12 @@ import {
   x87SignificandFromInteger,
   x87SignificandFromSingle,
 } from './convert.ts'
-import { X87Code, zero32 } from './emit.ts'
+import { X87Code, zero32, zero64 } from './emit.ts'
 import { x87Class, x87Raise, x87Underflow } from './exceptions.ts'
 import { CLASS, CONTROL_FIXED, CONTROL_WRITABLE, QUIET_BIT, WAS_DENORMAL, X87 } from './format.ts'
 import { x87RoundToInteger } from './integer.ts'
 import {
+  compareOrdinary,
   ORDINARY_ADD,
   ORDINARY_DIVIDE,
   ORDINARY_MULTIPLY,
@@ -29,6 +30,7 @@ import {
   ordinaryInteger,
   ordinaryRegister,
   requireNormal,
+  requireNumbers,
   requireOrdinaryMode,
   requireZero,
   storeOrdinary,
@@ -44,6 +46,19 @@ export const x87Pop: HelperFunction = helperFunction('x87Pop', [], 'void', (e, _
   x.store(STATE.X87_TAGS, i32.and(x.load(STATE.X87_TAGS), i32.xor(bit, i32.const(-1))))
   x.store(STATE.X87_TOP, i32.and(i32.add(top, i32.const(1)), i32.const(7)))
 })
+
+/** `(flags)`: the end of an instruction that has stored ST(0): record exceptions, and pop unless one of them kept the value from being stored. */
+export const x87RaiseAndPop: HelperFunction = helperFunction(
+  'x87RaiseAndPop',
+  ['i32'],
+  'i32',
+  (e, [flags], context) => {
+    const x = new X87Code(e, context)
+    const unmasked = e.let(x.call(x87Raise, flags!))
+    e.if(i32.eqz(i32.and(unmasked, i32.const(X87.IE | X87.OE | X87.UE))), () => e.do(x.call(x87Pop)))
+    e.return(unmasked)
+  },
+)
 
 /** Decrement TOP; the new top's offset. */
 function pushRegister(x: X87Code): Expr {
@@ -66,26 +81,21 @@ function checkPush(x: X87Code): void {
  * `(significand, se)`: push a value: exact, but a NaN is quieted and the use of a denormal of a shorter format is an exception (FLD m32, m64). Values of the
  * format itself (FLD m80, constants) are pushed with {@link x87PushExact}.
  */
-export const x87Push: HelperFunction = helperFunction(
-  'x87Push',
-  ['i64', 'i32'],
-  'i32',
-  (e, [significand, se], context) => {
-    const x = new X87Code(e, context)
-    checkPush(x)
-    const value = x.variable(significand!)
-    const flags = x.variable(zero32)
-    e.if(i32.and(se!, i32.const(WAS_DENORMAL)), () => (flags.value = i32.const(X87.DE)))
-    e.if(i32.eq(x.call(x87Class, significand!, se!), i32.const(CLASS.SIGNALING)), () => {
-      flags.value = i32.const(X87.IE)
-      value.value = i64.or(significand!, i64.const(QUIET_BIT))
-    })
-    const unmasked = e.let(x.call(x87Raise, flags.value))
-    // A denormal is pushed even when the exception is not masked.
-    e.if(i32.eqz(i32.and(unmasked, i32.const(X87.IE))), () => x.put(pushRegister(x), value.value, se!))
-    e.return(unmasked)
-  },
-)
+const x87Push: HelperFunction = helperFunction('x87Push', ['i64', 'i32'], 'i32', (e, [significand, se], context) => {
+  const x = new X87Code(e, context)
+  checkPush(x)
+  const value = x.variable(significand!)
+  const flags = x.variable(zero32)
+  e.if(i32.and(se!, i32.const(WAS_DENORMAL)), () => (flags.value = i32.const(X87.DE)))
+  e.if(i32.eq(x.call(x87Class, significand!, se!), i32.const(CLASS.SIGNALING)), () => {
+    flags.value = i32.const(X87.IE)
+    value.value = i64.or(significand!, i64.const(QUIET_BIT))
+  })
+  const unmasked = e.let(x.call(x87Raise, flags.value))
+  // A denormal is pushed even when the exception is not masked.
+  e.if(i32.eqz(i32.and(unmasked, i32.const(X87.IE))), () => x.put(pushRegister(x), value.value, se!))
+  e.return(unmasked)
+})
 
 /** `(significand, se)`. */
 export const x87PushExact: HelperFunction = helperFunction(
@@ -98,6 +108,69 @@ export const x87PushExact: HelperFunction = helperFunction(
     x.finish(pushRegister(x), significand!, se!)
   },
 )
+
+/** What an operand in memory is, and how its bits (i64, integers sign-extended) become a value. */
+interface MemoryValue {
+  readonly name: string
+  readonly significand: HelperFunction
+  readonly signExponent: HelperFunction
+  /** Place of the bit whose value is a zero's sign; the bits of an integer are all above. */
+  readonly sign: number
+  readonly ordinary: (x: X87Code, slow: Label, bits: Expr) => Ordinary
+}
+const SINGLE_VALUE: MemoryValue = {
+  name: 'Single',
+  significand: x87SignificandFromSingle,
+  signExponent: x87SignExponentFromSingle,
+  sign: 31,
+  ordinary: (x, slow, bits) => ordinaryFloat(x, slow, bits, 23, 8),
+}
+const DOUBLE_VALUE: MemoryValue = {
+  name: 'Double',
+  significand: x87SignificandFromDouble,
+  signExponent: x87SignExponentFromDouble,
+  sign: 63,
+  ordinary: (x, slow, bits) => ordinaryFloat(x, slow, bits, 52, 11),
+}
+const INTEGER_VALUE: MemoryValue = {
+  name: 'Integer',
+  significand: x87SignificandFromInteger,
+  signExponent: x87SignExponentFromInteger,
+  sign: 0,
+  ordinary: ordinaryInteger,
+}
+
+/** `(bits)`: push what they are. Normal numbers and zeros the short way. */
+function load(memory: MemoryValue): HelperFunction {
+  return helperFunction(`x87Load${memory.name}`, ['i64'], 'i32', (e, [bits], context) => {
+    const x = new X87Code(e, context)
+    e.block((slow) => {
+      const top = e.let(i32.and(i32.add(x.load(STATE.X87_TOP), i32.const(7)), i32.const(7)))
+      const tags = e.let(x.load(STATE.X87_TAGS))
+      const tag = e.let(i32.shl(i32.const(1), top))
+      e.brIf(slow, i32.and(tags, tag), false)
+      const register = e.let(i32.shl(top, i32.const(4)))
+      e.block((stored) => {
+        e.block((special) => {
+          const { significand, exponent, sign } = memory.ordinary(x, special, bits!)
+          x.put(register, significand, i32.or(sign, exponent))
+          e.br(stored)
+        })
+        e.brIf(slow, i64.ne(i64.shl(bits!, i64.const(64 - memory.sign)), zero64), false)
+        const sign = i32.wrap_i64(i64.shl(i64.shr_u(bits!, i64.const(memory.sign)), i64.const(15)))
+        x.put(register, zero64, sign)
+      })
+      x.store(STATE.X87_TOP, top)
+      x.store(STATE.X87_TAGS, i32.or(tags, tag))
+      x.clearC1()
+      e.return(zero32)
+    })
+    e.return(x.call(x87Push, x.call(memory.significand, bits!), x.call(memory.signExponent, bits!)))
+  })
+}
+export const x87LoadSingle: HelperFunction = load(SINGLE_VALUE)
+export const x87LoadDouble: HelperFunction = load(DOUBLE_VALUE)
+export const x87LoadInteger: HelperFunction = load(INTEGER_VALUE)
 
 /** `(index)`: FLD ST(i). */
 export const x87PushRegister: HelperFunction = helperFunction(
@@ -282,32 +355,6 @@ function between(name: string, { operation, ordinary, reverse }: Operation, pops
   })
 }
 
-/** What an operand in memory is, and how its bits (i64, integers sign-extended) become a value. */
-export interface MemoryValue {
-  readonly name: string
-  readonly significand: HelperFunction
-  readonly signExponent: HelperFunction
-  readonly ordinary: (x: X87Code, slow: Label, bits: Expr) => Ordinary
-}
-export const SINGLE_VALUE: MemoryValue = {
-  name: 'Single',
-  significand: x87SignificandFromSingle,
-  signExponent: x87SignExponentFromSingle,
-  ordinary: (x, slow, bits) => ordinaryFloat(x, slow, bits, 23, 8),
-}
-export const DOUBLE_VALUE: MemoryValue = {
-  name: 'Double',
-  significand: x87SignificandFromDouble,
-  signExponent: x87SignExponentFromDouble,
-  ordinary: (x, slow, bits) => ordinaryFloat(x, slow, bits, 52, 11),
-}
-export const INTEGER_VALUE: MemoryValue = {
-  name: 'Integer',
-  significand: x87SignificandFromInteger,
-  signExponent: x87SignExponentFromInteger,
-  ordinary: ordinaryInteger,
-}
-
 /** ST(0) = ST(0) op value: `(bits)`. */
 function withValue(name: string, { operation, ordinary, reverse }: Operation, memory: MemoryValue): HelperFunction {
   return helperFunction(`${name}${memory.name}`, ['i64'], 'i32', (e, [bits], context) => {
@@ -396,8 +443,11 @@ export const x87RoundTop: HelperFunction = onTop('x87RoundTop', x87RoundToIntege
 
 /** C3, C2 and C0 for operands of which one is missing, with the exception raised. */
 function compareEmpty(x: X87Code, condition: Expr): void {
-  x.e.if(condition, () =>
-    x.e.return(i32.or(i32.const(X87.C3 | X87.C2 | X87.C0), x.call(x87Raise, i32.const(X87.IE | X87.SF)))),
+  x.e.if(
+    condition,
+    () => x.e.return(i32.or(i32.const(X87.C3 | X87.C2 | X87.C0), x.call(x87Raise, i32.const(X87.IE | X87.SF)))),
+    undefined,
+    false,
   )
 }
 
@@ -411,6 +461,11 @@ export const x87CompareRegisters: HelperFunction = helperFunction(
     const a = x.registerAt(zero32)
     const b = x.registerAt(index!)
     compareEmpty(x, i32.or(x.isEmpty(a), x.isEmpty(b)))
+    e.block((slow) => {
+      const values = [ordinaryRegister(x, a), ordinaryRegister(x, b)] as const
+      requireNumbers(x, slow, ...values)
+      e.return(compareOrdinary(x, ...values))
+    })
     e.return(x.call(x87Compare, x.significand(a), x.signExponent(a), x.significand(b), x.signExponent(b), quiet!))
   },
 )
