@@ -4,35 +4,48 @@
 import type { Decoder } from './decoder/decoder.ts'
 import { DECODED } from './decoder/decoder.ts'
 import type { Mode } from './decoder/mode.ts'
+import { FLOW_AFTER } from './decoder/opcode-map.ts'
 import { HANDLER } from './interpreter/handler.ts'
-import type { SoftwareMemory } from './memory.ts'
+import { GPA_PAGES, MAP_PAGES, type SoftwareMemory } from './memory.ts'
 import { RECORD } from './state-layout.ts'
 
 const MAXIMUM_BLOCK = 48
 const PAGE = 4096
 
-/** Members of the table of recent blocks. */
-const RECENT_LOG2 = 16
-/** Records lie at multiples of their size: the low bits are free for the mode. */
+/**
+ * What lies before the first record of a block: words of 32 bits, as many bytes as a record has. What is known of a block is there and not in an object of its
+ * own, since there are tens of thousands.
+ */
+const BLOCK_HEADER = {
+  PAGE: 0,
+  /** Offset of the first byte in the page. */
+  START: 1,
+  /** Behind the last one; beyond the page when the last instruction crosses into NEXT_PAGE. */
+  END: 2,
+  /** The page that is crossed into, or -1. */
+  NEXT_PAGE: 3,
+  /** Records, the closing one included; the mode in the low bits. */
+  COUNT: 4,
+  /** Where control may go on outside the page by the last instruction: a place counted from the page's start; 0 nowhere. */
+  FAR: 5,
+  /** The next block with bytes of PAGE, 0 none, and of NEXT_PAGE. */
+  NEXT: 6,
+  NEXT_CROSSING: 7,
+} as const
+const HEADER_SIZE: number = RECORD.SIZE
+/** Bits of COUNT that are the mode's. */
 const MODE_BITS = 3
 
-function slotOf(place: number): number {
-  return (Math.imul(place, 0x9e3779b1) >>> (32 - RECENT_LOG2)) << 1
-}
+/** Members of the table of blocks at first. It grows when half of them are taken. */
+const TABLE_LOG2 = 15
+/** A record lies at a multiple of its size: the low bits of a member are the mode, and whether the page is one behind those of {@link GPA_PAGES}. */
+const TAG = RECORD.SIZE - 1
+const TAG_HIGH = 8
+/** A member that was dropped. */
+const DROPPED = 16
 
-interface Block {
-  readonly key: number
-  readonly mode: Mode
-  readonly record: number
-  /** Records, the closing one included. */
-  readonly count: number
-  readonly page: number
-  /** Bytes `[start, end)` in the page; `end` may be beyond it when the last instruction crosses into `nextPage`. */
-  readonly start: number
-  readonly end: number
-  readonly nextPage: number
-  /** Where control may go on outside the page: places counted from its start. */
-  readonly far: readonly number[]
+function tagOf(page: number, mode: Mode): number {
+  return page < GPA_PAGES ? mode : mode | TAG_HIGH
 }
 
 /** What of a page is decoded, for translation. */
@@ -43,11 +56,18 @@ export interface DecodedPage {
   /** Where control may go on outside the page, by direct jumps, calls and the end of the page. */
   readonly far: readonly number[]
 }
-const NO_PLACES: readonly number[] = []
 
-function overlaps(block: Block, page: number, start: number, end: number): boolean {
-  if (block.page === page) return block.start < end && Math.min(block.end, PAGE) > start
-  return start < block.end - PAGE
+/** Where a block is. */
+export interface BlockPlace {
+  readonly page: number
+  /** Offset in the page. */
+  readonly start: number
+  readonly mode: Mode
+}
+
+/** Which pieces of 128 bytes bytes `[start, end)` of a page lie in: a bit each. */
+function granules(start: number, end: number): number {
+  return (2 << ((end - 1) >> 7)) - (1 << (start >> 7))
 }
 
 /** What decoding a block came to. */
@@ -56,6 +76,7 @@ export const BLOCK = { OK: 0, UNDEFINED: -1, FETCH: -2, TOO_LONG: -3 } as const
 export class CodeCache {
   readonly #memory: SoftwareMemory
   readonly #view: DataView
+  readonly #i32: Int32Array
   readonly #decoder: Decoder
   readonly #arena: number
   readonly #arenaEnd: number
@@ -63,15 +84,37 @@ export class CodeCache {
   readonly #onReset: () => void
   readonly #onDrop: (record: number) => void
   #free: number
-  readonly #blocks = new Map<number, Block>()
-  readonly #byRecord = new Map<number, Block>()
-  readonly #pages = new Map<number, Set<Block>>()
-  /** Blocks found lately, in front of the map: direct-mapped pairs of a place and a record, the mode in its low bits. A new process asks for all that it executes. */
-  readonly #recent = new Int32Array(2 << RECENT_LOG2)
+  /** The blocks by place, open addressing: pairs of a place and a record with its tag. */
+  #table: Int32Array = new Int32Array(2 << TABLE_LOG2)
+  #tableShift: number = 32 - TABLE_LOG2
+  /** Members that are or were in use. */
+  #tableUsed = 0
+  /** The first block with bytes of a page, 0 none; and which granules of it have any, a superset. */
+  readonly #heads: Int32Array = new Int32Array(MAP_PAGES)
+  readonly #granules: Int32Array = new Int32Array(MAP_PAGES)
+  /** The pages that have blocks, and some that had. */
+  #pages: number[] = []
   /** Records of direct jumps that are linked to a block, by the block's record. */
   readonly #links = new Map<number, number[]>()
-  /** Pages that code of this cache covers, for other observers of the same page. */
   blocksDecoded = 0
+
+  // the block that is being decoded
+  #host = 0
+  #start = 0
+  /** The page behind, -2 when nobody has asked, -1 when there is none. */
+  #following = -2
+  #crossed = false
+  #nextPage: () => number = () => -1
+  /** A byte that is not in the page. */
+  readonly #beyond = (position: number): number => {
+    const { gpaMap, u8 } = this.#memory
+    const at = this.#start + position
+    if (at < PAGE) return u8[this.#host + at] as number
+    if (this.#following === -2) this.#following = this.#nextPage()
+    if (this.#following < 0) return -1
+    this.#crossed = true
+    return u8[(((gpaMap[this.#following] as number) & ~0xfff) >>> 0) + at - PAGE] as number
+  }
 
   constructor(options: {
     memory: SoftwareMemory
@@ -84,6 +127,7 @@ export class CodeCache {
   }) {
     this.#memory = options.memory
     this.#view = options.memory.view
+    this.#i32 = options.memory.i32
     this.#decoder = options.decoder
     this.#arena = options.arena
     this.#arenaEnd = options.arenaEnd
@@ -92,45 +136,128 @@ export class CodeCache {
     this.#free = options.arena
   }
 
+  #field(record: number, field: number): number {
+    return this.#i32[((record - HEADER_SIZE) >> 2) + field] as number
+  }
+  #setField(record: number, field: number, value: number): void {
+    this.#i32[((record - HEADER_SIZE) >> 2) + field] = value
+  }
+  #modeOf(record: number): Mode {
+    return (this.#field(record, BLOCK_HEADER.COUNT) & MODE_BITS) as Mode
+  }
+
+  // --- the table
+
+  /** Where the search for a place begins. */
+  #slotOf(place: number): number {
+    return Math.imul(place, 0x9e3779b1) >>> this.#tableShift
+  }
   /** The record of the block at `offset` of GPA page `page`, if it is decoded, else 0. */
   find(page: number, offset: number, mode: Mode): number {
     const place = (page << 12) | offset
-    const slot = slotOf(place)
-    const recent = this.#recent[slot + 1] as number
-    if (this.#recent[slot] === place && (recent & MODE_BITS) === mode && recent !== 0) return recent & ~MODE_BITS
-    const record = this.#blocks.get((page * PAGE + offset) * 4 + mode)?.record ?? 0
-    if (record !== 0) {
-      this.#recent[slot] = place
-      this.#recent[slot + 1] = record | mode
+    const tag = tagOf(page, mode)
+    const table = this.#table
+    const mask = (table.length >> 1) - 1
+    for (let slot = this.#slotOf(place); ; slot = (slot + 1) & mask) {
+      const value = table[slot * 2 + 1] as number
+      if (value === 0) return 0
+      if (table[slot * 2] === place && (value & TAG) === tag) return value & ~TAG
     }
-    return record
+  }
+  #enter(page: number, offset: number, mode: Mode, record: number): void {
+    if (++this.#tableUsed > this.#table.length >> 2) this.#rehash()
+    this.#put((page << 12) | offset, record | tagOf(page, mode))
+  }
+  #put(place: number, value: number): void {
+    const table = this.#table
+    const mask = (table.length >> 1) - 1
+    let slot = this.#slotOf(place)
+    while (table[slot * 2 + 1] !== 0) slot = (slot + 1) & mask
+    table[slot * 2] = place
+    table[slot * 2 + 1] = value
+  }
+  #forget(page: number, offset: number, record: number): void {
+    const place = (page << 12) | offset
+    const table = this.#table
+    const mask = (table.length >> 1) - 1
+    let slot = this.#slotOf(place)
+    while (((table[slot * 2 + 1] as number) & ~TAG) !== record) slot = (slot + 1) & mask
+    table[slot * 2 + 1] = DROPPED
+  }
+  /** Twice the members, or as many as before where those that were dropped had taken them. */
+  #rehash(): void {
+    const old = this.#table
+    let used = 0
+    for (let at = 1; at < old.length; at += 2) if ((old[at] as number) > DROPPED) used++
+    if (used > old.length >> 3) {
+      this.#tableShift--
+      this.#table = new Int32Array(old.length * 2)
+    } else this.#table = new Int32Array(old.length)
+    this.#tableUsed = used + 1
+    for (let at = 0; at < old.length; at += 2) {
+      const value = old[at + 1] as number
+      if (value > DROPPED) this.#put(old[at] as number, value)
+    }
   }
 
-  /** Where the block with a record is. */
-  placeOf(record: number): { readonly page: number; readonly start: number; readonly mode: Mode } | undefined {
-    return this.#byRecord.get(record)
+  // --- what is known of blocks
+
+  /** Where the block with a record is; undefined when there is none. */
+  placeOf(record: number): BlockPlace | undefined {
+    if (record <= this.#arena || record >= this.#free) return undefined
+    const page = this.#field(record, BLOCK_HEADER.PAGE)
+    const start = this.#field(record, BLOCK_HEADER.START)
+    const mode = this.#modeOf(record)
+    // what is there may be something else by now
+    if (page < 0 || page >= MAP_PAGES || start < 0 || start >= PAGE) return undefined
+    return this.find(page, start, mode) === record ? { page, start, mode } : undefined
   }
   /** The blocks of a mode in a page. */
   decodedPage(page: number, mode: Mode): DecodedPage {
     const starts: number[] = []
     const records: number[] = []
     const far = new Set<number>()
-    for (const block of this.#pages.get(page) ?? []) {
-      if (block.page !== page || block.mode !== mode) continue
-      starts.push(block.start)
-      records.push(block.record)
-      for (const place of block.far) far.add(place)
+    for (let block = this.#head(page); block !== 0; block = this.#next(block, page)) {
+      if (this.#field(block, BLOCK_HEADER.PAGE) !== page || this.#modeOf(block) !== mode) continue
+      starts.push(this.#field(block, BLOCK_HEADER.START))
+      records.push(block)
+      const place = this.#field(block, BLOCK_HEADER.FAR)
+      if (place !== 0) far.add(place)
     }
     return { starts: Uint16Array.from(starts), records: Int32Array.from(records), far: [...far] }
   }
   /** The page that the last instruction of the block with a record crosses into, or -1. */
   nextPageOf(record: number): number {
-    return this.#byRecord.get(record)?.nextPage ?? -1
+    return this.#field(record, BLOCK_HEADER.NEXT_PAGE)
   }
   /** Whether decoded instructions have bytes of `[start, end)` of a page. */
   covers(page: number, start: number, end: number): boolean {
-    for (const block of this.#pages.get(page) ?? []) if (overlaps(block, page, start, end)) return true
+    if (!this.#mayCover(page, start, end)) return false
+    for (let block = this.#head(page); block !== 0; block = this.#next(block, page))
+      if (this.#overlaps(block, page, start, end)) return true
     return false
+  }
+  #mayCover(page: number, start: number, end: number): boolean {
+    if (end <= start) return false
+    return ((this.#granules[page] as number) & granules(start, end)) !== 0
+  }
+  #overlaps(block: number, page: number, start: number, end: number): boolean {
+    const blockEnd = this.#field(block, BLOCK_HEADER.END)
+    const own =
+      this.#field(block, BLOCK_HEADER.PAGE) === page &&
+      this.#field(block, BLOCK_HEADER.START) < end &&
+      Math.min(blockEnd, PAGE) > start
+    return own || (this.#field(block, BLOCK_HEADER.NEXT_PAGE) === page && start < blockEnd - PAGE)
+  }
+  #head(page: number): number {
+    return this.#heads[page] as number
+  }
+  /** The block after another one in the list of a page. */
+  #next(block: number, page: number): number {
+    return this.#field(
+      block,
+      this.#field(block, BLOCK_HEADER.PAGE) === page ? BLOCK_HEADER.NEXT : BLOCK_HEADER.NEXT_CROSSING,
+    )
   }
 
   /** Let the direct jump of a record go to a block from now on. */
@@ -144,12 +271,16 @@ export class CodeCache {
   /** Drop everything. */
   reset(): void {
     this.#free = this.#arena
-    this.#blocks.clear()
-    this.#byRecord.clear()
+    this.#table.fill(0)
+    this.#tableUsed = 0
     this.#links.clear()
-    this.#recent.fill(0)
-    for (const page of this.#pages.keys()) this.#memory.dropCodePage(page)
-    this.#pages.clear()
+    for (const page of this.#pages) {
+      if (this.#heads[page] === 0) continue
+      this.#heads[page] = 0
+      this.#granules[page] = 0
+      this.#memory.dropCodePage(page)
+    }
+    this.#pages = []
     this.#onReset()
   }
 
@@ -159,34 +290,26 @@ export class CodeCache {
    */
   decode(page: number, offset: number, mode: Mode, nextPage: () => number, limit: number = MAXIMUM_BLOCK): number {
     const single = limit === 1
-    if (this.#free + (MAXIMUM_BLOCK + 2) * RECORD.SIZE > this.#arenaEnd) this.reset()
+    if (this.#free + HEADER_SIZE + (MAXIMUM_BLOCK + 2) * RECORD.SIZE > this.#arenaEnd) this.reset()
     const { u8, gpaMap } = this.#memory
     const host = ((gpaMap[page] as number) & ~0xfff) >>> 0
-    let following = -2
-    let followingHost = 0
+    this.#host = host
+    this.#following = -2
+    this.#nextPage = nextPage
     let start = offset
     let crossed = false
-    const fetch = (position: number): number => {
-      const at = start + position
-      if (at < PAGE) return u8[host + at] as number
-      if (following === -2) {
-        following = nextPage()
-        if (following >= 0) followingHost = ((gpaMap[following] as number) & ~0xfff) >>> 0
-      }
-      if (following < 0) return -1
-      crossed = true
-      return u8[followingHost + at - PAGE] as number
-    }
     const decoder = this.#decoder
     const view = this.#view
-    const first = this.#free
+    const first = this.#free + HEADER_SIZE
     let record = first
     let count = 0
     let ended = false
-    let far: number[] | undefined
+    let far = 0
     while (count < limit && start < PAGE) {
-      crossed = false
-      const result = decoder.decode(mode, fetch, view, record, start - offset)
+      this.#crossed = false
+      this.#start = start
+      const result = decoder.decode(mode, this.#beyond, view, record, start - offset, u8, host + start, PAGE - start)
+      crossed = this.#crossed
       if (result !== DECODED.OK) {
         if (count > 0) break
         return result === DECODED.UNDEFINED ? BLOCK.UNDEFINED : result === DECODED.FETCH ? BLOCK.FETCH : BLOCK.TOO_LONG
@@ -198,93 +321,111 @@ export class CodeCache {
       count++
       const kind = decoder.addressKind
       const inline = kind === 2 ? decoded.inlineFull : kind <= 1 ? decoded.inlineSimple : -1
-      view.setUint16(record + RECORD.HANDLER, inline >= 0 ? inline : HANDLER.CALL, true)
-      view.setUint16(record + RECORD.FUNCTION, decoded.functionIndex, true)
-      view.setUint16(record + RECORD.OFFSET, start - offset, true)
-      view.setUint16(record + RECORD.COUNT, count, true)
+      const handler = inline >= 0 ? inline : HANDLER.CALL
+      view.setInt32(record + RECORD.HANDLER, handler | (decoded.functionIndex << 16), true)
+      view.setInt32(record + RECORD.OFFSET, (start - offset) | (count << 16), true)
       const next = start + decoder.length
       if (decoder.isRelative) {
         // linked only inside the page, where no mapping can come between
         const target = next + decoder.relative
         const inside = target >= 0 && target < PAGE
         view.setUint32(record + RECORD.CHAIN, !single && !crossed && inside ? 0 : 1, true)
-        if (!inside) (far ??= []).push(target)
+        if (!inside) far = target
       }
       record += RECORD.SIZE
       start = next
-      const { options } = decoded.form.definition
-      if (options.ends || typeof decoded.form.definition.semantics !== 'function') {
-        ended = options.ends === true
+      if (decoded.after !== FLOW_AFTER.NEXT) {
+        ended = decoded.after === FLOW_AFTER.END
         break
       }
       if (crossed) break
     }
-    if (!ended && start >= PAGE) (far ??= []).push(start)
+    if (!ended && start >= PAGE) far = start
     if (!ended) {
       view.setUint16(record + RECORD.HANDLER, HANDLER.CONTINUE, true)
-      view.setUint16(record + RECORD.OFFSET, start - offset, true)
-      view.setUint16(record + RECORD.COUNT, count, true)
+      view.setInt32(record + RECORD.OFFSET, (start - offset) | (count << 16), true)
       record += RECORD.SIZE
     }
     if (single) return first
     this.#free = record
     this.blocksDecoded++
-    const block: Block = {
-      key: (page * PAGE + offset) * 4 + mode,
-      mode,
-      record: first,
-      count: (record - first) / RECORD.SIZE,
-      page,
-      start: offset,
-      end: start,
-      nextPage: start > PAGE ? following : -1,
-      far: far ?? NO_PLACES,
-    }
-    this.#blocks.set(block.key, block)
-    this.#byRecord.set(first, block)
-    this.#cover(page, block)
-    if (block.nextPage >= 0) this.#cover(block.nextPage, block)
+    const following = start > PAGE ? this.#following : -1
+    this.#setField(first, BLOCK_HEADER.PAGE, page)
+    this.#setField(first, BLOCK_HEADER.START, offset)
+    this.#setField(first, BLOCK_HEADER.END, start)
+    this.#setField(first, BLOCK_HEADER.NEXT_PAGE, following)
+    this.#setField(first, BLOCK_HEADER.COUNT, (((record - first) / RECORD.SIZE) << 2) | mode)
+    this.#setField(first, BLOCK_HEADER.FAR, far)
+    this.#setField(first, BLOCK_HEADER.NEXT, this.#cover(page, first, offset, Math.min(start, PAGE)))
+    let crossing = 0
+    // a page may follow itself
+    if (following === page) this.#addGranules(page, 0, start - PAGE)
+    else if (following >= 0) crossing = this.#cover(following, first, 0, start - PAGE)
+    this.#setField(first, BLOCK_HEADER.NEXT_CROSSING, crossing)
+    this.#enter(page, offset, mode, first)
     return first
   }
 
-  #cover(page: number, block: Block): void {
-    let blocks = this.#pages.get(page)
-    if (!blocks) {
-      blocks = new Set()
-      this.#pages.set(page, blocks)
+  /** A block with bytes `[start, end)` of a page: it becomes the first of the page's list. Returns the one that was. */
+  #cover(page: number, block: number, start: number, end: number): number {
+    const head = this.#head(page)
+    if (head === 0) {
+      this.#pages.push(page)
       this.#memory.addCodePage(page)
     }
-    blocks.add(block)
+    this.#heads[page] = block
+    this.#addGranules(page, start, end)
+    return head
+  }
+  #addGranules(page: number, start: number, end: number): void {
+    this.#granules[page] = (this.#granules[page] as number) | granules(start, end)
   }
 
   /** Bytes `[start, end)` of a page have changed: blocks with decoded bytes there are stale. */
   invalidate(page: number, start: number, end: number): void {
-    const blocks = this.#pages.get(page)
-    if (!blocks) return
-    for (const block of blocks) {
-      if (overlaps(block, page, start, end)) this.#drop(block)
+    if (!this.#mayCover(page, start, end)) return
+    for (let block = this.#head(page); block !== 0; ) {
+      const next = this.#next(block, page)
+      if (this.#overlaps(block, page, start, end)) this.#drop(block)
+      block = next
     }
-    // Dropping an instruction that crosses into the page may have seen to it.
-    if (blocks.size === 0 && this.#pages.delete(page)) this.#memory.dropCodePage(page)
   }
 
-  #drop(block: Block): void {
-    for (let i = 0; i < block.count; i++) this.#view.setUint16(block.record + i * RECORD.SIZE, HANDLER.LOOKUP, true)
-    const links = this.#links.get(block.record)
+  #drop(block: number): void {
+    const page = this.#field(block, BLOCK_HEADER.PAGE)
+    const nextPage = this.#field(block, BLOCK_HEADER.NEXT_PAGE)
+    const count = this.#field(block, BLOCK_HEADER.COUNT) >> 2
+    for (let i = 0; i < count; i++) this.#view.setUint16(block + i * RECORD.SIZE, HANDLER.LOOKUP, true)
+    const links = this.#links.get(block)
     if (links) {
       for (const record of links) this.#view.setUint32(record + RECORD.CHAIN, 0, true)
-      this.#links.delete(block.record)
+      this.#links.delete(block)
     }
-    this.#blocks.delete(block.key)
-    this.#byRecord.delete(block.record)
-    this.#onDrop(block.record)
-    const slot = slotOf((block.page << 12) | block.start)
-    if (((this.#recent[slot + 1] as number) & ~MODE_BITS) === block.record) this.#recent[slot + 1] = 0
-    this.#pages.get(block.page)?.delete(block)
-    if (block.nextPage >= 0) {
-      const other = this.#pages.get(block.nextPage)
-      other?.delete(block)
-      if (other?.size === 0 && this.#pages.delete(block.nextPage)) this.#memory.dropCodePage(block.nextPage)
+    this.#forget(page, this.#field(block, BLOCK_HEADER.START), block)
+    this.#onDrop(block)
+    this.#uncover(page, block)
+    if (nextPage >= 0 && nextPage !== page) this.#uncover(nextPage, block)
+  }
+  /** Take a block out of a page's list. */
+  #uncover(page: number, block: number): void {
+    const next = this.#next(block, page)
+    let before = this.#head(page)
+    if (before === block) {
+      this.#heads[page] = next
+      if (next !== 0) return
+      this.#granules[page] = 0
+      this.#memory.dropCodePage(page)
+      return
     }
+    for (;;) {
+      const after = this.#next(before, page)
+      if (after === block) break
+      before = after
+    }
+    this.#setField(
+      before,
+      this.#field(before, BLOCK_HEADER.PAGE) === page ? BLOCK_HEADER.NEXT : BLOCK_HEADER.NEXT_CROSSING,
+      next,
+    )
   }
 }

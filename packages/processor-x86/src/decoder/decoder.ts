@@ -6,6 +6,7 @@ import { MODE, type Mode } from './mode.ts'
 import {
   buildOpcodeMaps,
   type DecodedForm,
+  FLOW_AFTER,
   IMMEDIATE,
   type OpcodeMaps,
   type OpcodeRow,
@@ -34,8 +35,32 @@ const MAX_LENGTH = 15
 const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3] // BX BX BP BP SI DI BP BX
 const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1] // SI DI SI DI
 
+const NO_BYTES: Uint8Array = new Uint8Array(0)
+
+/** What decides, beside prefixes, which form an opcode is: nothing, ModRM.reg and whether ModRM names memory, or more than that. */
+const KIND = { PLAIN: 0, MODRM: 1, OTHER: 2 } as const
+function kindOf(rows: readonly OpcodeRow[]): number {
+  const long = rows.filter(({ legacy }) => !legacy)
+  if (long.some(({ modrmLow }) => modrmLow >= 0)) return KIND.OTHER
+  const withModrm = long.filter(({ hasModrm }) => hasModrm).length
+  if (withModrm === 0) return KIND.PLAIN
+  return withModrm === long.length ? KIND.MODRM : KIND.OTHER
+}
+
+/** What a combination of opcode, prefixes and ModRM came to before. */
+interface Known {
+  readonly row: OpcodeRow
+  readonly operandSize: 2 | 4 | 8
+  readonly decoded: DecodedForm
+}
+
 export class Decoder {
   readonly #maps: OpcodeMaps
+  /** By map and opcode: what else decides which form it is, see {@link KIND}. */
+  readonly #kinds: Uint8Array = new Uint8Array(0x400)
+  /** Of 64-bit code: numbers of `#known`, 0 not known. */
+  readonly #shortcuts: Uint16Array = new Uint16Array(0x400 << 8)
+  readonly #known: (Known | undefined)[] = [undefined]
   readonly #onForm: (form: DecodedForm) => void
   /** Every form met so far. */
   readonly forms: DecodedForm[] = []
@@ -50,6 +75,10 @@ export class Decoder {
   addressKind = 0
 
   #fetch: Fetch = () => -1
+  /** The instruction's first bytes, where they can be read without asking. */
+  #bytes: Uint8Array = NO_BYTES
+  #at = 0
+  #direct = 0
   #position = 0
   #failed = 0
 
@@ -64,6 +93,8 @@ export class Decoder {
   #segment = -1
   #rex = 0
   #opcode = 0
+  /** The opcode map, 0 to 3, in the bits above an opcode. */
+  #map = 0
   #prefix: number = PREFIX.ANY
   #vex = false
   #vexL = 0
@@ -80,6 +111,11 @@ export class Decoder {
   /** `onForm` is called for a form that was not met before: it gives it its handlers. */
   constructor(definitions: readonly InstructionDefinition[], onForm: (form: DecodedForm) => void) {
     this.#maps = buildOpcodeMaps(definitions)
+    for (const [map, name] of (['', '0F', '0F38', '0F3A'] as const).entries()) {
+      for (const [opcode, rows] of this.#maps[name].entries()) this.#kinds[(map << 8) | opcode] = kindOf(rows)
+    }
+    // REX.B makes it another instruction
+    this.#kinds[0x90] = KIND.OTHER
     this.#onForm = onForm
   }
 
@@ -88,7 +124,8 @@ export class Decoder {
       this.#failed = DECODED.TOO_LONG
       return 0
     }
-    const byte = this.#fetch(this.#position)
+    const byte =
+      this.#position < this.#direct ? (this.#bytes[this.#at + this.#position] as number) : this.#fetch(this.#position)
     if (byte < 0) {
       if (this.#failed === 0) this.#failed = DECODED.FETCH
       return 0
@@ -110,10 +147,22 @@ export class Decoder {
 
   /**
    * Decode one instruction and write its record at `record` of `view`: all but HANDLER, FUNCTION, OFFSET and COUNT. `offset` is the instruction's offset from
-   * the block's start, needed for RIP-relative addresses.
+   * the block's start, needed for RIP-relative addresses. The first `direct` bytes are not fetched but read from `bytes` at `at`.
    */
-  decode(mode: Mode, fetch: Fetch, view: DataView, record: number, offset: number): number {
+  decode(
+    mode: Mode,
+    fetch: Fetch,
+    view: DataView,
+    record: number,
+    offset: number,
+    bytes: Uint8Array = NO_BYTES,
+    at = 0,
+    direct = 0,
+  ): number {
     this.#fetch = fetch
+    this.#bytes = bytes
+    this.#at = at
+    this.#direct = direct
     this.#position = 0
     this.#failed = 0
     this.isRelative = false
@@ -127,10 +176,19 @@ export class Decoder {
     const rows = this.#rows()
     if (this.#failed) return this.#failed
     if (!rows || rows.length === 0) return DECODED.UNDEFINED
-    const row = this.#row(rows)
-    if (this.#failed) return this.#failed
-    if (!row || (this.#vex && !row.vvvv && this.#vvvv !== 0)) return DECODED.UNDEFINED
-    const operandSize = this.#operandSize(row)
+    const place = this.#shortcut()
+    let known = place < 0 ? undefined : this.#known[this.#shortcuts[place] as number]
+    let row: OpcodeRow | undefined
+    let operandSize: 2 | 4 | 8
+    if (known) {
+      row = known.row
+      operandSize = known.operandSize
+    } else {
+      row = this.#row(rows)
+      if (this.#failed) return this.#failed
+      if (!row || (this.#vex && !row.vvvv && this.#vvvv !== 0)) return DECODED.UNDEFINED
+      operandSize = this.#operandSize(row)
+    }
     const addressSize = long ? (this.#addressOverride ? 1 : 0) : this.#default32 !== this.#addressOverride ? 1 : 2
 
     // RM and REG 0, no base, no index
@@ -142,9 +200,17 @@ export class Decoder {
     this.#operands(row, view, record, addressSize)
     if (this.#lock && !(row.lock && this.#memory)) return this.#failed || DECODED.UNDEFINED
 
-    const repeatKind = row.repeat ? (this.#repeat === 0xf3 ? 1 : this.#repeat === 0xf2 ? 2 : 0) : 0
-    const decoded = this.#form(row, row.sized ? operandSize : 4, this.#memory, long || !row.modal, repeatKind)
-    if (decoded.functionIndex < 0) this.#onForm(decoded)
+    if (!known) {
+      const repeatKind = row.repeat ? (this.#repeat === 0xf3 ? 1 : this.#repeat === 0xf2 ? 2 : 0) : 0
+      const decoded = this.#form(row, row.sized ? operandSize : 4, this.#memory, long || !row.modal, repeatKind)
+      if (decoded.functionIndex < 0) this.#onForm(decoded)
+      known = { row, operandSize, decoded }
+      if (place >= 0) {
+        this.#shortcuts[place] = this.#known.length
+        this.#known.push(known)
+      }
+    }
+    const { decoded } = known
     this.form = decoded
     this.#registers(row, decoded, view, record)
     this.#immediates(row, operandSize, addressSize, view, record)
@@ -158,6 +224,24 @@ export class Decoder {
     }
     this.#address(row, addressSize, offset, view, record)
     return DECODED.OK
+  }
+  /** What is known of an instruction by its opcode, prefixes and the parts of ModRM that choose among forms: an index in `#shortcuts`; -1 when that is not all. */
+  #shortcut(): number {
+    if (!this.#long || this.#vex) return -1
+    const opcode = this.#map | this.#opcode
+    const kind = this.#kinds[opcode]
+    if (kind === KIND.OTHER) return -1
+    let bits = (this.#rex & 8) | (this.#operandOverride ? 4 : 0) | (this.#repeat & 3)
+    if (kind === KIND.MODRM) {
+      const modrm = this.#peek()
+      if (this.#failed) {
+        // the rows tell whether it is needed
+        this.#failed = 0
+        return -1
+      }
+      bits |= ((modrm & 0x38) << 1) | (modrm >= 0xc0 ? 128 : 0)
+    }
+    return (opcode << 8) | bits
   }
   /** Prefixes, REX and the first opcode byte. */
   #prefixes(): void {
@@ -245,9 +329,12 @@ export class Decoder {
     ) {
       return this.#vexRows()
     }
+    this.#map = 0
     if (opcode !== 0x0f) return this.#maps[''][opcode]
     const second = this.#u8()
+    this.#map = 0x100
     if (second === 0x38 || second === 0x3a) {
+      this.#map = second === 0x38 ? 0x200 : 0x300
       this.#opcode = this.#u8()
       return this.#maps[second === 0x38 ? '0F38' : '0F3A'][this.#opcode]
     }
@@ -536,6 +623,11 @@ export class Decoder {
       inlineSimple: -1,
       inlineFull: -1,
       registers: registersOf(operands),
+      after: definition.options.ends
+        ? FLOW_AFTER.END
+        : typeof definition.semantics === 'function'
+          ? FLOW_AFTER.NEXT
+          : FLOW_AFTER.NEW_BLOCK,
     }
     row.forms.set(key, decoded)
     this.forms.push(decoded)
@@ -572,7 +664,8 @@ export class Decoder {
       this.#failed = DECODED.TOO_LONG
       return 0
     }
-    const byte = this.#fetch(this.#position)
+    const byte =
+      this.#position < this.#direct ? (this.#bytes[this.#at + this.#position] as number) : this.#fetch(this.#position)
     if (byte < 0) {
       this.#failed = DECODED.FETCH
       return 0

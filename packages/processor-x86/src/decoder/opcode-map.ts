@@ -77,7 +77,12 @@ export interface DecodedForm {
   inlineFull: number
   /** The registers that operands name: see {@link REGISTER}. */
   readonly registers: readonly number[]
+  /** What comes after it in a block: see {@link FLOW_AFTER}. */
+  readonly after: number
 }
+
+/** What comes after an instruction in its block: the next one; nothing, since control goes elsewhere; the rest in a block of its own. */
+export const FLOW_AFTER = { NEXT: 0, END: 1, NEW_BLOCK: 2 } as const
 
 const REGISTER_OF: Readonly<Partial<Record<Operand['kind'], number>>> = {
   'gpr-rm': REGISTER.GPR_RM,
