@@ -2,9 +2,9 @@
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { Application, TSConfigReader } from 'typedoc'
+import { Application, type ProjectReflection, TSConfigReader } from 'typedoc'
 import { afterAll, expect, it } from 'vitest'
-import { undocumented } from './documented.ts'
+import { isClosed, undocumented } from './documented.ts'
 import { GROUPS, groupOf } from './package-groups.ts'
 import { packageDirectories, ROOT } from './workspace.ts'
 
@@ -97,8 +97,8 @@ export const TABLE = { ONE: 1, TWO_B: 0x2b } as const
 export const DEFAULTS = { speed: 1, LIMIT: 2 } as const
 `
 
-/** What the check says of a source file. */
-async function missingOf(name: string, source: string): Promise<string[] | undefined> {
+/** A source file as TypeDoc has it. */
+async function convert(name: string, source: string): Promise<{ app: Application; project: ProjectReflection }> {
   const file = `${name}.ts`
   writeFileSync(join(scratch, file), source)
   const tsconfig = join(scratch, `${name}.json`)
@@ -108,13 +108,22 @@ async function missingOf(name: string, source: string): Promise<string[] | undef
     entryPoints: [join(scratch, file)],
     tsconfig,
     excludePrivate: true,
+    readme: 'none',
+    excludeInternal: true,
+    validation: { notExported: true },
     logLevel: 'Error' as const,
     skipErrorChecking: true,
     disableSources: true,
   }
   const app = await Application.bootstrap(options, [new TSConfigReader()])
   const project = await app.convert()
-  return project && undocumented(project).toSorted()
+  if (project === undefined) throw new Error(`${name} was not converted`)
+  return { app, project }
+}
+
+/** What the check says of a source file. */
+async function missingOf(name: string, source: string): Promise<string[]> {
+  return undocumented((await convert(name, source)).project).toSorted()
 }
 
 it('finds exports, methods and accessors without documentation', async () => {
@@ -142,6 +151,19 @@ it('finds fields without documentation, where an exported name leads to them', a
     'p.written().last',
     'p.written(options).other',
   ])
+}, 60_000)
+
+it('sees whether a public symbol leads to a type that is not exported', async () => {
+  const hidden = 'interface Hidden { x: number }\n'
+  const isWhole = async (name: string, source: string): Promise<boolean> => {
+    const { app, project } = await convert(name, source)
+    return isClosed(app, project)
+  }
+  expect(await isWhole('open', `${hidden}export interface Open { hidden: Hidden }`)).toBe(false)
+  expect(await isWhole('closed', `export ${hidden}export interface Closed { hidden: Hidden }`)).toBe(true)
+  expect(
+    await isWhole('internal', `${hidden}export interface Internal {\n  /** @internal */\n  hidden: Hidden\n}`),
+  ).toBe(true)
 }, 60_000)
 
 it('finds a group for every package', () => {

@@ -11,6 +11,7 @@
  * - names that differ in a number alone: `readU8`, `readU16`, … have one comment together.
  */
 import {
+  type Application,
   type Comment,
   type DeclarationReflection,
   type ProjectReflection,
@@ -51,6 +52,16 @@ export function undocumented(project: ProjectReflection): string[] {
   return (modules.length > 0 ? modules : [project]).flatMap((module) =>
     missingIn(module.children ?? [], module === project ? project.name : `${project.name} ${module.name}`),
   )
+}
+
+/**
+ * Whether all types that public symbols lead to have a place in the documentation. The logger warns of each that is neither exported nor `@internal`, where the validation of what is
+ * `notExported` is on.
+ */
+export function isClosed(app: Application, project: ProjectReflection): boolean {
+  app.logger.resetWarnings()
+  app.validate(project)
+  return !app.logger.hasWarnings()
 }
 
 function missingIn(children: readonly DeclarationReflection[], place: string): string[] {
