@@ -145,6 +145,12 @@ describe('a plug-in that fails', { timeout: 30_000 }, () => {
       'ERR_PLUGIN_OPTIONS',
       'Its options are speed, name.',
     ],
+    [
+      'an option that is none',
+      { plugin: '@partita/synthetic-network/loopback', options: { mut: 1 } },
+      'ERR_PLUGIN_OPTIONS',
+      'Did you mean mtu\\? Its options are',
+    ],
     ['ports of another', { plugin: './greedy.mjs' }, 'ERR_PORT_CONFLICT', 'Give one of them another place'],
   ])('with %s keeps the guest from starting', async (_, device, code, hint) => {
     put('greedy.mjs', bell('greedy', "context.get({ name: 'partita/port-io' }).claim(0x3f8, 1, {})"))

@@ -145,18 +145,24 @@ async function checkOptions(
   const known = typeof request.plugin === 'string' ? await registry.options(request.plugin) : undefined
   throw new RootPartitionError('ERR_PLUGIN_OPTIONS', `The options of ${id} are wrong: ${issues.join('; ')}`, {
     data: { plugin: plugin.name, id, issues },
-    ...(known !== undefined && { hint: optionsHint(Object.keys(known)) }),
+    ...(known !== undefined && { hint: optionsHint(Object.keys(known), result.issues) }),
   })
 }
 
-function optionsHint(names: readonly string[]): string {
-  return names.length === 0 ? 'It takes no options.' : `Its options are ${names.join(', ')}.`
+function optionsHint(names: readonly string[], issues: readonly SchemaIssue[]): string {
+  if (names.length === 0) return 'It takes no options.'
+  const strange = issues.map(({ path }) => keysOf(path)[0]).find((key) => key !== undefined && !names.includes(key))
+  const meant = strange === undefined ? undefined : didYouMean(strange, names)
+  return `${meant === undefined ? '' : `${meant} `}Its options are ${names.join(', ')}.`
 }
 
 function describeIssue({ message, path }: SchemaIssue): string {
-  if (path === undefined || path.length === 0) return message
-  const keys = path.map((segment) => String(typeof segment === 'object' ? segment.key : segment))
-  return `${keys.join('.')}: ${message}`
+  const keys = keysOf(path)
+  return keys.length === 0 ? message : `${keys.join('.')}: ${message}`
+}
+
+function keysOf(path: SchemaIssue['path']): string[] {
+  return (path ?? []).map((segment) => String(typeof segment === 'object' ? segment.key : segment))
 }
 
 function order(
