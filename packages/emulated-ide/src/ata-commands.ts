@@ -1,7 +1,7 @@
 // The commands of an ATA disk as a table (ATA/ATAPI-7 volume 1, section 6; DATA SET MANAGEMENT from ATA8-ACS-2, 7.10).
 
 /** What a command does. */
-export type Action =
+type Action =
   | 'read-sectors'
   | 'read-multiple'
   | 'read-dma'

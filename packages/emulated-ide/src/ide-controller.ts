@@ -16,12 +16,12 @@ import { PacketDrive, type PacketDriveOptions } from './packet-drive.ts'
 import type { ChannelState } from './state.ts'
 
 /** Where the channels of a PC are: first port of the command block, port of the control block, ISA interrupt. */
-export const CHANNEL_PLACES = [
+const CHANNEL_PLACES = [
   { command: 0x1f0, control: 0x3f6, interrupt: 14 },
   { command: 0x170, control: 0x376, interrupt: 15 },
 ] as const
 /** Ports of the command block. */
-export const COMMAND_PORTS = 8
+const COMMAND_PORTS = 8
 
 /** What hangs on a cable. */
 export type ConnectedDrive =

@@ -46,7 +46,7 @@ const PACKET_LENGTH = 12
 const SCSI = { REQUEST_SENSE: 0x03, MODE_SELECT_6: 0x15, MODE_SELECT_10: 0x55 } as const
 
 /** What the data of PIO transfers is. */
-export const PHASE = { NONE: 0, PACKET: 1, DATA: 2, IDENTIFY: 3 } as const
+const PHASE = { NONE: 0, PACKET: 1, DATA: 2, IDENTIFY: 3 } as const
 type Phase = (typeof PHASE)[keyof typeof PHASE]
 
 /** What a {@link PacketDrive} is made of. */

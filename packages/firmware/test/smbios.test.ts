@@ -1,8 +1,8 @@
 // SMBIOS structures as a guest finds and reads them (DSP0134 3.7): the search of Linux' dmi_scan_machine, and the walk of dmi_decode_table.
 
-import { FakeGuestMemory } from '@partita/testkit'
 import { describe, expect, it } from 'vitest'
 import { buildSmbios, installSmbios } from '../src/index.ts'
+import { type FakeMemory, fakePartition } from './fake-partition.ts'
 
 const MIB = 2 ** 20
 const sum = (bytes: Uint8Array): number => bytes.reduce((total, byte) => (total + byte) & 0xff, 0)
@@ -29,14 +29,14 @@ function walk(tables: Uint8Array): Structure[] {
 }
 
 /** The structures that a guest finds. */
-function find(memory: FakeGuestMemory): Structure[] {
+function find(memory: FakeMemory): Structure[] {
   for (let at = 0xf0000; at < 0x100000; at += 16) {
-    const anchor = memory.bytes.subarray(at, at + 31)
+    const anchor = memory.bytes(at, 31)
     if (latin1(anchor.subarray(0, 4)) !== '_SM_' || sum(anchor) !== 0) continue
     expect([latin1(anchor.subarray(16, 21)), sum(anchor.subarray(16))]).toEqual(['_DMI_', 0])
     const view = new DataView(anchor.buffer, anchor.byteOffset)
     const address = view.getUint32(24, true)
-    const structures = walk(memory.bytes.subarray(address, address + view.getUint16(22, true)))
+    const structures = walk(memory.bytes(address, view.getUint16(22, true)))
     expect(structures).toHaveLength(view.getUint16(28, true))
     return structures
   }
@@ -45,7 +45,7 @@ function find(memory: FakeGuestMemory): Structure[] {
 
 describe('SMBIOS', () => {
   it('is found by a guest without firmware, and says whose machine it is', () => {
-    const memory = new FakeGuestMemory(2 * MIB)
+    const { memory } = fakePartition(2 * MIB)
     installSmbios(memory, { ramSize: 512 * MIB, processors: 3, manufacturer: 'Microsoft Corporation' })
     const structures = find(memory)
     expect(structures.map(({ type }) => type)).toEqual([1, 3, 4, 4, 4, 16, 17, 19, 32, 127])
@@ -58,7 +58,7 @@ describe('SMBIOS', () => {
   })
 
   it('has another maker by default, and room for as many processors as a partition has', () => {
-    const memory = new FakeGuestMemory(2 * MIB)
+    const { memory } = fakePartition(2 * MIB)
     installSmbios(memory, { ramSize: 64 * MIB, processors: 64 })
     expect(find(memory)[0]?.strings[0]).toBe('Partita')
     expect(() => installSmbios(memory, { ramSize: 64 * MIB, processors: 4096 })).toThrow(

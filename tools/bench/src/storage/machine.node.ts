@@ -7,6 +7,7 @@ import { DEFAULT_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-p
 import { NodePackageSource } from '@partita/root-partition/node'
 import { StdioBackend } from '../../../../packages/cli/src/console/stdio-backend.ts'
 import { openDisks } from '../../../../packages/cli/src/disks.ts'
+import { ideWords } from '../../../../packages/cli/src/ide-drives.ts'
 import { type Activity, channelActivity } from './activity.ts'
 import { COUNTING_PROCESSOR, CountingProcessor } from './counting-processor.ts'
 import { WatchedConsole } from './watched-console.ts'
@@ -33,10 +34,9 @@ const registry = new PluginRegistry({
   source: new NodePackageSource({ directory: import.meta.dirname }),
   plugins: [processor.plugin],
 })
-await using opened = await openDisks(
-  disks.map((disk) => ({ ...disk, dvd: false, bus, plain: true })),
-  'hyper-v',
-)
+const places = disks.map((disk) => ({ ...disk, dvd: false, bus, plain: true }))
+await using opened = await openDisks(places, 'hyper-v')
+const commandLine = `${boot.commandLine} ${ideWords(places, 'hyper-v')}`
 const own = new Map(opened.devices.map((device) => [device.plugin, device]))
 const devices = DEFAULT_DEVICES.map((device) => own.get(device.plugin) ?? device)
 const added = opened.devices.filter(({ plugin }) => !devices.some((device) => device.plugin === plugin))
@@ -52,7 +52,13 @@ const console = new WatchedConsole(stdio, (mark) => {
   process.send?.({ mark, activity } satisfies MarkMessage)
 })
 await using vm = await VirtualMachine.create(
-  { processor: COUNTING_PROCESSOR, memory, boot, onReset: 'end', devices: [...devices, ...added] },
+  {
+    processor: COUNTING_PROCESSOR,
+    memory,
+    boot: { ...boot, commandLine },
+    onReset: 'end',
+    devices: [...devices, ...added],
+  },
   { registry, readFile, characterBackends: new Map([['console', console]]), services: opened.services },
 )
 await vm.run()
