@@ -49,7 +49,7 @@ const stateSchema = v.strictObject({
 
 /** What a {@link Uart16550} is wired to. */
 export interface Uart16550Wiring {
-  /** The interrupt wire, ISA interrupt 4 of COM1. It is raised as MCR's OUT2 lets it. */
+  /** The interrupt wire (ISA interrupt 4 for COM1), which OUT2 of MCR gates. */
   readonly line: InterruptLine
   /** What the receiver's time-out and {@link Uart16550Wiring.inputRate} are counted by. */
   readonly clock: Clock

@@ -53,7 +53,7 @@ export interface NetworkProperties {
   readonly macAddress: string
   /** Bytes of the largest packet, Ethernet header not counted. */
   readonly mtu: number
-  /** How many frames the host may have on their way: sections of the receive buffer. */
+  /** Sections of the receive buffer: so many frames, or parts of large ones, may be on their way from the host. */
   readonly receiveSections: number
   /** Bytes of a section. */
   readonly receiveSectionSize: number
