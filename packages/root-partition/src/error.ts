@@ -22,7 +22,7 @@ export type RootPartitionErrorCode =
   | 'ERR_PLUGIN_UNDECLARED'
   /** Its module, or its options' schema, threw. */
   | 'ERR_PLUGIN_LOAD'
-  /** Its `create`, `start`, `stop` or disposal threw something without a code of its own. */
+  /** It threw something without a code of its own, or was never done. What others get who use a service of one that is gone. */
   | 'ERR_PLUGIN_FAILED'
   /** The VM's configuration does not pass its schema. */
   | 'ERR_VM_CONFIGURATION'
