@@ -118,10 +118,16 @@ export async function runFuzzer(target: FuzzTarget, options: RunFuzzerOptions): 
     })
     const counts = Object.entries(result.counts).map(([name, count]) => `${count} ${name}, `)
     const seconds = ((performance.now() - start) / 1000).toFixed(1)
+    const { size } = result.features
+    const features = size === 0 ? '' : `${size} features, `
     log(
-      `seed ${seed}: ${result.steps} steps in ${result.inputs} inputs, ${result.features.size} features, ${counts.join('')}${seconds} s, ${heap()}`,
+      `seed ${seed}: ${result.steps} steps in ${result.inputs} inputs, ${features}${counts.join('')}${seconds} s, ${heap()}`,
     )
     if (!values.grow) return
+    if (size === 0) {
+      log('nothing tells what inputs reach: the corpus stays as it is')
+      return
+    }
     const chosen = chooseInputs(result.kept, files)
     for (const { name } of entries) if (name.startsWith(REACHED)) rmSync(join(pathOf(corpus), name))
     for (const [index, input] of chosen.entries())

@@ -137,6 +137,16 @@ describe('the program', () => {
     expect(lines[0]).toContain(` ${again.features.size} features`)
   })
 
+  it('leaves the corpus of a target alone that does not tell what it reaches', async () => {
+    addToCorpus(corpus, 'reached-01', bytes(1))
+    expect(await run({ run: () => ({ steps: 1 }) }, '--steps', '20', '--grow')).toBeUndefined()
+    expect(lines).toEqual([
+      expect.stringMatching(/^seed 1: 20 steps in 20 inputs, \d+\.\d s/),
+      expect.stringContaining('stays as it is'),
+    ])
+    expect(readdirSync(corpus)).toEqual(['reached-01.hex'])
+  })
+
   it('reads files with comments, none where there is no directory, and refuses what is no hex', () => {
     writeFileSync(join(corpus, 'a.hex'), '01 02 # one two\n\n0A\n')
     writeFileSync(join(corpus, 'notes.txt'), 'nothing')
