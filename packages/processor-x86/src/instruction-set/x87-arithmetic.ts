@@ -11,12 +11,12 @@ import {
   MULTIPLY,
   SUBTRACT,
   SUBTRACT_REVERSED,
-  x87ChangeSign,
   x87RemainderRegisters,
   x87RoundTop,
   x87ScaleRegisters,
   x87SquareRootTop,
-} from '../x87/stack.ts'
+} from '../x87/operations.ts'
+import { x87ChangeSign } from '../x87/stack.ts'
 import {
   checkPending,
   complete,

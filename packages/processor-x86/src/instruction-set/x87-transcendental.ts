@@ -21,16 +21,14 @@ import {
   requireX87,
   writeStack,
 } from '../x87/registers.ts'
+import { x87ShortExponential, x87ShortLogarithm, x87ShortLogarithmPlus1 } from '../x87/short-logarithm.ts'
 import {
   x87ShortArctangent,
   x87ShortCosine,
-  x87ShortExponential,
-  x87ShortLogarithm,
-  x87ShortLogarithmPlus1,
   x87ShortSine,
   x87ShortSineCosine,
   x87ShortTangent,
-} from '../x87/short-transcendental.ts'
+} from '../x87/short-trigonometric.ts'
 import { angle, exponential2Minus1, logarithm2, logarithm2Plus1, sineCosine, tangent } from '../x87/transcendental.ts'
 
 type Kind = 'zero' | 'normal' | 'denormal' | 'infinity' | 'quiet' | 'signaling' | 'unsupported'

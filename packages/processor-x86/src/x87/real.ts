@@ -66,6 +66,10 @@ function inverseTangent(n: bigint): bigint {
 export const PI: bigint = 4n * (4n * inverseTangent(5n) - inverseTangent(239n))
 export const LN2: bigint = 2n * atanhSeries(ONE / 3n)
 
+export function factorial(n: number): bigint {
+  return n < 2 ? 1n : BigInt(n) * factorial(n - 1)
+}
+
 // --- elementary functions; arguments and results in fixed point
 
 /** Argument at most about 1/5. */

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { STATE } from '../state-layout.ts'
 import { X87Machine, type X87Value } from '../testing/x87-machine.ts'
 import { bitLength, multiply, type Real, toReal } from './real.ts'
-import { ERROR } from './short-transcendental.ts'
+import { ERROR } from './short-code.ts'
 import { angle, exponential2Minus1, logarithm2, logarithm2Plus1, sineCosine, tangent } from './transcendental.ts'
 
 /** xorshift64 with a fixed seed. */

@@ -1,13 +1,9 @@
-// The transcendental instructions for ordinary operands (SDM vol. 1, 8.3.7): results to some 80 bits in WebAssembly. Where those decide the rounding to 64, the result is that
-// of transcendental.ts, which computes with any number of bits; the helpers return 0 and have changed nothing where they do not, and for every operand that is
-// not an ordinary number.
-//
-// Helpers hand each other numbers in STATE.SCRATCH: 128 bits with the top bit set, and an exponent: that of the top bit.
+// FSIN, FCOS, FSINCOS, FPTAN and FPATAN for ordinary operands (SDM vol. 1, 8.3.7): see short-code.ts.
 
 import { type HelperFunction, helperFunction } from '../instruction/helper.ts'
 import { STATE } from '../state-layout.ts'
 import { type Expr, f64, i32, i64, select } from '../wasm/expression.ts'
-import { X87Code, zero32, zero64 } from './emit.ts'
+import { zero32, zero64 } from './emit.ts'
 import {
   add,
   choose,
@@ -23,104 +19,9 @@ import {
   subtract,
   type Wide,
 } from './fixed.ts'
-import { EXPONENT_BIAS, EXPONENT_MAX, INTEGER_BIT, X87 } from './format.ts'
-import { arctangent, FRACTION, LN2, logarithm, ONE, PI } from './real.ts'
-import { roundsUp } from './round.ts'
-
-/** What series are computed to. */
-const PRECISION = 84
-/** Results are right to 2^-78 of them at least (measured: 2^-85): 2^49 of the 2^64 parts of a last place. */
-export const ERROR: bigint = 1n << 49n
-
-const F = BigInt(FRACTION)
-const CR0_EM_TS = 0xc
-const MINUS_ONE = i32.const(-1)
-
-/** Places in STATE.SCRATCH. */
-const FIRST = 0
-const SECOND = 24
-const SQUARE = 48
-
-class ShortCode extends X87Code {
-  wide(place: number): Wide {
-    return keep(this.e, this.load64(STATE.SCRATCH + place), this.load64(STATE.SCRATCH + place + 8))
-  }
-  setWide(place: number, { high, low }: Wide): void {
-    this.store64(STATE.SCRATCH + place, high)
-    this.store64(STATE.SCRATCH + place + 8, low)
-  }
-  exponent(place: number): Expr {
-    return this.load(STATE.SCRATCH + place + 16)
-  }
-  /** A number that may lack its top bit, and the exponent that the bit would have. */
-  setNumber(place: number, value: Wide, exponent: Expr): void {
-    const { count, ...wide } = normalise(this.e, value)
-    this.setWide(place, wide)
-    this.store(STATE.SCRATCH + place + 16, i32.sub(exponent, i32.wrap_i64(count)))
-  }
-  giveUpIf(condition: Expr): void {
-    this.e.if(condition, () => this.e.return(zero32), undefined, false)
-  }
-  /** Not this way unless there is an x87, nothing is pending, and an inexact result is no exception. */
-  start(): void {
-    this.giveUpIf(
-      i32.or(
-        i32.or(i32.and(this.load(STATE.CR0), i32.const(CR0_EM_TS)), i32.and(this.status(), i32.const(X87.ES))),
-        i32.eqz(i32.and(this.control(), i32.const(X87.PE))),
-      ),
-    )
-  }
-  /** Significand, sign and exponent of a register that must have an ordinary number. */
-  operand(register: Expr): { significand: Expr; sign: Expr; exponent: Expr } {
-    const significand = this.e.let(this.significand(register))
-    const se = this.e.let(this.signExponent(register))
-    const biased = this.e.let(i32.and(se, i32.const(EXPONENT_MAX)))
-    this.giveUpIf(
-      i32.or(
-        this.isEmpty(register),
-        i32.or(i32.ge_u(i32.sub(biased, i32.const(1)), i32.const(EXPONENT_MAX - 1)), i64.ge_s(significand, zero64)),
-      ),
-    )
-    return {
-      significand,
-      sign: this.e.let(i32.shr_u(se, i32.const(15))),
-      exponent: this.e.let(i32.sub(biased, i32.const(EXPONENT_BIAS))),
-    }
-  }
-  /** Give up unless the number rounds in one way only, to an ordinary number. */
-  decided(place: number): void {
-    const low = this.load64(STATE.SCRATCH + place + 8)
-    const half = i64.const((1n << 63n) - 1n)
-    this.giveUpIf(
-      i32.or(
-        i64.lt_u(i64.and(i64.add(low, i64.const(ERROR)), half), i64.const(2n * ERROR)),
-        i32.gt_u(i32.add(this.exponent(place), i32.const(EXPONENT_BIAS - 1)), i32.const(EXPONENT_MAX - 4)),
-      ),
-    )
-  }
-  /** Round the number into a register; i32, 0 or 1: its size was rounded up. `sign` is 0 or 1. */
-  putRounded(register: Expr, place: number, sign: Expr): Expr {
-    const { e } = this
-    const { high, low } = this.wide(place)
-    const odd = i32.and(i32.wrap_i64(high), i32.const(1))
-    const up = e.let(i32.ne(roundsUp(this.rounding(), sign, odd, low), zero32))
-    const rounded = e.let(i64.add(high, i64.extend_i32_u(up)))
-    const carried = e.let(i64.eqz(rounded))
-    const exponent = i32.add(i32.add(this.exponent(place), carried), i32.const(EXPONENT_BIAS))
-    this.put(register, select(carried, i64.const(INTEGER_BIT), rounded), i32.or(i32.shl(sign, i32.const(15)), exponent))
-    return up
-  }
-  /** The status after an inexact result, less a condition code; returns from the helper: done. */
-  finishInexact(up: Expr, clears = 0): void {
-    const kept = i32.and(this.status(), i32.const(~(X87.C1 | clears)))
-    this.store(STATE.X87_STATUS, i32.or(kept, i32.or(i32.const(X87.PE), i32.shl(up, i32.const(9)))))
-    this.e.return(i32.const(1))
-  }
-}
-
-const fixed = (x: ShortCode, significand: Expr): Wide => keep(x.e, significand, zero64)
-
-// --- sine, cosine, tangent
+import { EXPONENT_BIAS, INTEGER_BIT, X87 } from './format.ts'
+import { arctangent, factorial, ONE, PI } from './real.ts'
+import { FIRST, MINUS_ONE, PRECISION, popped, SECOND, ShortCode, SQUARE } from './short-code.ts'
 
 /** π/2 with 66 bits, times 2^65. */
 const QUARTER = 0x3243f6a8885a308d3n
@@ -191,9 +92,6 @@ const reduceAngle: HelperFunction = helperFunction('x87ReduceAngle', ['i64', 'i3
   e.return(answer.value)
 })
 
-function factorial(n: number): bigint {
-  return n < 2 ? 1n : BigInt(n) * factorial(n - 1)
-}
 /** The square of π/4, and a little more. */
 const TRIGONOMETRIC = { alternating: true, bound: 0.69, tScale: 0, precision: PRECISION }
 /** `()`: the sine of `FIRST`, to the same place. */
@@ -304,190 +202,6 @@ export const x87ShortTangent: HelperFunction = helperFunction('x87ShortTangent',
   // C1 is of the exact 1.
   x.finishInexact(zero32, X87.C2)
 })
-
-// --- 2^x - 1
-
-const EIGHTHS = [0, 1, 2, 3, 4, 5, 6, 7] as const
-/** 2^(k/8) with the sign of `k`: by three square roots. */
-function powerOfTwo(eighths: number): bigint {
-  // e^(k ln 2 / 8) by its series
-  const argument = (LN2 * BigInt(eighths)) / 8n
-  let term = ONE
-  let sum = ONE
-  for (let k = 1n; term !== 0n && term !== -1n; k++) {
-    term = ((term * argument) >> F) / k
-    sum += term
-  }
-  return sum
-}
-const EXPONENTIAL = {
-  // ln2^(k+1) / (k+1)!
-  coefficient: (k: number): bigint => LN2 ** BigInt(k + 1) / factorial(k + 1) / ONE ** BigInt(k),
-  bound: 3,
-  tScale: 3,
-  precision: PRECISION,
-}
-/** 2^|x| - 1 for x above 0, 1 - 2^-|x| below. */
-export const x87ShortExponential: HelperFunction = helperFunction('x87ShortExponential', [], 'i32', (e, _, context) => {
-  const x = new ShortCode(e, context)
-  x.start()
-  const register = x.registerAt(zero32)
-  const { significand, sign, exponent } = x.operand(register)
-  x.giveUpIf(i32.or(i32.ge_s(exponent, zero32), i32.lt_s(exponent, i32.const(-50))))
-  const value = shiftRightBy(e, fixed(x, significand), e.let(i64.extend_i32_u(i32.sub(MINUS_ONE, exponent))))
-  const eighths = e.let(i32.wrap_i64(i64.shr_u(value.high, i64.const(61))))
-  const rest = keep(
-    e,
-    i64.or(i64.shl(value.high, i64.const(3)), i64.shr_u(value.low, i64.const(61))),
-    i64.shl(value.low, i64.const(3)),
-  )
-  const branch = (alternating: boolean): void => {
-    const sum = evaluate(e, rest, { ...EXPONENTIAL, alternating })
-    e.if(
-      eighths,
-      () => {
-        const small = shiftRight(e, multiply(e, rest, sum), 3 + sum.scale)
-        if (alternating) {
-          // (1 - T) + T × small, T = 1 - (1 - T)
-          const table = choose(
-            e,
-            eighths,
-            EIGHTHS.map((k) => constant(ONE - powerOfTwo(-k))),
-          )
-          const off = subtract(e, small, multiply(e, table, small))
-          x.setNumber(FIRST, add(e, table, off), MINUS_ONE)
-        } else {
-          const table = choose(
-            e,
-            eighths,
-            EIGHTHS.map((k) => constant(powerOfTwo(k) - ONE)),
-          )
-          x.setNumber(FIRST, add(e, table, add(e, small, multiply(e, table, small))), MINUS_ONE)
-        }
-      },
-      () => x.setNumber(FIRST, multiply(e, fixed(x, significand), sum), i32.sub(exponent, i32.const(sum.scale))),
-    )
-  }
-  e.if(
-    sign,
-    () => branch(true),
-    () => branch(false),
-  )
-  x.decided(FIRST)
-  x.finishInexact(x.putRounded(register, FIRST, sign))
-})
-
-// --- logarithms
-
-const LOGARITHM = {
-  // 2 / ln 2 / (2k + 1)
-  coefficient: (k: number): bigint => (2n * ONE * ONE) / LN2 / BigInt(2 * k + 1),
-  alternating: false,
-  // of (1/128)², and a little more
-  bound: 13.9,
-  tScale: 12,
-  precision: PRECISION,
-}
-/** log2 (1 + j/32) / 16 */
-const LOGARITHMS: readonly Wide[] = Array.from({ length: 33 }, (_, j) =>
-  constant(((logarithm(ONE + (ONE * BigInt(j)) / 32n) << F) / LN2) >> 16n),
-)
-/**
- * `(high, low, exponent)`: log2 of a number of 128 bits, the top one set, whose exponent is given. Its size goes to `FIRST`; -1, or 1 when it is negative. With a near
- * multiple of 1/32, log2 m = log2 a + 2/ln2 × artanh((m - a) / (m + a)).
- */
-const logarithm2: HelperFunction = helperFunction(
-  'x87ShortLogarithm2',
-  ['i64', 'i64', 'i32'],
-  'i32',
-  (e, args, context) => {
-    const x = new ShortCode(e, context)
-    const [high, low, exponent] = args as [Expr, Expr, Expr]
-    const step = e.let(
-      i32.wrap_i64(
-        i64.shr_u(i64.add(i64.and(i64.shr_u(high, i64.const(57)), i64.const(63)), i64.const(1)), i64.const(1)),
-      ),
-    )
-    // quarters
-    const number = shiftRight(e, { high, low }, 1)
-    const near: Wide = {
-      high: e.let(i64.shl(i64.extend_i32_u(i32.add(step, i32.const(32))), i64.const(57))),
-      low: zero64,
-    }
-    const difference = subtract(e, number, near)
-    const below = e.let(i64.lt_s(difference.high, zero64))
-    const numerator = normalise(e, negateIf(e, below, difference))
-    e.if(i64.ge_s(numerator.high, zero64), () => e.return(MINUS_ONE), undefined, false)
-    const { doubled, ...quotient } = divide(e, numerator, add(e, number, near))
-    // quotient × 2^top is below 2^-6
-    const top = e.let(i32.sub(doubled, i32.wrap_i64(numerator.count)))
-    e.if(i32.lt_s(top, i32.const(-60)), () => e.return(MINUS_ONE), undefined, false)
-    const scaled = shiftRightBy(e, quotient, e.let(i64.extend_i32_s(i32.sub(i32.const(-6), top))))
-    const sum = evaluate(e, multiply(e, scaled, scaled), LOGARITHM)
-    const nearOne = i32.or(
-      i32.eqz(i32.or(exponent, step)),
-      i32.and(i32.eq(exponent, MINUS_ONE), i32.eq(step, i32.const(32))),
-    )
-    e.if(nearOne, () => {
-      x.setNumber(FIRST, multiply(e, quotient, sum), i32.sub(top, i32.const(1 + sum.scale)))
-      e.return(below)
-    })
-    // in units of 2^-112
-    const part = negateIf(e, below, shiftRight(e, multiply(e, scaled, sum), 16 + 6 + sum.scale))
-    const whole: Wide = { high: e.let(i64.shl(i64.extend_i32_s(exponent), i64.const(48))), low: zero64 }
-    const total = add(e, add(e, whole, choose(e, step, LOGARITHMS)), part)
-    const negative = e.let(i64.lt_s(total.high, zero64))
-    x.setNumber(FIRST, negateIf(e, negative, total), i32.const(15))
-    e.return(negative)
-  },
-)
-/** The logarithm in `FIRST` times y in ST(1), which becomes ST(0). */
-function timesY(x: ShortCode, negative: Expr, register: Expr, y: ReturnType<ShortCode['operand']>): void {
-  x.giveUpIf(i32.lt_s(negative, zero32))
-  const { e } = x
-  const exponent = e.let(i32.add(i32.add(x.exponent(FIRST), y.exponent), i32.const(1)))
-  x.setNumber(FIRST, multiply(e, x.wide(FIRST), fixed(x, y.significand)), exponent)
-  x.decided(FIRST)
-  const up = x.putRounded(register, FIRST, e.let(i32.xor(negative, y.sign)))
-  popped(x)
-  x.finishInexact(up)
-}
-function popped(x: ShortCode): void {
-  const top = x.e.let(x.load(STATE.X87_TOP))
-  const mask = i32.xor(i32.shl(i32.const(1), top), MINUS_ONE)
-  x.store(STATE.X87_TAGS, i32.and(x.load(STATE.X87_TAGS), mask))
-  x.store(STATE.X87_TOP, i32.and(i32.add(top, i32.const(1)), i32.const(7)))
-}
-export const x87ShortLogarithm: HelperFunction = helperFunction('x87ShortLogarithm', [], 'i32', (e, _, context) => {
-  const x = new ShortCode(e, context)
-  x.start()
-  const register = x.registerAt(i32.const(1))
-  const operand = x.operand(x.registerAt(zero32))
-  const y = x.operand(register)
-  x.giveUpIf(operand.sign)
-  timesY(x, e.let(x.call(logarithm2, operand.significand, zero64, operand.exponent)), register, y)
-})
-export const x87ShortLogarithmPlus1: HelperFunction = helperFunction(
-  'x87ShortLogarithmPlus1',
-  [],
-  'i32',
-  (e, _, context) => {
-    const x = new ShortCode(e, context)
-    x.start()
-    const register = x.registerAt(i32.const(1))
-    const { significand, sign, exponent } = x.operand(x.registerAt(zero32))
-    const y = x.operand(register)
-    // Below, bits of 1 + x would be lost; and it is positive.
-    x.giveUpIf(i32.or(i32.lt_s(exponent, i32.const(-42)), i32.gt_s(exponent, i32.const(20))))
-    x.giveUpIf(i32.and(sign, i32.ge_s(exponent, zero32)))
-    // in units of 2^-106
-    const value = shiftRightBy(e, fixed(x, significand), e.let(i64.extend_i32_u(i32.sub(i32.const(21), exponent))))
-    const sum = add(e, { high: i64.const(1n << 42n), low: zero64 }, negateIf(e, sign, value))
-    const { count, ...number } = normalise(e, sum)
-    const top = i32.sub(i32.const(21), i32.wrap_i64(count))
-    timesY(x, e.let(x.call(logarithm2, number.high, number.low, top)), register, y)
-  },
-)
 
 // --- arctangent
 
