@@ -194,7 +194,7 @@ export class AtaDisk extends Drive {
   // ── PIO ──
 
   #readPio(command: Command, blockSectors: number): undefined {
-    if (blockSectors === 0) return this.#abort() // before SET MULTIPLE MODE
+    if (blockSectors === 0) return this.#abort() // it is off
     if (!this.#address(command)) return
     this.blockBytes = blockSectors * SECTOR_SIZE
     this.#fetch()

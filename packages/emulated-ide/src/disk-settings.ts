@@ -14,8 +14,8 @@ export interface DiskSettingsState {
 
 /** The settings of one disk. */
 export class DiskSettings {
-  /** Sectors of a block of READ and WRITE MULTIPLE, 0 while it is off. */
-  multiple = 0
+  /** Sectors of a block of READ and WRITE MULTIPLE, 0 while it is off. On from the start: Linux uses what it finds, and sets nothing itself. */
+  multiple: number = MAXIMUM_MULTIPLE
   writeCache = true
   lookAhead = true
   /** Selected mode of DMA as SET FEATURES takes it; 0 for none. */
@@ -28,12 +28,12 @@ export class DiskSettings {
     this.writeCache = true
     this.lookAhead = true
     this.dmaMode = 0
-    this.multiple = 0
+    this.multiple = MAXIMUM_MULTIPLE
     this.#reverts = false
   }
 
   softReset(): void {
-    this.multiple = 0
+    this.multiple = MAXIMUM_MULTIPLE
     if (!this.#reverts) return
     this.writeCache = true
     this.lookAhead = true

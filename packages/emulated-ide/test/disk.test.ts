@@ -127,8 +127,14 @@ describe('PIO', () => {
     expect(ports.read(DATA, 2)).toBe(p[4]! | (p[5]! << 8))
   })
 
-  it('reads and writes in blocks of SET MULTIPLE MODE, and not before it', async () => {
+  it('reads and writes in blocks of SET MULTIPLE MODE, and not when it is off', async () => {
     const { command, ports, settle, readBlock, writeBlock, lines } = await started()
+    command(0xec)
+    expect(wordOf(readBlock(256), 59)).toBe(0x0110)
+    command(0xc6, 0, 3) // no power of two
+    expect(ports.read(STATUS)).toBe(0x51)
+    command(0xc6, 0, 0)
+    expect(ports.read(STATUS)).toBe(0x50)
     command(0xc4, 0, 4)
     expect(ports.read(STATUS)).toBe(0x51)
     expect(ports.read(ERROR)).toBe(0x04)
