@@ -83,7 +83,8 @@ standard input feeds the console, and standard output is the guest's alone; at t
 ends and the guest is switched off, while a kernel of your own gets nothing and goes on.
 
 A disk is a unit of a synthetic SCSI controller (sda, sdb, …), read-only with ",ro", the medium of a DVD drive with ",dvd", and a
-drive of the emulated IDE controller with ",ide". ",controller=N" and ",lun=N" choose its place.
+drive of the emulated IDE controller with ",ide", which the guest also finds on the VMBus, unless ",plain" is said. ",controller=N"
+and ",lun=N" choose its place.
 
 With --firmware bios the machine starts as a PC does, with SeaBIOS on the console, and boots from its IDE disks in their order: --disk
 means an IDE disk there. Firmware comes from Debian through apt once, as the default guest does.
