@@ -3,6 +3,7 @@
 
 import { type ChildProcess, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
+import { createSocket } from 'node:dgram'
 import { existsSync, mkdirSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server } from 'node:net'
@@ -36,8 +37,8 @@ export interface LocalServer extends AsyncDisposable {
 }
 
 /** Let a server listen. */
-export async function listen(server: Server): Promise<LocalServer> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
+export async function listen(server: Server, address = '127.0.0.1'): Promise<LocalServer> {
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, address, () => resolve()))
   return {
     port: (server.address() as AddressInfo).port,
     [Symbol.asyncDispose]: () => new Promise<void>((resolve) => void server.close(() => resolve())),
@@ -73,7 +74,10 @@ export class Content {
 }
 
 /** Serves contents and files over HTTP, each at its path. */
-export function serve(contents: ReadonlyMap<string, () => Iterable<Uint8Array>>): Promise<LocalServer> {
+export function serve(
+  contents: ReadonlyMap<string, () => Iterable<Uint8Array>>,
+  address?: string,
+): Promise<LocalServer> {
   return listen(
     createHttpServer(async (request, response) => {
       const blocks = contents.get(request.url ?? '')
@@ -84,11 +88,12 @@ export function serve(contents: ReadonlyMap<string, () => Iterable<Uint8Array>>)
       // Who hangs up hears no more.
       await pipeline(Readable.from(blocks()), response).catch(() => {})
     }),
+    address,
   )
 }
 
 /** Receives connections to their end, and tells the checksum of what came through the first. */
-export async function checksumServer(): Promise<LocalServer & { readonly sha256: Promise<string> }> {
+export async function checksumServer(address?: string): Promise<LocalServer & { readonly sha256: Promise<string> }> {
   const { promise, resolve } = Promise.withResolvers<string>()
   const server = await listen(
     createServer({ allowHalfOpen: true }, (socket) => {
@@ -100,8 +105,41 @@ export async function checksumServer(): Promise<LocalServer & { readonly sha256:
         socket.end()
       })
     }),
+    address,
   )
   return { ...server, sha256: promise }
+}
+
+/** A name server: each name has the same two addresses, and one ending in `.invalid` none. */
+export async function nameServer(): Promise<LocalServer> {
+  const socket = createSocket('udp4')
+  socket.on('message', (query, { address, port }) => socket.send(answerTo(query), port, address))
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', () => resolve()))
+  return {
+    port: socket.address().port,
+    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => void socket.close(() => resolve())),
+  }
+}
+
+/** RFC 1035, 4. */
+function answerTo(query: Buffer): Buffer {
+  const HEADER = 12
+  let end = HEADER
+  while ((query[end] ?? 0) !== 0) end += 1 + (query[end] as number)
+  const type = query.readUInt16BE(end + 1)
+  const question = query.subarray(HEADER, end + 5)
+  const known = !query.toString('latin1', HEADER, end).endsWith('invalid')
+  const address =
+    type === 1 ? [192, 0, 2, 80] : type === 28 ? [0x20, 1, 0xd, 0xb8, ...new Array<number>(11).fill(0), 80] : []
+  const found = known && address.length > 0
+  const header = Buffer.alloc(HEADER)
+  query.copy(header, 0, 0, 2)
+  header.writeUInt16BE(known ? 0x8180 : 0x8183, 2)
+  header.writeUInt16BE(1, 4)
+  header.writeUInt16BE(found ? 1 : 0, 6)
+  // The name is the question's; class IN, a minute.
+  const record = [0xc0, HEADER, 0, type, 0, 1, 0, 0, 0, 60, 0, address.length, ...address]
+  return Buffer.concat([header, question, Buffer.from(found ? record : [])])
 }
 
 /** Wait until something is so, for at most a minute: connections that have ended are remembered for seconds. */
@@ -184,28 +222,33 @@ const WRONG = [
 ].join(' || ')
 const CHECKED = ['ip', 'tcp', 'udp'].flatMap((protocol) => ['-o', `${protocol}.check_checksum:TRUE`])
 
-/** What tshark counts in a capture. */
+/** What tshark finds in a capture. */
 export interface CaptureReport {
   readonly frames: number
+  /** Checksums of TCP and UDP that are right. */
   readonly checksums: number
   /** Lines of the first frames that are wrong. */
   readonly wrong: string
+  /** How many frames each of the filters takes. */
+  readonly counts: readonly number[]
 }
 
-/** Let tshark read a capture. @throws Skipped where there is none */
-export function readCapture(file: string): CaptureReport {
-  const tshark = (filter: string): string => {
-    const { status, stdout, stderr, error } = run('tshark', ['-r', file, '-n', ...CHECKED, '-Y', filter])
+/** Let tshark read a capture. `filters`: display filters, without commas. @throws Skipped where there is none */
+export function readCapture(file: string, filters: readonly string[] = []): CaptureReport {
+  const tshark = (...options: readonly string[]): string => {
+    const { status, stdout, stderr, error } = run('tshark', ['-r', file, '-n', ...CHECKED, ...options])
     if (error !== undefined) throw new Skipped('there is no tshark on this host: apt-get install tshark')
     if (status !== 0) throw new Error(`tshark: ${stderr}`)
     return stdout
   }
-  const count = (filter: string): number => tshark(filter).split('\n').length - 1
-  return {
-    frames: count('frame'),
-    checksums: count('tcp.checksum.status == good || udp.checksum.status == good'),
-    wrong: tshark(WRONG).split('\n').slice(0, 10).join('\n'),
-  }
+  const all = ['frame', 'tcp.checksum.status == good || udp.checksum.status == good', ...filters]
+  // A table of one row: frames and bytes of each filter, behind the time.
+  const row = tshark('-q', '-z', `io,stat,0,${all.join(',')}`)
+    .split('\n')
+    .find((line) => line.includes('<>'))
+  const columns = (row ?? '').split('|').slice(2, -1)
+  const [frames = 0, checksums = 0, ...counts] = columns.filter((_, column) => column % 2 === 0).map(Number)
+  return { frames, checksums, counts, wrong: tshark('-Y', WRONG).split('\n').slice(0, 10).join('\n') }
 }
 
 // ── in the guest ──

@@ -14,10 +14,13 @@ import { natConnections } from './nat-connections.ts'
 import { natIperf3 } from './nat-iperf3.ts'
 import { natSsh } from './nat-ssh.ts'
 import { natTransfer } from './nat-transfer.ts'
+import { natWithoutOffloads } from './nat-without-offloads.ts'
+import { networkCapture } from './network-capture.ts'
 import { scsiCommands } from './scsi-commands.ts'
 import { subChannels } from './sub-channels.ts'
 import { twoGuests } from './two-guests.ts'
 import { uncleanStops } from './unclean-stops.ts'
+import { vlans } from './vlans.ts'
 
 export const CASES: readonly GuestCase[] = [
   fioRandom,
@@ -39,5 +42,8 @@ export const CASES: readonly GuestCase[] = [
   natIperf3,
   natSsh,
   natConnections,
+  natWithoutOffloads,
+  networkCapture,
   twoGuests,
+  vlans,
 ]
