@@ -74,6 +74,8 @@ export class Cpu {
   nmiBlocked = false
   /** Instructions taken from the budget to make `run` return early. */
   stolenBudget = 0
+  /** The processor waits for another one: its turn ends. */
+  turnOver = false
 
   readonly #fault = new GuestFault()
   /** A non-canonical address was used: #GP or #SS by the segment of the instruction. */

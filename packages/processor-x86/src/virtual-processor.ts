@@ -402,6 +402,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   run(budget: number): RunExit {
     const { cpu } = this
     this.#exitRequested = false
+    this.cpu.turnOver = false
     cpu.apic.checkTimer()
     if (cpu.apic.initPending) this.#takeEvents()
     if (cpu.activity === ACTIVITY.WAIT_FOR_SIPI) {
@@ -424,7 +425,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       if (activity === ACTIVITY.SHUTDOWN) return 'shutdown'
       if (activity === ACTIVITY.HALTED) return 'halt'
       if (activity === ACTIVITY.WAIT_FOR_SIPI) return 'wait-for-sipi'
-      if (left <= 0 || this.#exitRequested) return 'budget'
+      if (left <= 0 || this.#exitRequested || this.cpu.turnOver) return 'budget'
       if (this.#stepping) {
         this.#step()
         left--

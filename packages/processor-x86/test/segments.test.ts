@@ -233,3 +233,21 @@ describe('descriptor tables', () => {
     expect(m.vp.cpu.get64(624)).toBe(BigInt(AT.GDT))
   })
 })
+
+describe('CS in real-address mode', () => {
+  it.each([
+    ['a far jump', (a: Assembler) => a.jmpFar(0x2000, 0x100, 16)],
+    ['a software interrupt', (a: Assembler) => a.int(0x40)],
+  ])('can be written to after %s, whatever protected mode left in it', (_, enter) => {
+    const real = new SystemMachine('real')
+    real.vp.setSegment('cs', { ...real.vp.getSegment('cs'), attributes: 0x9b })
+    real.write32(0x40 * 4, 0x2000_0100)
+    real.program(0x2_0100, 16, (a) => a.bytes(0x2e, 0xc7, 0x06, 0x00, 0x02, 0x34, 0x12).hlt()) // mov word cs:[0x200], 0x1234
+    real.program(0x3_0000, 16, enter)
+    real.vp.setSegment('cs', { ...real.vp.getSegment('cs'), selector: 0x3000, base: 0x3_0000n })
+    real.vp.setDescriptorTable('idtr', 0n, 0x3ff)
+    expect(real.start(0)).toBe('halt')
+    expect(real.read(0x2_0200, 2)).toBe(0x1234)
+    expect(real.vp.getSegment('cs')).toMatchObject({ selector: 0x2000, base: 0x2_0000n, attributes: 0x93 })
+  })
+})

@@ -81,3 +81,21 @@ describe('code that two processors share', () => {
     expect(run(vp, SHARED.CODE)).toBe(0x2222)
   })
 })
+
+describe('a processor that waits', () => {
+  it('gives its turn to the others, and alone keeps it', () => {
+    // Two blocks a round.
+    const place = (at: number): unknown => machine.program(at, 64, (a) => a.label('again').pause().jmp('again'))
+    place(AT.CODE)
+    machine.vp.setRegister('rip', BigInt(AT.CODE))
+    const before = machine.vp.instructionCount
+    expect(machine.vp.run(10_000)).toBe('budget')
+    expect(machine.vp.instructionCount - before).toBeLessThan(10)
+
+    machine = new SystemMachine('long')
+    place(AT.CODE)
+    machine.vp.setRegister('rip', BigInt(AT.CODE))
+    expect(machine.vp.run(10_000)).toBe('budget')
+    expect(machine.vp.instructionCount).toBeGreaterThan(1000)
+  })
+})

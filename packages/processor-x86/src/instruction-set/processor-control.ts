@@ -19,6 +19,7 @@ const hlt = system((cpu, record) => {
 /** A wait for another processor, which gets its turn at once: who holds a lock that others wait for, and releases it for an instant, would else take it again before they come. */
 const pause = system((cpu, record) => {
   if (cpu.memory.processors === 1) return STATUS.NEXT
+  cpu.turnOver = true
   cpu.requestExit()
   return advance(cpu, record)
 })

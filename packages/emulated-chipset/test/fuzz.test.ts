@@ -1,0 +1,16 @@
+// The corpus of the PCI configuration fuzzer, and some random inputs more. `npm run fuzz` runs 5 million steps.
+
+import { fuzz } from '@partita/testkit/fuzz'
+import { readCorpus } from '@partita/testkit/fuzz/node'
+import { expect, it } from 'vitest'
+import { target } from './fuzz/target.ts'
+
+const corpus = readCorpus(new URL('corpus/', import.meta.url)).map(({ input }) => input)
+
+it('the corpus, random inputs, and mutations of both', async () => {
+  expect(corpus.length).toBeGreaterThan(5)
+  const { features, steps } = await fuzz(target, { corpus, steps: 10_000, seed: 20_263 })
+  expect(steps).toBeGreaterThanOrEqual(10_000)
+  // Ways in which RAM is decoded, interrupts are routed and ports are placed.
+  expect(features.size).toBeGreaterThan(200)
+}, 120_000)
