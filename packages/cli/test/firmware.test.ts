@@ -2,12 +2,18 @@
 // 20 and at the shadow RAM with its own eyes.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { MemoryDisk } from '@partita/disk-images'
+import { disksToken } from '@partita/interface'
+import { BIOS_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
+import { NodePackageSource } from '@partita/root-partition/node'
 import { afterAll, describe, expect, test } from 'vitest'
 import { ensureFirmware } from '../src/default-guest/index.ts'
 import { BOOTED, bootCd, bootDisk } from './boot-media.ts'
 import { partita } from './child.ts'
+import { GuestConsole } from './guest-console.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'partita-firmware-'))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -66,5 +72,42 @@ describe.skipIf(firmware === undefined)('partita run --firmware bios', { timeout
       directory,
     )
     expect(status).toBe(STATUS)
+  })
+
+  test('goes on in another machine from the middle of the firmware', async () => {
+    const machine = async (console: GuestConsole): Promise<VirtualMachine> => {
+      const image = bootDisk('Words of a saved machine.')
+      const disk = new MemoryDisk(image.length / 512)
+      await disk.write(0, [image])
+      return VirtualMachine.create(
+        {
+          memory: 32 * 2 ** 20,
+          devices: BIOS_DEVICES.map((device) =>
+            device.plugin === '@partita/emulated-ide' ? { ...device, options: { drives: ['disk'] } } : device,
+          ),
+          boot: { type: 'bios', firmware: firmware?.image },
+        },
+        {
+          registry: new PluginRegistry({ source: new NodePackageSource({ directory: import.meta.dirname }) }),
+          readFile,
+          characterBackends: new Map([['console', console]]),
+          services: new Map([[disksToken.name, new Map([['disk', disk]])]]),
+        },
+      )
+    }
+    const before = new GuestConsole()
+    await using first = await machine(before)
+    const run = first.run()
+    await before.saw('SeaBIOS (version')
+    await first.pause()
+    const saved = structuredClone(first.save())
+    await first.stop()
+    await run
+    const after = new GuestConsole()
+    await using second = await machine(after)
+    second.restore(saved)
+    expect(await second.run()).toEqual({ type: 'debug-exit', code: STATUS })
+    expect(before.text).not.toContain('Words')
+    expect(after.text).toContain('Words of a saved machine.')
   })
 })
