@@ -249,6 +249,11 @@ export abstract class Drive {
     if (this.position >= this.#blockEnd) this.#blockWritten()
   }
 
+  /** Whether the next word is the last one of its block: what follows it in the same access of the host finds no data, and takes none of the next block. */
+  get atLastWord(): boolean {
+    return this.position + 2 >= this.#blockEnd
+  }
+
   #blockRead(): undefined {
     this.position = this.#blockEnd
     if (this.position < this.buffered) {

@@ -66,8 +66,9 @@ export class IdeChannel implements PortHandler, DriveChannel {
       if (drive === undefined) return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff
       if (size === 2) return drive.readData()
       if (size === 1) return drive.readData() & 0xff
+      const last = drive.atLastWord
       const low = drive.readData()
-      return (low | (drive.readData() << 16)) >>> 0
+      return last ? low : (low | (drive.readData() << 16)) >>> 0
     }
     let value = 0
     for (let i = 0; i < size; i++) value |= this.#readRegister(offset + i) << (8 * i)
@@ -76,8 +77,10 @@ export class IdeChannel implements PortHandler, DriveChannel {
 
   write(offset: number, size: AccessSize, value: number): void {
     if (offset === REGISTER.DATA) {
-      this.#drive?.writeData(value & 0xffff)
-      if (size === 4) this.#drive?.writeData(value >>> 16)
+      const drive = this.#drive
+      const last = drive?.atLastWord
+      drive?.writeData(value & 0xffff)
+      if (size === 4 && last === false) drive?.writeData(value >>> 16)
       return
     }
     for (let i = 0; i < size; i++) this.#writeRegister(offset + i, (value >>> (8 * i)) & 0xff)

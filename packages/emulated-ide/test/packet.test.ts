@@ -140,6 +140,16 @@ describe('data of packets', () => {
     expect(await host.packet(TUR, { limit: 0 })).toMatchObject({ status: 0x50, error: 0 })
   })
 
+  it('keeps the next block whole when an access goes over the end of one', async () => {
+    const { sendPacket, settle, ports } = await withCd()
+    sendPacket(INQUIRY, 6)
+    await settle()
+    expect(ports.read(MID)).toBe(6)
+    expect([ports.read(0x1f0, 4), ports.read(0x1f0, 4)]).toEqual([0x0206_8005, 0x005b]) // 5 80 06 02 5b 00
+    // ("Msft" begins at byte 8.)
+    expect([ports.read(0x1f0, 4), ports.read(0x1f0, 4)]).toEqual([0x734d_0200, 0x7466])
+  })
+
   it('is read in any length, with PIO', async () => {
     const host = await withCd()
     for (const cdb of [
