@@ -37,7 +37,7 @@ const HEADER_SIZE: number = RECORD.SIZE
 const MODE_BITS = 3
 
 /** Members of the table of blocks at first. It grows when half of them are taken. */
-const TABLE_LOG2 = 15
+const TABLE_LOG2 = 17
 /** A record lies at a multiple of its size: the low bits of a member are the mode, and whether the page is one behind those of {@link GPA_PAGES}. */
 const TAG = RECORD.SIZE - 1
 const TAG_HIGH = 8

@@ -284,6 +284,17 @@ export class Cpu {
     this.set32(STATE.SEGMENTS + segment * 16 + 8, limit | 0)
     this.setSegmentBase(segment, base)
   }
+  /** The same with a base below 4 GiB, and for neither LDTR nor TR. */
+  setLowSegment(segment: number, selector: number, base: number, limit: number, attributes: number): void {
+    this.set32(STATE.SEGMENTS + segment * 16, selector)
+    this.set32(STATE.SEGMENTS + segment * 16 + 4, attributes)
+    this.set32(STATE.SEGMENTS + segment * 16 + 8, limit | 0)
+    const { i32 } = this
+    const at = (this.base + STATE.FILE + FILE.SEGMENT_BASE + segment * 8) >> 2
+    if (segment === SEGMENT.CS && (i32[at] !== (base | 0) || i32[at + 1] !== 0)) this.mmu.flushJumps()
+    i32[at] = base
+    i32[at + 1] = 0
+  }
 
   // --- faults
 
@@ -299,6 +310,13 @@ export class Cpu {
     this.set32(STATE.FAULT_VECTOR, vector)
     this.set32(STATE.FAULT_ERROR, errorCode)
     this.set64(STATE.FAULT_ADDRESS, address)
+  }
+  /** Note a page fault for generated code to leave with. */
+  setPageFault(errorCode: number, lo: number, hi: number): void {
+    this.set32(STATE.FAULT_VECTOR, VECTOR.PF)
+    this.set32(STATE.FAULT_ERROR, errorCode)
+    this.set32(STATE.FAULT_ADDRESS, lo)
+    this.set32(STATE.FAULT_ADDRESS + 4, hi)
   }
   /** Turn what was thrown into a pending exception; anything else is a defect of the host and goes on. */
   catchFault(thrown: unknown): void {
@@ -332,7 +350,7 @@ export class Cpu {
       this.setFault(VECTOR.GP, 0)
       return false
     }
-    this.setFault(VECTOR.PF, this.mmu.errorCode, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0))
+    this.setPageFault(this.mmu.errorCode, lo, hi)
     return false
   }
 
@@ -589,6 +607,18 @@ export class Cpu {
   /** Offset in memory of `bytes` at a linear address when a TLB has them for this access, or -1. `supervisor` for implicit accesses. */
   cached(lo: number, hi: number, bytes: number, write: boolean, supervisor: boolean): number {
     return this.#cached(lo, hi, bytes, write ? TLB.WRITE : TLB.READ, supervisor)
+  }
+  /** As {@link Cpu.cached}; a translation that the TLB does not have is entered, if it is one of RAM that can be accessed like that. */
+  reachable(lo: number, hi: number, bytes: number, write: boolean, supervisor: boolean): number {
+    const cached = this.cached(lo, hi, bytes, write, supervisor)
+    if (cached >= 0 || (lo & 0xfff) + bytes > PAGE || this.mmu.watching) return cached
+    if (!supervisor && this.mmu.checksAlignment) return -1
+    if (this.mode === MODE.LONG && !canonical(hi, lo, bytes)) return -1
+    const user = !supervisor && this.cpl === 3
+    const allowUserData = !supervisor && (this.get32(STATE.FLAGS_REST) & FLAG.AC) !== 0
+    if (!this.mmu.walk(lo, hi, write ? ACCESS.WRITE : ACCESS.READ, user, allowUserData)) return -1
+    this.#fill(lo, hi, write ? ACCESS.WRITE : ACCESS.READ, supervisor)
+    return this.cached(lo, hi, bytes, write, supervisor)
   }
   #cached(lo: number, hi: number, bytes: number, tlb: number, supervisor: boolean): number {
     if ((lo & 0xfff) + bytes > PAGE) return -1

@@ -1,12 +1,27 @@
 // Events and what their delivery meets: second exceptions become double faults, third ones shutdown (SDM vol. 3, 6.15, #DF).
 
-import { ACTIVITY, type Cpu } from './cpu.ts'
+import { ACTIVITY, type Cpu, FLAG } from './cpu.ts'
+import { deliverFast } from './fast-events.ts'
 import { VECTOR } from './instruction/emitter.ts'
 import { deliver, type EventKind } from './interrupt-delivery.ts'
 import { STATE } from './state-layout.ts'
 
 /** Exceptions that make a second one of theirs a double fault (SDM vol. 3, table 6-5). */
 const CONTRIBUTORY = new Set<number>([VECTOR.DE, VECTOR.TS, VECTOR.NP, VECTOR.SS, VECTOR.GP])
+
+/** Deliver the exception that STATE.FAULT_… tells of, or `vector` in its place. */
+export function deliverPendingFault(cpu: Cpu, vector: number): void {
+  if (vector !== VECTOR.PF) {
+    deliverEvent(cpu, vector, 'exception', cpu.get32(STATE.FAULT_ERROR), cpu.get64(STATE.FAULT_ADDRESS))
+    return
+  }
+  // the most frequent one, without anything that has to be allocated
+  cpu.set32(STATE.CR2, cpu.get32(STATE.FAULT_ADDRESS))
+  cpu.set32(STATE.CR2 + 4, cpu.get32(STATE.FAULT_ADDRESS + 4))
+  const error = cpu.get32(STATE.FAULT_ERROR)
+  if (cpu.protectedMode && cpu.longMode && deliverFast(cpu, vector, false, error, cpu.flags | FLAG.RF)) return
+  deliverEvent(cpu, vector, 'exception', error, cpu.get64(STATE.CR2))
+}
 
 /** Deliver an event; what its delivery meets becomes a double fault, or shutdown. */
 export function deliverEvent(cpu: Cpu, vector: number, kind: EventKind, errorCode: number, address: bigint): void {

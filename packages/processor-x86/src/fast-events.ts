@@ -23,7 +23,7 @@ function descriptorAt(cpu: Cpu, selector: number): number {
   if (selector & 4 || (selector | 7) > cpu.get32(STATE.GDTR_LIMIT)) return -1
   const low = (cpu.get32(STATE.GDTR_BASE) >>> 0) + (selector & 0xfff8)
   if (low > 0xffffffff) return -1
-  return cpu.cached(low | 0, cpu.get32(STATE.GDTR_BASE + 4), 8, false, true)
+  return cpu.reachable(low | 0, cpu.get32(STATE.GDTR_BASE + 4), 8, false, true)
 }
 
 /** Whether a descriptor of 64-bit code can be loaded as it is. */
@@ -38,13 +38,7 @@ function limitOf(low: number, high: number): number {
 /** Load CS or SS from a checked descriptor. */
 function setSegment(cpu: Cpu, segment: number, selector: number, low: number, high: number): void {
   const base = ((low >>> 16) | ((high & 0xff) << 16) | (high & 0xff000000)) >>> 0
-  cpu.setSegment(
-    segment,
-    selector,
-    base === 0 ? 0n : BigInt(base),
-    limitOf(low, high),
-    ((high >>> 8) & 0xff) | ((high >>> 8) & 0xf000),
-  )
+  cpu.setLowSegment(segment, selector, base, limitOf(low, high), ((high >>> 8) & 0xff) | ((high >>> 8) & 0xf000))
 }
 
 /** EFLAGS bits that a gate clears. */
@@ -64,7 +58,7 @@ export function deliverFast(
   if (vector * 16 + 15 > cpu.get32(STATE.IDTR_LIMIT)) return false
   const gateLow = (cpu.get32(STATE.IDTR_BASE) >>> 0) + vector * 16
   if (gateLow > 0xffffffff) return false
-  const gate = cpu.cached(gateLow | 0, cpu.get32(STATE.IDTR_BASE + 4), 16, false, true)
+  const gate = cpu.reachable(gateLow | 0, cpu.get32(STATE.IDTR_BASE + 4), 16, false, true)
   if (gate < 0) return false
   const { view, i32 } = cpu
   const word0 = view.getInt32(gate, true)
@@ -94,7 +88,7 @@ export function deliverFast(
     if (offset + 7 > cpu.segmentLimit(SEGMENT.TR)) return false
     const taskLow = (cpu.get32(STATE.TR_BASE) >>> 0) + offset
     if (taskLow > 0xffffffff) return false
-    const task = cpu.cached(taskLow | 0, cpu.get32(STATE.TR_BASE + 4), 8, false, true)
+    const task = cpu.reachable(taskLow | 0, cpu.get32(STATE.TR_BASE + 4), 8, false, true)
     if (task < 0) return false
     low = view.getInt32(task, true)
     high = view.getInt32(task + 4, true)
@@ -103,7 +97,7 @@ export function deliverFast(
   const bytes = errorCode < 0 ? 40 : 48
   const bottom = ((low & ~15) >>> 0) - bytes
   if (bottom < 0) return false
-  let at = cpu.cached(bottom | 0, high, bytes, true, true)
+  let at = cpu.reachable(bottom | 0, high, bytes, true, true)
   if (at < 0) return false
 
   // nothing can fault any more
@@ -122,7 +116,7 @@ export function deliverFast(
   view.setInt32(at + 28, oldHigh, true)
   view.setInt32(at + 32, cpu.segmentSelector(SEGMENT.SS), true)
   view.setInt32(at + 36, 0, true)
-  if (cpl !== 0) cpu.setSegment(SEGMENT.SS, 0, 0n, 0xffffffff, UNUSABLE | 0x4000)
+  if (cpl !== 0) cpu.setLowSegment(SEGMENT.SS, 0, 0, 0xffffffff, UNUSABLE | 0x4000)
   i32[rspAt] = bottom
   i32[rspAt + 1] = high
   const interruptGate = !(word1 & 0x100)
@@ -142,7 +136,7 @@ export function returnFast(cpu: Cpu, mask: number): boolean {
   const { view, i32, cpl } = cpu
   const state = cpu.base >> 2
   const rspAt = state + ((STATE.FILE + GPR.RSP * 8) >> 2)
-  const frame = cpu.cached(i32[rspAt] as number, i32[rspAt + 1] as number, 40, false, false)
+  const frame = cpu.reachable(i32[rspAt] as number, i32[rspAt + 1] as number, 40, false, false)
   if (frame < 0) return false
   const ripHigh = view.getInt32(frame + 4, true)
   if (!canonicalHigh(ripHigh)) return false
@@ -170,7 +164,7 @@ export function returnFast(cpu: Cpu, mask: number): boolean {
 
   // nothing can fault any more
   const image = view.getInt32(frame + 16, true)
-  if (nullStack) cpu.setSegment(SEGMENT.SS, stackSelector, 0n, 0xffffffff, UNUSABLE | 0x4000 | (rpl << 5))
+  if (nullStack) cpu.setLowSegment(SEGMENT.SS, stackSelector, 0, 0xffffffff, UNUSABLE | 0x4000 | (rpl << 5))
   else setSegment(cpu, SEGMENT.SS, stackSelector, stackLow, stackHigh)
   cpu.flags = (cpu.flags & ~mask) | (image & mask)
   i32[state + (STATE.RIP >> 2)] = view.getInt32(frame, true)

@@ -298,7 +298,7 @@ export class LocalApic implements Saveable {
     }
   }
 
-  get #softwareEnabled(): boolean {
+  #softwareEnabled(): boolean {
     return (this.#svr & SVR.ENABLE) !== 0
   }
 
@@ -306,7 +306,7 @@ export class LocalApic implements Saveable {
     // What ended before this is let through.
     this.#timer.check()
     this.#svr = value & SVR_WRITABLE
-    if (this.#softwareEnabled) return
+    if (this.#softwareEnabled()) return
     for (let i = 0; i < LVT_COUNT; i++) this.#lvt[i] |= LVT_BIT.MASK
     this.#options.changed()
   }
@@ -314,7 +314,7 @@ export class LocalApic implements Saveable {
   #writeLvt(index: number, value: number): void {
     if (index === LVT.TIMER) this.#timer.check()
     const status = this.#lvt[index] & LVT_BIT.REMOTE_IRR
-    const mask = this.#softwareEnabled ? 0 : LVT_BIT.MASK
+    const mask = this.#softwareEnabled() ? 0 : LVT_BIT.MASK
     this.#lvt[index] = (value & LVT_WRITABLE[index]) | status | mask
     if (index === LVT.TIMER) this.#timer.setMode(timerMode(value))
     if (index === LVT.LINT0 || index === LVT.LINT1) {
@@ -599,7 +599,7 @@ export class LocalApic implements Saveable {
 
   /** Put a vector into IRR. A local APIC that software disabled takes none. */
   #accept(vector: number, level: boolean): boolean {
-    if (!this.#softwareEnabled) return false
+    if (!this.#softwareEnabled()) return false
     if (vector < FIRST_VECTOR) {
       this.#error(ESR.RECEIVE_ILLEGAL_VECTOR)
       return true
@@ -699,7 +699,7 @@ export class LocalApic implements Saveable {
     this.#errors = state.errors & 0xff
     this.#icrLow = state.icrLow & ICR_WRITABLE
     this.#icrHigh = state.icrHigh
-    const mask = this.#softwareEnabled ? 0 : LVT_BIT.MASK
+    const mask = this.#softwareEnabled() ? 0 : LVT_BIT.MASK
     for (let i = 0; i < LVT_COUNT; i++) {
       const pin = i === LVT.LINT0 || i === LVT.LINT1
       this.#lvt[i] = (state.lvt[i] & (LVT_WRITABLE[i] | (pin ? LVT_BIT.REMOTE_IRR : 0))) | mask

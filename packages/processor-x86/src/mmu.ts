@@ -4,7 +4,7 @@
 import { GPA_ACCESS } from '@partita/interface'
 import { GPA_CODE, GPA_PAGES, MAP_PAGES, type SoftwareMemory } from './memory.ts'
 import { CACHES, CONTEXT_SETS, FILE, SEGMENT, STATE, STATE_AREA } from './state-layout.ts'
-import { ENTRY, JumpCache, TlbCache } from './translation-cache.ts'
+import { CodeTlb, ENTRY, JumpCache, TlbCache } from './translation-cache.ts'
 
 /** Bits of CR0, CR4 and EFER that paging looks at. */
 export const CR0 = {
@@ -65,6 +65,7 @@ interface ContextSet {
   readonly access: TlbCache
   readonly user: TlbCache
   readonly jumps: JumpCache
+  readonly code: CodeTlb
 }
 
 /** What a walk finds, in fields to be read at once. */
@@ -87,6 +88,7 @@ export class Mmu {
 
   readonly #supervisor: TlbCache
   readonly #supervisorJumps: JumpCache
+  readonly #supervisorCode = new CodeTlb()
   readonly #sets: readonly ContextSet[]
   /** The set of the present PCID. */
   #set: ContextSet
@@ -114,6 +116,7 @@ export class Mmu {
         access: new TlbCache(i32, set + CACHES.SET.ACCESS),
         user: new TlbCache(i32, set + CACHES.SET.USER),
         jumps: new JumpCache(i32, set + CACHES.SET.USER_JUMPS),
+        code: new CodeTlb(),
       }
     })
     this.#set = this.#sets[0] as ContextSet
@@ -160,10 +163,12 @@ export class Mmu {
       set.access.flushAll()
       set.user.flushAll()
       set.jumps.flushAll()
+      set.code.flushAll()
     } else {
       set.access.flushLocal()
       set.user.flushLocal()
       set.jumps.flushLocal()
+      set.code.flushLocal()
     }
   }
   /** Forget all translations and jump targets of all PCIDs. Global ones stay unless `all`. */
@@ -175,6 +180,7 @@ export class Mmu {
     }
     this.#supervisor.flushAll()
     this.#supervisorJumps.flushAll()
+    this.#supervisorCode.flushAll()
     // CR3 or CR4.PCIDE may have changed
     for (const set of this.#sets) set.pcid = -1
     this.#set.pcid = this.#state(STATE.CR4) & CR4.PCIDE ? this.#state(STATE.CR3) & 0xfff : 0
@@ -182,6 +188,7 @@ export class Mmu {
   #flushSupervisor(): void {
     this.#supervisor.flushLocal()
     this.#supervisorJumps.flushLocal()
+    this.#supervisorCode.flushLocal()
   }
   /** Forget the translations of one PCID but for global ones: INVPCID type 1. */
   flushContext(pcid: number): void {
@@ -210,18 +217,22 @@ export class Mmu {
   }
 
   /**
-   * INVLPG: forget one page for all PCIDs, and the jump targets in it. Of a large page that has the address, all goes: it was entered in pieces.
+   * INVLPG and INVPCID type 0: forget one page for a PCID, the present one unless it is given, and global translations of it for all, and the jump targets in it.
+   * Of a large page that has the address, all goes: it was entered in pieces.
    */
-  invalidatePage(lo: number, hi: number): void {
+  invalidatePage(lo: number, hi: number, pcid: number = this.#set.pcid): void {
     const based = (this.#state(CS_BASE) | this.#state(CS_BASE + 4)) !== 0
     if (based) this.flushJumps()
     this.#supervisor.invalidatePage(lo, hi)
     this.#supervisorJumps.invalidatePage(lo, hi)
-    for (const { pcid, access, user, jumps } of this.#sets) {
-      if (pcid < 0) continue
-      access.invalidatePage(lo, hi)
-      user.invalidatePage(lo, hi)
-      jumps.invalidatePage(lo, hi)
+    this.#supervisorCode.invalidatePage(lo, hi)
+    for (const set of this.#sets) {
+      if (set.pcid < 0) continue
+      const own = set.pcid === pcid
+      if (own || set.access.mayHaveGlobal(hi)) set.access.invalidatePage(lo, hi)
+      if (own || set.user.mayHaveGlobal(hi)) set.user.invalidatePage(lo, hi)
+      if (own || set.jumps.mayHaveGlobal(hi)) set.jumps.invalidatePage(lo, hi)
+      if (own || set.code.mayHaveGlobal(hi)) set.code.invalidatePage(lo, hi)
     }
   }
   /** Forget all jump targets: the code mode or the code cache changed. */
@@ -262,7 +273,7 @@ export class Mmu {
   }
 
   /** The flags of an entry for the last walk's page. */
-  get #entryFlags(): number {
+  #entryFlags(): number {
     return (this.global ? ENTRY.GLOBAL : 0) | this.pageSize
   }
   /** Enter the last walk's page in the TLB in use, or in that of implicit accesses. */
@@ -280,7 +291,7 @@ export class Mmu {
     if (!tlb) return
     const { page } = this
     const entry = this.#memory.gpaMap[page] as number
-    const flags = this.#entryFlags
+    const flags = this.#entryFlags()
     if (entry & GPA_ACCESS.READ) tlb.fillRead(lo, hi, entry & ~0xfff, flags)
     if (access === ACCESS.WRITE && (entry & (GPA_ACCESS.WRITE | GPA_CODE)) === GPA_ACCESS.WRITE) {
       tlb.fillWrite(lo, hi, entry & ~0xfff, flags)
@@ -288,10 +299,27 @@ export class Mmu {
     }
   }
 
+  /** {@link Mmu.walk} for fetching code at the present privilege, without the walk where it was made before. */
+  walkCode(lo: number, hi: number): boolean {
+    const user = this.#state(STATE.CPL) === 3
+    const code = user ? this.#set.code : this.#supervisorCode
+    const at = code.find(lo, hi)
+    if (at >= 0) {
+      const flags = code.flagsAt(at)
+      this.page = code.pageAt(at)
+      this.global = (flags & ENTRY.GLOBAL) !== 0
+      this.pageSize = flags & (ENTRY.LARGE | ENTRY.HUGE)
+      return true
+    }
+    if (!this.walk(lo, hi, ACCESS.EXECUTE, user, false)) return false
+    code.fill(lo, hi, this.page, this.#entryFlags())
+    return true
+  }
+
   /** Enter a jump target of the last walk's page. */
   fillJump(lo: number, hi: number, record: number): void {
     const jumps = this.#state(STATE.CPL) === 3 ? this.#set.jumps : this.#supervisorJumps
-    jumps.fill(lo, hi, record, this.#entryFlags)
+    jumps.fill(lo, hi, record, this.#entryFlags())
   }
 
   /** The host offset of a paging-structure entry, or -1. */

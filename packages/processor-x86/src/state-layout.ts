@@ -157,14 +157,14 @@ export const STATE_AREA = 4096
  * A TLB, direct-mapped by linear page: entries of 16 bytes, i64 linear page address, i32 offset in memory, i32 flags (see `translation-cache.ts`); first those
  * for reads, then those for writes.
  */
-export const TLB_ENTRIES = 1024
+export const TLB_ENTRIES = 4096
 export const TLB: { readonly READ: number; readonly WRITE: number; readonly SIZE: number } = {
   READ: 0,
   WRITE: TLB_ENTRIES * 16,
   SIZE: TLB_ENTRIES * 32,
 }
 /** A jump cache, direct-mapped by RIP (its bits exclusive-or those from bit 12 on): entries of 16 bytes, i64 RIP, i32 record, i32 flags. */
-export const JUMP_ENTRIES = 8192
+export const JUMP_ENTRIES = 32768
 const JUMP_SIZE = JUMP_ENTRIES * 16
 
 /** Process contexts whose translations are kept. */

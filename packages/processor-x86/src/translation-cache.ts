@@ -18,7 +18,7 @@ const HUGE_SHIFT = 30
 const REGIONS = 1024
 const PAGES = 32768
 
-/** Entries of four words: low and high half of the address, value (0: none), flags. */
+/** Entries of four words: low and high half of the address, value (0: none), flags. Their memory is new when they are made. */
 abstract class TranslationCache {
   protected readonly i32: Int32Array
   /** Place in the partition's memory. */
@@ -32,6 +32,9 @@ abstract class TranslationCache {
   readonly #regions = new Uint8Array(REGIONS)
   #large = false
   #huge = false
+  /** Whether there may be global entries in the lower and in the upper half of addresses. */
+  #globalLow = false
+  #globalHigh = false
 
   constructor(i32: Int32Array, offset: number, entries: number) {
     this.i32 = i32
@@ -39,10 +42,8 @@ abstract class TranslationCache {
     this.first = offset >> 2
     this.#local = new Uint16Array(entries)
     this.#global = new Uint16Array(entries)
-    for (let slot = 0; slot < entries; slot++) {
-      this.empty(slot)
-      i32[this.first + slot * 4 + 3] = 0
-    }
+    // new memory is zero, which is an address whose place is the first
+    this.empty(0)
   }
 
   /** Make a slot hold an address whose place is another. Its flags stay. */
@@ -59,6 +60,8 @@ abstract class TranslationCache {
     const at = this.first + slot * 4
     let lists = (i32[at + 3] as number) & ON_LISTS
     if (flags & ENTRY.GLOBAL) {
+      if (hi < 0) this.#globalHigh = true
+      else this.#globalLow = true
       if (!(lists & ON_GLOBAL)) {
         this.#global[this.#globals++] = slot
         lists |= ON_GLOBAL
@@ -111,8 +114,19 @@ abstract class TranslationCache {
       i32[first + slot * 4 + 3] = (i32[first + slot * 4 + 3] as number) & ON_LOCAL
     }
     this.#globals = 0
+    this.#globalLow = false
+    this.#globalHigh = false
     this.flushLocal()
     this.forget()
+  }
+  /** From now on an entry that is not global may depend on a global page. */
+  protected expectGlobal(): void {
+    this.#globalLow = true
+    this.#globalHigh = true
+  }
+  /** Whether a global entry may have an address. */
+  mayHaveGlobal(hi: number): boolean {
+    return hi < 0 ? this.#globalHigh : this.#globalLow
   }
 
   /** Drop the entries of some slots in use. An entry may be asked for twice. */
@@ -149,11 +163,12 @@ function region(lo: number, hi: number): number {
 export class TlbCache extends TranslationCache {
   constructor(i32: Int32Array, offset: number) {
     super(i32, offset, TLB_ENTRIES * 2)
+    this.empty(TLB_ENTRIES)
   }
   protected empty(slot: number): void {
     const { i32 } = this
     const at = this.first + slot * 4
-    i32[at] = ((slot + 1) & (TLB_ENTRIES - 1)) << 12
+    i32[at] = (slot & (TLB_ENTRIES - 1)) === 0 ? 0x1000 : 0
     i32[at + 1] = 0
     i32[at + 2] = 0
   }
@@ -178,6 +193,45 @@ export class TlbCache extends TranslationCache {
   protect(host: number): void {
     const { i32 } = this
     this.dropWhere((at, slot) => slot >= TLB_ENTRIES && i32[at + 2] === host)
+  }
+}
+
+/** Pages that code is fetched from. */
+const CODE_PAGES = 256
+
+/** Translations for fetching code, which generated code knows nothing of: page address → page, as the GPA map numbers it. */
+export class CodeTlb extends TranslationCache {
+  constructor() {
+    super(new Int32Array(CODE_PAGES * 4), 0, CODE_PAGES)
+  }
+  #slotOf(lo: number): number {
+    return ((lo >>> 12) ^ (lo >>> 20)) & (CODE_PAGES - 1)
+  }
+  protected empty(slot: number): void {
+    const at = slot * 4
+    // no page begins there
+    this.i32[at] = slot === 0 ? 1 : 0
+    this.i32[at + 1] = 0
+    this.i32[at + 2] = 0
+  }
+  /** Where the entry of an address is, for {@link CodeTlb.pageAt} and {@link CodeTlb.flagsAt}; -1 when there is none. */
+  find(lo: number, hi: number): number {
+    const { i32 } = this
+    const at = this.#slotOf(lo) * 4
+    return i32[at] === (lo & ~0xfff) && i32[at + 1] === hi ? at : -1
+  }
+  pageAt(at: number): number {
+    return this.i32[at + 2] as number
+  }
+  flagsAt(at: number): number {
+    return this.i32[at + 3] as number
+  }
+  fill(lo: number, hi: number, page: number, flags: number): void {
+    this.put(this.#slotOf(lo), lo & ~0xfff, hi, page, flags)
+  }
+  invalidatePage(lo: number, hi: number): void {
+    if (this.find(lo, hi) >= 0) this.empty(this.#slotOf(lo))
+    this.dropLarge(lo, hi)
   }
 }
 
@@ -210,8 +264,10 @@ export class JumpCache extends TranslationCache {
     this.#used = true
     this.#pages[pageNumber(lo, hi)] = 1
     // its first instruction may end in the next page
-    if ((lo & 0xfff) > LAST_WHOLE)
+    if ((lo & 0xfff) > LAST_WHOLE) {
       this.#pages[pageNumber((lo + LONGEST) | 0, lo >>> 0 > 0xffffffff - LONGEST ? hi + 1 : hi)] = 1
+      this.expectGlobal()
+    }
     this.put((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1), lo, hi, record, flags)
   }
   /** Drop the code of one page, that which an instruction brings into it, and all of a large page that has the address. */

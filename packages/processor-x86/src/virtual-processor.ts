@@ -16,7 +16,7 @@ import { ACTIVITY, type Activity, Cpu, canonical, FLAG } from './cpu.ts'
 import { Decoder } from './decoder/decoder.ts'
 import { MODE } from './decoder/mode.ts'
 import type { DecodedForm } from './decoder/opcode-map.ts'
-import { deliverEvent } from './event-delivery.ts'
+import { deliverEvent, deliverPendingFault } from './event-delivery.ts'
 import { getFloatState, readMsr, setFloatState, writeMsr } from './host-registers.ts'
 import { VECTOR } from './instruction/emitter.ts'
 import { INSTRUCTION_SET } from './instruction-set/index.ts'
@@ -245,9 +245,8 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       lo = Number((cpu.segmentBase(SEGMENT.CS) + BigInt(lo >>> 0)) & 0xffffffffn) | 0
       hi = 0
     }
-    const user = cpu.cpl === 3
-    if (!mmu.walk(lo, hi, ACCESS.EXECUTE, user, false)) {
-      cpu.setFault(VECTOR.PF, mmu.errorCode, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0))
+    if (!mmu.walkCode(lo, hi)) {
+      cpu.setPageFault(mmu.errorCode, lo, hi)
       return 0
     }
     const { page, global, pageSize } = mmu
@@ -259,7 +258,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const offset = lo & 0xfff
     let record = this.#code.find(page, offset, mode)
     if (record === 0) {
-      record = this.#decode(page, offset, lo, hi, user, undefined)
+      record = this.#decode(page, offset, lo, hi, cpu.cpl === 3, undefined)
       if (record === 0) return 0
       if (this.#translator?.threshold === 1) this.#translator.translate(record, page, offset, mode)
     }
@@ -286,7 +285,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     else if (record === BLOCK.TOO_LONG) cpu.setFault(VECTOR.GP, 0)
     else if (cpu.mode === MODE.LONG && !canonical(nextHi, nextLo, 1)) cpu.setFault(VECTOR.GP, 0)
     else if (mmu.walk(nextLo, nextHi, ACCESS.EXECUTE, user, false)) cpu.setFault(VECTOR.UD, 0)
-    else cpu.setFault(VECTOR.PF, mmu.errorCode, (BigInt(nextHi >>> 0) << 32n) | BigInt(nextLo >>> 0))
+    else cpu.setPageFault(mmu.errorCode, nextLo, nextHi)
     return 0
   }
 
@@ -356,8 +355,6 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const { cpu } = this
     const record = cpu.get32(STATE.RECORD)
     let vector = cpu.get32(STATE.FAULT_VECTOR)
-    const error = cpu.get32(STATE.FAULT_ERROR)
-    const address = cpu.get64(STATE.FAULT_ADDRESS)
     if (record !== 0) cpu.setRip(record, 0)
     if (cpu.nonCanonical && vector === VECTOR.GP) {
       // translated code has no record at hand
@@ -365,7 +362,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       if (instruction !== 0 && cpu.segmentOf(instruction) === SEGMENT.SS) vector = VECTOR.SS
     }
     cpu.nonCanonical = false
-    deliverEvent(cpu, vector, 'exception', error, address)
+    deliverPendingFault(cpu, vector)
   }
 
   /** Take what is pending before the next instruction. True when something was delivered. */
@@ -426,7 +423,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       if (activity === ACTIVITY.HALTED) return 'halt'
       if (activity === ACTIVITY.WAIT_FOR_SIPI) return 'wait-for-sipi'
       if (left <= 0 || this.#exitRequested || this.cpu.turnOver) return 'budget'
-      if (this.#stepping) {
+      if (this.#stepping()) {
         this.#step()
         left--
         continue
@@ -438,7 +435,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
   }
 
   /** Whether the next instruction is to be executed alone. */
-  get #stepping(): boolean {
+  #stepping(): boolean {
     const { cpu } = this
     return cpu.interruptShadow || (cpu.get32(STATE.FLAGS_REST) & FLAG.TF) !== 0 || (cpu.get32(STATE.DR7) & 0xff) !== 0
   }
@@ -590,7 +587,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
    * translator whose regions have one instruction.
    */
   step(translated: boolean = false): void {
-    if (translated && !this.#stepping && this.#atRegion()) this.#slice(0, 0)
+    if (translated && !this.#stepping() && this.#atRegion()) this.#slice(0, 0)
     else this.#step()
   }
 

@@ -374,8 +374,8 @@ describe('The hypervisor’s pages', () => {
     const page = memory.allocateOverlay()
     expect(memory.gpaEnd).toBe(2 ** 40)
     expect(() => memory.map(2 ** 28, 1, page, 7)).toThrow(expect.objectContaining({ code: 'ERR_PROCESSOR_MEMORY' }))
-    for (let index = 0; index < 64; index++) memory.map(2 ** 20 + index, 1, page, 7)
-    expect(() => memory.map(2 ** 20 + 64, 1, page, 7)).toThrow(
+    for (let index = 0; index < 192; index++) memory.map(2 ** 20 + index, 1, page, 7)
+    expect(() => memory.map(2 ** 20 + 192, 1, page, 7)).toThrow(
       expect.objectContaining({ code: 'ERR_PROCESSOR_MEMORY' }),
     )
     memory.unmap(2 ** 20, 2 ** 27)

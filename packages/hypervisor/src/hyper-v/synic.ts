@@ -126,7 +126,7 @@ export class Synic {
     return ((this.#sints[sint] as bigint) & (SINT.MASKED | SINT.POLLING)) === 0n
   }
 
-  get #messagesEnabled(): boolean {
+  #messagesEnabled(): boolean {
     return (this.#scontrol & SCONTROL_ENABLE) !== 0n && (this.#simp & PAGE_MSR.ENABLE) !== 0n
   }
 
@@ -154,7 +154,7 @@ export class Synic {
       return false
     let waiting = 0
     for (const { timer } of queue) if (timer < 0) waiting++
-    if (!this.#messagesEnabled || waiting >= MESSAGE_QUEUE_LIMIT) {
+    if (!this.#messagesEnabled() || waiting >= MESSAGE_QUEUE_LIMIT) {
       this.#starved |= 1 << sint
       return false
     }
@@ -194,7 +194,7 @@ export class Synic {
   }
 
   #deliverAll(): void {
-    if (!this.#messagesEnabled) return
+    if (!this.#messagesEnabled()) return
     for (let sint = 0; sint < SINT_COUNT; sint++) {
       if ((this.#queues[sint] as QueuedMessage[]).length > 0) this.#deliver(sint)
       this.#feed(sint)
@@ -205,7 +205,7 @@ export class Synic {
   #deliver(sint: number): void {
     const queue = this.#queues[sint] as QueuedMessage[]
     const message = queue[0]
-    if (message === undefined || !this.#messagesEnabled) return
+    if (message === undefined || !this.#messagesEnabled()) return
     const { messagePage } = this.#options
     const { words, bytes } = messagePage
     const slot = sint * SLOT.SIZE

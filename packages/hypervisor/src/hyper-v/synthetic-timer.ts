@@ -72,7 +72,7 @@ export class SyntheticTimer {
     return true
   }
 
-  get #period(): number {
+  #period(): number {
     return Math.max(Number(this.#count) * UNIT, MINIMUM_PERIOD)
   }
 
@@ -87,7 +87,7 @@ export class SyntheticTimer {
     if ((this.#config & STIMER.ENABLED) === 0n || this.#count === 0n) return
     const now = this.#options.clock.now()
     if ((config & STIMER.PERIODIC) !== 0n) {
-      this.#due = now + this.#period
+      this.#due = now + this.#period()
       this.#timer.arm(this.#due)
       return
     }
@@ -114,7 +114,7 @@ export class SyntheticTimer {
   /** The expiration after the one at `due`. One that is behind catches up in half periods, or, lazy, skips what it missed. */
   #schedule(due: number): void {
     const now = this.#options.clock.now()
-    const period = this.#period
+    const period = this.#period()
     let next = due + period
     if (next <= now) {
       const missed = Math.floor((now - due) / period)

@@ -189,7 +189,7 @@ export class Decoder {
       if (!row || (this.#vex && !row.vvvv && this.#vvvv !== 0)) return DECODED.UNDEFINED
       operandSize = this.#operandSize(row)
     }
-    const addressSize = long ? (this.#addressOverride ? 1 : 0) : this.#default32 !== this.#addressOverride ? 1 : 2
+    const addressSize = long ? (this.#addressOverride ? 1 : 0) : this.#default32() !== this.#addressOverride ? 1 : 2
 
     // RM and REG 0, no base, no index
     view.setInt32(record + RECORD.RM, (FILE.ZERO << 16) | (FILE.ZERO << 24), true)
@@ -394,7 +394,7 @@ export class Decoder {
     return undefined
   }
 
-  get #default32(): boolean {
+  #default32(): boolean {
     return this.#mode === MODE.LONG || this.#mode === MODE.CODE32
   }
   #operandSize(row: OpcodeRow): 2 | 4 | 8 {
@@ -405,7 +405,7 @@ export class Decoder {
       return row.size === 'd64' ? 8 : 4
     }
     if (this.#vex && this.#vexW === 1) return 4
-    return this.#default32 !== override ? 4 : 2
+    return this.#default32() !== override ? 4 : 2
   }
 
   /** ModRM, SIB, displacement. */

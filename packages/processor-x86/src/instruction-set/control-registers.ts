@@ -257,9 +257,9 @@ const invpcid = system((cpu, record) => {
   if (type > 3n || pcid >> 12n) cpu.fault(VECTOR.GP, 0)
   if (type < 2n && !(cpu.get32(STATE.CR4) & CR4.PCIDE) && pcid !== 0n) cpu.fault(VECTOR.GP, 0)
   if (type === 0n && !isCanonical(address)) cpu.fault(VECTOR.GP, 0)
-  // one page is dropped for all PCIDs
-  if (type === 0n) cpu.mmu.invalidatePage(Number(address & 0xffffffffn) | 0, Number(address >> 32n) | 0)
-  else if (type === 1n) cpu.mmu.flushContext(Number(pcid))
+  if (type === 0n) {
+    cpu.mmu.invalidatePage(Number(address & 0xffffffffn) | 0, Number(address >> 32n) | 0, Number(pcid))
+  } else if (type === 1n) cpu.mmu.flushContext(Number(pcid))
   else cpu.mmu.flush(type === 2n)
   return advance(cpu, record)
 })

@@ -198,12 +198,16 @@ function returnTarget(cpu: Cpu, selector: number): Descriptor {
 }
 /** Data segments that the outer level may not use become null (SDM vol. 3, 5.8.6). */
 function dropInnerSegments(cpu: Cpu, cpl: number): void {
-  for (const segment of [SEGMENT.ES, SEGMENT.DS, SEGMENT.FS, SEGMENT.GS]) {
-    const attributes = cpu.segmentAttributes(segment)
-    if (attributes & UNUSABLE) continue
-    const conforming = (attributes & 0x1c) === 0x1c
-    if (!conforming && ((attributes >> 5) & 3) < cpl) cpu.setSegment(segment, 0, 0n, 0, UNUSABLE)
-  }
+  dropInnerSegment(cpu, SEGMENT.ES, cpl)
+  dropInnerSegment(cpu, SEGMENT.DS, cpl)
+  dropInnerSegment(cpu, SEGMENT.FS, cpl)
+  dropInnerSegment(cpu, SEGMENT.GS, cpl)
+}
+function dropInnerSegment(cpu: Cpu, segment: number, cpl: number): void {
+  const attributes = cpu.segmentAttributes(segment)
+  if (attributes & UNUSABLE) return
+  const conforming = (attributes & 0x1c) === 0x1c
+  if (!conforming && ((attributes >> 5) & 3) < cpl) cpu.setLowSegment(segment, 0, 0, 0, UNUSABLE)
 }
 /** Load the stack pointer as the mode and SS that are loaded already address it. */
 function loadStackPointer(cpu: Cpu, rsp: bigint): void {
