@@ -2,32 +2,21 @@
 // the guest; what the guest has no room for stops the reading from the socket. Frames between guest and gateway are hardly ever lost, so there is no congestion window; those that are lost are
 // sent again from the first that is missing.
 
-import { IP_PROTOCOL } from '@partita/ethernet'
 import type { NetworkFrame } from '@partita/interface'
 import { ByteChunks } from './byte-chunks.ts'
 import type { Flow } from './flow-table.ts'
-import { type IpAddress, isIpv4 } from './ip-address.ts'
+import type { IpAddress } from './ip-address.ts'
 import type { TcpSocket } from './nat-host.ts'
 import type { PacketBuilder } from './packet-builder.ts'
 import { LARGEST_WINDOW, ReceiveWindow, WINDOW_SCALE } from './receive-window.ts'
 import { RetransmissionTimer } from './retransmission-timer.ts'
-import {
-  sequenceAfter,
-  sequenceDistance,
-  TCP_FLAG,
-  TCP_HEADER_LENGTH,
-  type TcpSegment,
-  writeSynOptions,
-  writeTcpHeader,
-} from './tcp-segment.ts'
+import { SegmentWriter, type TcpFlow } from './segment-writer.ts'
+import { sequenceAfter, sequenceDistance, TCP_FLAG, type TcpSegment } from './tcp-segment.ts'
 
 /** Bytes that the host's socket may hold of what the guest sends. */
 const RECEIVE_LIMIT = 1024 * 1024
 /** Bytes that are held of what the host sends, until the guest has acknowledged them. */
 const SEND_LIMIT = 1024 * 1024
-/** The largest segment, headers included: what fits into an IP packet, and what a guest with a small MSS has sections for. */
-const LARGEST_PACKET = 65_535
-const MAXIMUM_SEGMENTS = 64
 /** As much as the host's socket reads at once: more follows. */
 const FULL_CHUNK = 64 * 1024
 /** Segments that are acknowledged at once after one whose acknowledgement has waited for nothing. */
@@ -65,16 +54,15 @@ export interface TcpGateway {
 export type TcpState = 'connecting' | 'syn-received' | 'syn-sent' | 'established' | 'time-wait' | 'closed'
 
 /** A connection. */
-export class TcpConnection implements Flow {
+export class TcpConnection implements Flow, TcpFlow {
   readonly key: Uint8Array
   next?: this | undefined
   readonly guest: IpAddress
   readonly guestPort: number
-  /** The other end, as the guest sees it. */
   readonly remote: IpAddress
   readonly remotePort: number
   readonly #gateway: TcpGateway
-  readonly #ipHeaderLength: number
+  readonly #writer: SegmentWriter
   readonly #chunks: ByteChunks = new ByteChunks()
   #socket: TcpSocket | undefined
   state: TcpState
@@ -117,12 +105,12 @@ export class TcpConnection implements Flow {
 
   constructor(
     gateway: TcpGateway,
-    flow: { key: Uint8Array; guest: IpAddress; guestPort: number; remote: IpAddress; remotePort: number },
+    flow: TcpFlow & { readonly key: Uint8Array },
     state: 'connecting' | 'syn-sent',
     initialSequence: number,
   ) {
     this.#gateway = gateway
-    this.#ipHeaderLength = isIpv4(flow.remote) ? 20 : 40
+    this.#writer = new SegmentWriter(gateway.builder, flow)
     this.key = flow.key
     this.guest = flow.guest
     this.guestPort = flow.guestPort
@@ -160,8 +148,7 @@ export class TcpConnection implements Flow {
   }
 
   #takeSyn(segment: TcpSegment): void {
-    const headers = this.#ipHeaderLength + TCP_HEADER_LENGTH
-    this.#mss = Math.min(segment.mss, this.#gateway.mtu - headers)
+    this.#mss = Math.min(segment.mss, this.#writer.mss(this.#gateway.mtu))
     this.#sendScale = segment.windowScale
     this.#sendWindow = segment.window
     this.#windowSequence = segment.sequence
@@ -194,22 +181,16 @@ export class TcpConnection implements Flow {
     this.guestMac ??= this.#gateway.resolve(this.guest)
     if (this.guestMac === undefined) return
     const answer = this.state === 'syn-received'
-    const { builder } = this.#gateway
-    const at = builder.ip(this.guestMac, this.remote, this.guest, IP_PROTOCOL.TCP)
-    writeTcpHeader(builder.bytes, at, {
-      sourcePort: this.remotePort,
-      destinationPort: this.guestPort,
-      sequence: this.#una,
-      acknowledgement: answer ? this.#rcvNxt : 0,
-      flags: answer ? TCP_FLAG.SYN | TCP_FLAG.ACK : TCP_FLAG.SYN,
-      // The window of a SYN is never scaled.
-      window: LARGEST_WINDOW,
-    })
+    const writer = this.#writer
+    writer.sequence = this.#una
+    writer.acknowledgement = answer ? this.#rcvNxt : 0
+    writer.flags = answer ? TCP_FLAG.SYN | TCP_FLAG.ACK : TCP_FLAG.SYN
+    // The window of a SYN is never scaled.
+    writer.window = LARGEST_WINDOW
     if (answer) this.#window.open(this.#rcvNxt, LARGEST_WINDOW)
+    const { mtu } = this.#gateway
     const scales = !answer || this.#sendScale >= 0
-    const mss = this.#gateway.mtu - this.#ipHeaderLength - TCP_HEADER_LENGTH
-    const length = writeSynOptions(builder.bytes, at, mss, scales ? WINDOW_SCALE : -1)
-    this.#gateway.send(builder.finishTransport(length, 0))
+    this.#gateway.send(writer.syn(this.guestMac, writer.mss(mtu), scales ? WINDOW_SCALE : -1))
   }
 
   /** The guest's MAC address has become known. */
@@ -450,7 +431,7 @@ export class TcpConnection implements Flow {
       const outstanding = sequenceDistance(this.#nxt, this.#una)
       const unsent = this.#chunks.length - outstanding + (this.#finSent && !this.#finAcknowledged ? 1 : 0)
       if (unsent <= 0) break
-      const largest = this.#largestSegment()
+      const largest = this.#writer.largest(this.#mss)
       let length = Math.min(unsent, this.#sendWindow - outstanding, largest)
       if (length <= 0) break
       const last = length === unsent && (this.#ending || !this.#bulk)
@@ -472,19 +453,11 @@ export class TcpConnection implements Flow {
     return true
   }
 
-  /** Bytes of a segment that the receiver's adapter takes apart again. */
-  #largestSegment(): number {
-    const packet = LARGEST_PACKET - this.#ipHeaderLength - TCP_HEADER_LENGTH
-    const room = Math.min(packet, MAXIMUM_SEGMENTS * this.#mss)
-    return room - (room % this.#mss)
-  }
-
   #sendData(offset: number, length: number, push: boolean): boolean {
-    const { builder } = this.#gateway
-    const at = this.#header(sequenceAfter(this.#una, offset), TCP_FLAG.ACK | (push ? TCP_FLAG.PSH : 0))
-    if (at < 0) return true
-    this.#chunks.copy(offset, length, builder.bytes, at + TCP_HEADER_LENGTH)
-    const frame = builder.finishTransport(TCP_HEADER_LENGTH + length, length > this.#mss ? this.#mss : 0)
+    const { guestMac } = this
+    if (guestMac === undefined) return true
+    this.#prepare(sequenceAfter(this.#una, offset), TCP_FLAG.ACK | (push ? TCP_FLAG.PSH : 0))
+    const frame = this.#writer.data(guestMac, this.#chunks, offset, length, this.#mss)
     if (!this.#gateway.send(frame)) {
       const end = sequenceAfter(this.#una, offset + length)
       if (sequenceDistance(end, this.#offered) > 0) this.#offered = end
@@ -501,9 +474,7 @@ export class TcpConnection implements Flow {
   }
 
   #sendFin(): void {
-    const { builder } = this.#gateway
-    const at = this.#header(sequenceAfter(this.#nxt, -1), TCP_FLAG.FIN | TCP_FLAG.ACK)
-    if (at >= 0) this.#gateway.send(builder.finishTransport(TCP_HEADER_LENGTH, 0))
+    this.#sendEmpty(sequenceAfter(this.#nxt, -1), TCP_FLAG.FIN | TCP_FLAG.ACK)
     this.#timer.arm(this.#gateway.now)
   }
 
@@ -514,34 +485,30 @@ export class TcpConnection implements Flow {
   }
 
   #acknowledge(): void {
-    const at = this.#header(this.#nxt, TCP_FLAG.ACK)
-    if (at >= 0) this.#gateway.send(this.#gateway.builder.finishTransport(TCP_HEADER_LENGTH, 0))
+    this.#sendEmpty(this.#nxt, TCP_FLAG.ACK)
   }
 
   #reset(): void {
-    const at = this.#header(this.#nxt, TCP_FLAG.RST | TCP_FLAG.ACK)
-    if (at >= 0) this.#gateway.send(this.#gateway.builder.finishTransport(TCP_HEADER_LENGTH, 0))
+    this.#sendEmpty(this.#nxt, TCP_FLAG.RST | TCP_FLAG.ACK)
   }
 
-  /** Begin a segment; returns where its header is, or -1 when the guest's MAC address is not known. */
-  #header(sequence: number, flags: number): number {
-    if (this.guestMac === undefined) return -1
-    // Every segment acknowledges.
+  #sendEmpty(sequence: number, flags: number): void {
+    if (this.guestMac === undefined) return
+    this.#prepare(sequence, flags)
+    this.#gateway.send(this.#writer.empty(this.guestMac))
+  }
+
+  /** What stands in the header of the next segment. Every one acknowledges. */
+  #prepare(sequence: number, flags: number): void {
     if (this.#prompt > 0 && this.acknowledging) this.#prompt--
     this.acknowledging = false
     this.#unacknowledged = 0
-    const { builder } = this.#gateway
-    const at = builder.ip(this.guestMac, this.remote, this.guest, IP_PROTOCOL.TCP)
-    writeTcpHeader(builder.bytes, at, {
-      sourcePort: this.remotePort,
-      destinationPort: this.guestPort,
-      sequence,
-      acknowledgement: this.#rcvNxt,
-      flags,
-      // Windows are scaled when both sides have said so.
-      window: this.#window.field(this.#rcvNxt, this.#space(), this.#mss, this.#sendScale >= 0),
-    })
-    return at
+    const writer = this.#writer
+    writer.sequence = sequence
+    writer.acknowledgement = this.#rcvNxt
+    writer.flags = flags
+    // Windows are scaled when both sides have said so.
+    writer.window = this.#window.field(this.#rcvNxt, this.#space(), this.#mss, this.#sendScale >= 0)
   }
 
   /** Bytes that the host's socket takes. */
@@ -577,7 +544,7 @@ export class TcpConnection implements Flow {
     this.#recover ??= this.#nxt
     this.#timer.sentAgain()
     const sent = Math.min(sequenceDistance(this.#nxt, this.#una), this.#chunks.length)
-    if (sent > 0) this.#sendData(0, Math.min(sent, SEGMENTS_AGAIN * this.#mss, this.#largestSegment()), false)
+    if (sent > 0) this.#sendData(0, Math.min(sent, SEGMENTS_AGAIN * this.#mss, this.#writer.largest(this.#mss)), false)
     else if (this.#finSent) this.#sendFin()
   }
 

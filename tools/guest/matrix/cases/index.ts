@@ -2,6 +2,7 @@
 
 import type { GuestCase } from '../case.ts'
 import { adapterSettings } from './adapter-settings.ts'
+import { biosGrub } from './bios-grub.ts'
 import { crashKernel } from './crash-kernel.ts'
 import { failingDisks } from './failing-disks.ts'
 import { files } from './files.ts'
@@ -37,6 +38,7 @@ export const CASES: readonly GuestCase[] = [
   kexec,
   kexecWithProcessors,
   crashKernel,
+  biosGrub,
   adapterSettings,
   natTransfer,
   natIperf3,

@@ -33,7 +33,7 @@ const KINDS: readonly (readonly [filter: string, frames: number])[] = [
   ['ipv6.fraghdr', 8],
   ['dns.flags.response == 1', 5],
   ['dns && ipv6', 2],
-  ['udp.length > 1400', 500],
+  ['udp.length > 1400', 100],
   ['tcp.flags.syn == 1 && ip', 8],
   ['tcp.flags.syn == 1 && ipv6', 4],
   ['tcp.flags.reset == 1', 1],
