@@ -102,7 +102,7 @@ export class PacketDrive extends Drive {
       case COMMAND.READ_SECTORS_WITHOUT_RETRY:
         // Commands of disks that older hosts try first: they are told what this is.
         this.file.signature(SIGNATURE.MID, SIGNATURE.HIGH)
-        return this.end(ERROR.ABRT)
+        return this.#abort()
       case SHARED_COMMAND.EXECUTE_DEVICE_DIAGNOSTIC:
         this.showSignature()
         return this.setInterrupt(true)
@@ -123,15 +123,22 @@ export class PacketDrive extends Drive {
         this.file.set(REGISTER.COUNT, this.power)
         return this.complete()
       default:
-        return this.end(ERROR.ABRT)
+        return this.#abort()
     }
+  }
+
+  /** An ATA command that there is not: who asks for sense data, as libata does after each failure, hears why. */
+  #abort(): undefined {
+    writeFixedSense(this.#sense, SENSE.INVALID_COMMAND_OPERATION_CODE)
+    this.#senseLength = FIXED_SENSE_LENGTH
+    this.end(ERROR.ABRT)
   }
 
   #setFeatures(): undefined {
     switch (this.file.get(REGISTER.FEATURES)) {
       case FEATURE.SET_TRANSFER_MODE: {
         const mode = transferMode(this.file.get(REGISTER.COUNT), this.#dmaMode, this.#dma)
-        if (mode === undefined) return this.end(ERROR.ABRT)
+        if (mode === undefined) return this.#abort()
         this.#dmaMode = mode
         return this.complete()
       }
@@ -139,7 +146,7 @@ export class PacketDrive extends Drive {
       case FEATURE.REVERT_SETTINGS:
         return this.complete()
       default:
-        return this.end(ERROR.ABRT)
+        return this.#abort()
     }
   }
 
@@ -148,7 +155,7 @@ export class PacketDrive extends Drive {
   #beginPacket(): undefined {
     const features = this.file.get(REGISTER.FEATURES)
     this.#byDma = (features & PACKET_FLAG.DMA) !== 0
-    if ((features & PACKET_FLAG.OVERLAP) !== 0 || (this.#byDma && !this.#dma)) return this.end(ERROR.ABRT)
+    if ((features & PACKET_FLAG.OVERLAP) !== 0 || (this.#byDma && !this.#dma)) return this.#abort()
     this.#limit = this.file.get(REGISTER.LBA_MID) | (this.file.get(REGISTER.LBA_HIGH) << 8)
     this.#phase = PHASE.PACKET
     this.expect(PACKET_LENGTH, PACKET_LENGTH, false)

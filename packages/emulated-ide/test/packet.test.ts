@@ -271,6 +271,14 @@ describe('errors of packets', () => {
     expect(await senseOf(host)).toEqual([0, 0, 0])
   })
 
+  it('of commands that only disks have are explained, too', async () => {
+    const host = await withCd()
+    host.command(0xec)
+    expect([host.ports.read(STATUS), host.ports.read(ERROR)]).toEqual([0x51, 4])
+    expect(await senseOf(host)).toEqual([5, 0x20, 0])
+    expect(await senseOf(host)).toEqual([0, 0, 0])
+  })
+
   it('of the host are the medium’s', async () => {
     const disk = iso()
     const host = await withCd(disk)
