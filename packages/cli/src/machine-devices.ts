@@ -20,7 +20,7 @@ export interface MachineChoice {
 }
 
 /** The generation of the machine. */
-export function generationOf({ machine, firmware }: MachineChoice): MachineOption {
+function generationOf({ machine, firmware }: MachineChoice): MachineOption {
   return machine ?? (firmware === undefined ? 'gen2' : 'gen1')
 }
 

@@ -6,7 +6,7 @@ import { type ConfigRegister, ConfigSpace, INTEL, MULTI_FUNCTION, PCI_CONFIG } f
 /** Offset of PIRQRC[A:D]: bit 7 turns a route off, bits 3–0 are the ISA interrupt. */
 export const PIRQ_ROUTES = 0x60
 /** PMBA: the first port of the power management block, a multiple of 64. */
-export const PMBA = 0x40
+const PMBA = 0x40
 const PMBA_ADDRESS = 0xffc0
 const DEVACTB = 0x58
 /** APMC_EN: a write to port 0xB2 raises an SMI. Firmware sets it when SMM is set up, and does not set it up where it finds it set. */
