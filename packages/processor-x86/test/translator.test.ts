@@ -210,6 +210,115 @@ describe('faults in translated code', () => {
     })
     expect(flags[0]).toBe(flags[1])
   })
+  it('keep what a string instruction has done before', () => {
+    const results = [{ mode: 'on', threshold: 1 } as const, { mode: 'off' } as const].map((options) => {
+      const m = machine(options)
+      m.write64(AT.PD + (0x60_0000 >> 21) * 8, 0n)
+      m.load(0x60_0000 - 8, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8))
+      // rep lodsd
+      m.kernel((a) =>
+        a
+          .mov('rsi', 0x60_0000 - 64)
+          .mov('ecx', 100)
+          .mov('eax', 0)
+          .bytes(0xf3, 0xad),
+      )
+      finish(m)
+      return { rax: m.get('rax'), rcx: m.get('rcx'), rsi: m.get('rsi'), cr2: m.events[0]?.cr2 }
+    })
+    expect(results[0]).toEqual({ rax: 0x0807_0605n, rcx: 84n, rsi: 0x60_0000n, cr2: 0x60_0000n })
+    expect(results[1]).toEqual(results[0])
+  })
+})
+
+describe('accesses that are near each other', () => {
+  /** Two pages that follow each other in the linear address space and lie apart in memory. */
+  const LINEAR = 0x8_0000
+  function apart(m: SystemMachine): void {
+    m.write64(AT.PT + (LINEAR / PAGE) * 8, BigInt(FAR) | 3n)
+    m.write64(AT.PT + (LINEAR / PAGE + 1) * 8, BigInt(FAR + 4 * PAGE) | 3n)
+  }
+  function words(m: SystemMachine, page: number): number[] {
+    return Array.from({ length: PAGE / 4 }, (_, i) => m.read(page + i * 4, 4))
+  }
+  /** What a loop over a window that moves over the end of a page leaves behind, by mode. */
+  function everyWay(program: (a: Parameters<Parameters<SystemMachine['kernel']>[0]>[0]) => unknown): unknown[] {
+    return [MIXED, { mode: 'off' } as const, { mode: 'on', threshold: 1 } as const].map((options) => {
+      const m = machine(options)
+      apart(m)
+      for (let i = 0; i < PAGE; i += 8) {
+        m.write64(FAR + i, BigInt(i) * 0x0101_0101n)
+        m.write64(FAR + 4 * PAGE + i, BigInt(i) * 0x1010_1010n)
+      }
+      m.kernel(program)
+      finish(m)
+      if (options.mode === 'on') expect(translated(m)).toBeGreaterThan(0.9)
+      return { rax: m.get('rax'), rsp: m.get('rsp'), first: words(m, FAR), second: words(m, FAR + 4 * PAGE) }
+    })
+  }
+  it('read and write what is theirs on both sides of the end of a page', () => {
+    const [mixed, interpreted, all] = everyWay((a) => {
+      a.mov('ebp', 400)
+        .label('again')
+        .mov('rbx', LINEAR + PAGE - 200)
+        .mov('ecx', 100)
+        .label('loop')
+      // mov rdx, [rbx]; add rax, rdx; mov rdx, [rbx + 56]; add rax, rdx; mov [rbx + 24], rax; add [rbx - 24], rdx; mov rdx, [rbx + 57]
+      a.bytes(0x48, 0x8b, 0x13, 0x48, 0x01, 0xd0, 0x48, 0x8b, 0x53, 56, 0x48, 0x01, 0xd0)
+      a.bytes(0x48, 0x89, 0x43, 24, 0x48, 0x01, 0x53, 0xe8, 0x48, 0x8b, 0x53, 57)
+      a.add('rax', 'rdx').add('rbx', 4).dec('ecx').jcc('ne', 'loop').dec('ebp').jcc('ne', 'again')
+    })
+    expect(mixed).toEqual(interpreted)
+    expect(all).toEqual(interpreted)
+  })
+  it('go with a stack that grows over the end of a page', () => {
+    const [mixed, interpreted, all] = everyWay((a) => {
+      a.mov('r8', 'rsp')
+        .mov('ebp', 2000)
+        .label('again')
+        .mov('rsp', LINEAR + PAGE + 88)
+        .mov('ecx', 10)
+        .label('loop')
+      a.bytes(0x50, 0x52, 0x51, 0x58, 0x5a, 0x41, 0x59) // push rax, rdx, rcx; pop rax, rdx, r9
+      a.add('rax', 'r9').add('rdx', 'rax').bytes(0x48, 0x83, 0xec, 20).dec('ecx').jcc('ne', 'loop')
+      a.dec('ebp').jcc('ne', 'again').mov('rsp', 'r8')
+    })
+    expect(mixed).toEqual(interpreted)
+    expect(all).toEqual(interpreted)
+  })
+  it('fault where the second one is', () => {
+    const m = machine()
+    apart(m)
+    m.write64(AT.PT + (LINEAR / PAGE + 1) * 8, 0n)
+    m.kernel((a) => {
+      a.mov('rbx', LINEAR).mov('ecx', 0).label('loop').inc('ecx')
+      // mov rdx, [rbx]; mov rdx, [rbx + 40]
+      a.bytes(0x48, 0x8b, 0x13).label('second').bytes(0x48, 0x8b, 0x53, 40)
+      a.add('rbx', 1).jmp('loop')
+    })
+    finish(m)
+    expect(m.events[0]).toMatchObject({ vector: 14, cr2: BigInt(LINEAR + PAGE) })
+    expect(m.get('rbx')).toBe(BigInt(LINEAR + PAGE - 40 - 7))
+    expect(m.get('rcx')).toBe(BigInt(PAGE - 40 - 7 + 1))
+    expect(translated(m)).toBeGreaterThan(0.5)
+  })
+  it('to a page that may be read only fault when the second one writes', () => {
+    const m = machine()
+    apart(m)
+    m.write64(AT.PT + (LINEAR / PAGE + 1) * 8, BigInt(FAR + 4 * PAGE) | 1n)
+    // CR0.WP: the supervisor, too
+    m.set('cr0', m.get('cr0') | 0x1_0000n)
+    m.kernel((a) => {
+      a.mov('rbx', LINEAR + PAGE - 32 - 4096)
+        .mov('ecx', 0)
+        .label('loop')
+        .inc('ecx')
+      // mov rdx, [rbx + 8]; mov [rbx + 16], rcx
+      a.bytes(0x48, 0x8b, 0x53, 8, 0x48, 0x89, 0x4b, 16).add('rbx', 1).jmp('loop')
+    })
+    finish(m)
+    expect(m.events[0]).toMatchObject({ vector: 14, error: 3, cr2: BigInt(LINEAR + PAGE) })
+  })
 })
 
 describe('what is kept', () => {

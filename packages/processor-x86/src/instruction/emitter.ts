@@ -76,10 +76,10 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   abstract address(n: number, bytes: number, access: 'read' | 'write'): Expr
   /** i64: the effective address (offset in the segment), not truncated to the operand size: LEA. */
   abstract effectiveAddress(n: number): Expr
-  /** i32: offset in memory from which `bytes` can be read; faults leave the instruction. */
-  protected abstract hostRead(address: Expr, bytes: number): Expr
-  /** Store; the slow path does it whole. `store` emits the store to an offset in memory. */
-  protected abstract hostWrite(address: Expr, bytes: number, store: (host: Expr) => Expr): void
+  /** The value that `load` reads at an offset in memory (i32, and a constant to be added); faults leave the instruction. */
+  protected abstract hostRead(address: Expr, bytes: number, load: (host: Expr, offset: number) => Expr): Expr
+  /** Store; the slow path does it whole. `store` emits the store to an offset in memory (i32, and a constant to be added). */
+  protected abstract hostWrite(address: Expr, bytes: number, store: (host: Expr, offset: number) => Expr): void
   /** Read-modify-write: write permission is checked first. */
   protected abstract hostModify(address: Expr, bytes: number, update: (host: Expr) => void): void
   protected abstract getLazyFlags(): LazyFlags
@@ -244,23 +244,24 @@ export abstract class InstructionEmitter extends FunctionEmitter {
   // --- memory at a linear address
 
   loadInteger(address: Expr, bytes: number, signed = false): Expr {
-    return this.let(loadBytes(this.hostRead(address, bytes), bytes, signed, 0))
+    return this.hostRead(address, bytes, (host, offset) => loadBytes(host, bytes, signed, offset))
   }
   storeInteger(address: Expr, bytes: number, value: Expr): void {
     const kept = this.let(value)
-    this.hostWrite(address, bytes, (host) => storeBytes(host, bytes, kept, 0))
+    this.hostWrite(address, bytes, (host, offset) => storeBytes(host, bytes, kept, offset))
   }
   /** 16 bytes, or 4 or 8 zero-extended. */
   loadVector(address: Expr, bytes: number = 16): Expr {
-    const host = this.hostRead(address, bytes)
-    if (bytes === 16) return this.let(v128.load(host))
-    if (bytes === 8) return this.let(v128.load64_zero(host))
-    if (bytes === 4) return this.let(v128.load32_zero(host))
-    return this.let(simd['i64x2.replace_lane'](v128.const([]), 0, loadBytes(host, bytes, false, 0)))
+    return this.hostRead(address, bytes, (host, offset) => {
+      if (bytes === 16) return v128.load(host, offset)
+      if (bytes === 8) return v128.load64_zero(host, offset)
+      if (bytes === 4) return v128.load32_zero(host, offset)
+      return simd['i64x2.replace_lane'](v128.const([]), 0, loadBytes(host, bytes, false, offset))
+    })
   }
   storeVector(address: Expr, value: Expr): void {
     const kept = this.let(value)
-    this.hostWrite(address, 16, (host) => v128.store(host, kept))
+    this.hostWrite(address, 16, (host, offset) => v128.store(host, kept, offset))
   }
   /** Replace memory at a linear address, `old` zero-extended. */
   modifyInteger(address: Expr, bytes: number, update: (old: Expr) => Expr): void {

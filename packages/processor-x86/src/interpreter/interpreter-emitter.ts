@@ -4,9 +4,10 @@
 import type { InstructionForm } from '../instruction/definition.ts'
 import { InstructionEmitter, type LazyFlags } from '../instruction/emitter.ts'
 import type { HelperFunction } from '../instruction/helper.ts'
-import { FILE, RECORD, STATE, STATUS, TLB, TLB_ENTRIES } from '../state-layout.ts'
+import { FILE, RECORD, STATE, STATUS, TLB } from '../state-layout.ts'
 import { type Expr, i32, i64, select, type ValueType } from '../wasm/expression.ts'
 import type { FunctionReference, Label, Local } from '../wasm/function-emitter.ts'
+import { tlbEntry } from './tlb-entry.ts'
 
 /** Functions that handlers call. */
 export interface RuntimeFunctions {
@@ -161,18 +162,13 @@ export class InterpreterEmitter extends InstructionEmitter {
   }
   /** Looks `address` up in a TLB; `hit` gets the offset in memory. */
   #lookup(address: Expr, bytes: number, tlb: number, hit: (host: Expr) => void, miss: () => void): void {
-    const entry = this.let(
-      i32.add(
-        this.#context(),
-        i32.and(i32.wrap_i64(i64.shr_u(address, i64.const(8))), i32.const((TLB_ENTRIES - 1) << 4)),
-      ),
-    )
+    const entry = this.let(tlbEntry(this.#context(), address))
     const offset = this.let(i64.sub(address, i64.load(entry, tlb)))
     this.if(i64.gt_u(offset, i64.const(4096 - bytes)), miss, () =>
       hit(i32.add(i32.wrap_i64(offset), i32.load(entry, tlb + 8))),
     )
   }
-  protected hostRead(address: Expr, bytes: number): Expr {
+  protected hostRead(address: Expr, bytes: number, load: (host: Expr, offset: number) => Expr): Expr {
     const at = this.let(address)
     const host = this.local('i32')
     this.#lookup(
@@ -185,17 +181,17 @@ export class InterpreterEmitter extends InstructionEmitter {
         this.#faultIf(i32.eqz(this.get(host)))
       },
     )
-    return this.get(host)
+    return this.let(load(this.get(host), 0))
   }
-  protected hostWrite(address: Expr, bytes: number, store: (host: Expr) => Expr): void {
+  protected hostWrite(address: Expr, bytes: number, store: (host: Expr, offset: number) => Expr): void {
     const at = this.let(address)
     this.#lookup(
       at,
       bytes,
       TLB.WRITE,
-      (found) => this.do(store(found)),
+      (found) => this.do(store(found, 0)),
       () => {
-        this.do(store(i32.const(this.stateOffset(STATE.SCRATCH))))
+        this.do(store(i32.const(0), this.stateOffset(STATE.SCRATCH)))
         this.#faultIf(this.call(this.#runtime.writeSlow, at, i32.const(bytes)))
       },
     )

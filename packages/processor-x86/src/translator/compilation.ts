@@ -120,16 +120,11 @@ export class RegionCompilation {
         continue
       }
       const { ranges, instructions } = region
-      const asked: number[] = []
-      for (const { page, block } of region.blocks.values()) if (page !== 0 && block !== 0) asked.push(block)
-      regions.push({
-        place: job.tableBase + module.regions,
-        ranges,
-        asked,
-        bytes: bytesOf(sources, ranges),
-        instructions,
-      })
+      const place = job.tableBase + module.regions
       module.add(region, name)
+      const asked = new Set(region.asked)
+      for (const { page, block } of region.blocks.values()) if (page !== 0 && block !== 0) asked.add(block)
+      regions.push({ place, ranges, asked: [...asked], bytes: bytesOf(sources, ranges), instructions })
     }
     const bytes = module.regions > 0 ? module.build() : undefined
     const emitted = performance.now()

@@ -11,21 +11,33 @@ import type { HelperFunction } from '../instruction/helper.ts'
 import { emitUnitCheck } from '../instruction/unit-check.ts'
 import { HANDLER } from '../interpreter/handler.ts'
 import { jumpEntry } from '../interpreter/jump-entry.ts'
-import { FILE, RECORD, REFUSED, SEGMENT, STATE, STATUS, TLB, TLB_ENTRIES } from '../state-layout.ts'
-import { doubleOf, type Expr, i32, i64, select, singleOf } from '../wasm/expression.ts'
-import type { FunctionReference, Label, Local, TypeReference } from '../wasm/function-emitter.ts'
+import { tlbEntry } from '../interpreter/tlb-entry.ts'
+import { FILE, RECORD, REFUSED, SEGMENT, STATE, STATUS, TLB } from '../state-layout.ts'
+import {
+  type Distance,
+  doubleOf,
+  type Expr,
+  i32,
+  i64,
+  near,
+  select,
+  singleOf,
+  type ValueType,
+} from '../wasm/expression.ts'
+import type { FunctionReference, Gap, Label, Local, TypeReference } from '../wasm/function-emitter.ts'
 import { simd, v128 } from '../wasm/simd.ts'
 import { controlFlow, type Node } from './control-flow.ts'
 import { FLOW, type Region, type RegionBlock, type RegionInstruction } from './region.ts'
+import { type Registers, RegisterTraffic, Segment, type Way } from './register-traffic.ts'
 
 /** Functions that regions call. */
 export interface RegionFunctions {
-  /** (address i64, bytes) → offset in memory, or one of REFUSED */
-  readonly readSlow: FunctionReference
-  /** (address i64, bytes) → 0, or 1 + one of REFUSED; the value is in STATE.SCRATCH */
-  readonly writeSlow: FunctionReference
-  /** (address i64, bytes) → offset in memory or of STATE.SCRATCH, or one of REFUSED */
-  readonly modifyBegin: FunctionReference
+  /** (page i64, distance i64, bytes) → offset in memory, or one of REFUSED; the address is page + distance, here and below */
+  readonly read: FunctionReference
+  /** (page i64, distance i64, bytes) → 0, or 1 + one of REFUSED; the value is in STATE.SCRATCH */
+  readonly write: FunctionReference
+  /** (page i64, distance i64, bytes) → offset in memory or of STATE.SCRATCH, or one of REFUSED */
+  readonly modify: FunctionReference
   /** (address i64, bytes): write STATE.SCRATCH back */
   readonly modifyCommit: FunctionReference
   /** (address i64, bytes) → not 0 after a fault */
@@ -65,9 +77,44 @@ interface Known {
   /** Instructions completed since the budget was last changed. */
   readonly count: number
   readonly units: ReadonlySet<string>
+  readonly way: Way
+  /** What the general registers are measured from; undefined while nobody has asked. */
+  readonly distances: readonly (Distance | undefined)[]
+  /** Pages that were found in a TLB, the last one first. Nothing that a region does takes a page away. */
+  readonly pages: readonly KnownPage[]
 }
-const NOTHING: Known = { unchanged: false, pending: {}, source: undefined, count: 0, units: new Set() }
-const ENTRY: Known = { ...NOTHING, unchanged: true }
+const NO_DISTANCES: readonly undefined[] = new Array<undefined>(16).fill(undefined)
+const NO_PAGES: readonly KnownPage[] = []
+const NO_UNITS: ReadonlySet<string> = new Set()
+/** Nothing is known at the beginning of a segment. */
+function nothing(segment: Segment): Known {
+  return {
+    unchanged: false,
+    pending: {},
+    source: undefined,
+    count: 0,
+    units: NO_UNITS,
+    way: segment.start(),
+    distances: NO_DISTANCES,
+    pages: NO_PAGES,
+  }
+}
+
+/** The page of an access, for others that are near. */
+interface KnownPage {
+  /** The access's address. */
+  readonly distance: Distance
+  /** Whether it may be written. */
+  readonly write: boolean
+  /** i32: the address in memory less a page, so that what is added is not negative. */
+  readonly host: Local
+  /** i32: the place in the page; NOWHERE when the page was not found. */
+  readonly place: Local
+}
+const NOWHERE = 0x4000_0000
+/** More at a time would be too many locals. */
+const KNOWN_PAGES = 6
+const PAGE = 4096
 
 /** An instruction sets flags on some of its ways only: they must be in their locals before it. */
 class FlagsOnSomeWays extends Error {}
@@ -87,24 +134,29 @@ export class RegionEmitter extends InstructionEmitter {
   readonly #budget: Local
   readonly #out: Local
   readonly #how: Local
+  /** The record of the block that control goes to, where it is known. */
+  readonly #next: Local
   /** For pages but the entry's: not 0 once control has come there and the mapping was right. */
   readonly #seen = new Map<number, Local>()
   readonly #counter: number | undefined
-  /** Bit masks of registers. */
-  #used = 0
-  #written = 0
-  #vectorsUsed = 0
-  #vectorsWritten = 0
+  readonly #traffic = new RegisterTraffic()
+  /** Where instructions load registers. */
+  readonly #loads: { readonly gap: Gap; registers: Registers }[] = []
+  /** Where the instruction begins, and what it loads there. */
+  #start = 0
+  #load: { readonly gap: Gap; registers: Registers } | undefined
+  /** What FS, GS and the region's addresses are measured from. */
+  readonly #roots: readonly object[] = Array.from({ length: 7 }, () => ({}))
 
   /** Where everything leaves, and what leaves with the flags that it came with. */
   #exit!: Label
   #exitUnchanged!: Label
-  readonly #labels = new Map<Node, { readonly label: Label; readonly loop: boolean }>()
+  readonly #labels = new Map<Node, { readonly label: Label; readonly loop: boolean; readonly segment: Segment }>()
   #node!: Node
   #instruction!: RegionInstruction
   /** Control depth between instructions. */
   #base0 = 0
-  #known: Known = ENTRY
+  #known: Known = { ...nothing(new Segment(true)), unchanged: true }
   /** Locals that what is pending may refer to. */
   #held: Local[] = []
   /** Where `complete` goes. */
@@ -132,6 +184,7 @@ export class RegionEmitter extends InstructionEmitter {
     this.#context = this.local('i32')
     this.#budget = this.local('i32')
     this.#how = this.local('i32')
+    this.#next = this.local('i32')
     // locals begin as 0
     for (const { page } of region.blocks.values()) {
       if (page !== 0 && !this.#seen.has(page)) this.#seen.set(page, this.local('i32'))
@@ -140,6 +193,7 @@ export class RegionEmitter extends InstructionEmitter {
 
   /** Emit the whole function. */
   emit(): void {
+    this.#prologue()
     this.block((unchanged) => {
       this.#exitUnchanged = unchanged
       this.block((exit) => {
@@ -149,7 +203,8 @@ export class RegionEmitter extends InstructionEmitter {
       for (const name of FLAG_NAMES) this.setStateI64(FLAG_FIELDS[name], this.get(this.#flags[name]))
     })
     this.#epilogue()
-    this.prepend(() => this.#prologue())
+    this.#traffic.solve()
+    for (const { gap, registers } of this.#loads) this.fill(gap, () => this.#loadRegisters(registers))
   }
 
   #field32(field: number): Expr {
@@ -162,22 +217,28 @@ export class RegionEmitter extends InstructionEmitter {
     this.set(this.#rip, this.#field64(STATE.FILE + FILE.BLOCK_RIP))
     this.set(this.#context, this.#field32(STATE.CONTEXT))
     this.set(this.#budget, this.#field32(STATE.RESERVE))
+  }
+  #loadRegisters(registers: Registers): void {
     for (let r = 0; r < 16; r++) {
-      if (this.#used & (1 << r)) this.set(this.#registers[r] as Local, this.#field64(STATE.FILE + r * 8))
-      if (this.#vectorsUsed & (1 << r)) {
+      if (registers & (1 << r)) this.set(this.#registers[r] as Local, this.#field64(STATE.FILE + r * 8))
+      if (registers & (0x10000 << r)) {
         this.set(this.#vectors[r] as Local, v128.load(i32.const(0), this.stateOffset(STATE.XMM + r * 16)))
+      }
+    }
+  }
+  #storeRegisters(registers: Registers): void {
+    const zero = i32.const(0)
+    for (let r = 0; r < 16; r++) {
+      if (registers & (1 << r)) {
+        this.do(i64.store(zero, this.get(this.#registers[r] as Local), this.stateOffset(STATE.FILE + r * 8)))
+      }
+      if (registers & (0x10000 << r)) {
+        this.do(v128.store(zero, this.get(this.#vectors[r] as Local), this.stateOffset(STATE.XMM + r * 16)))
       }
     }
   }
   #epilogue(): void {
     const zero = i32.const(0)
-    for (let r = 0; r < 16; r++) {
-      if (this.#vectorsWritten & (1 << r)) {
-        this.do(v128.store(zero, this.get(this.#vectors[r] as Local), this.stateOffset(STATE.XMM + r * 16)))
-      }
-      if (!(this.#written & (1 << r))) continue
-      this.do(i64.store(zero, this.get(this.#registers[r] as Local), this.stateOffset(STATE.FILE + r * 8)))
-    }
     if (this.#counter !== undefined) {
       const executed = i32.sub(this.#field32(STATE.RESERVE), this.get(this.#budget))
       const sum = i64.add(i64.load(zero, this.#counter), i64.extend_i32_u(executed))
@@ -201,13 +262,16 @@ export class RegionEmitter extends InstructionEmitter {
     const target = this.get(this.#out)
     const over = i32.lt_s(this.get(this.#budget), i32.const(0))
     this.if(over, () => this.return(i32.const(STATUS.EXIT)), undefined, false)
-    const entry = this.let(jumpEntry(this, this.#base, target))
-    this.if(i64.eq(i64.load(entry), target), () => {
-      const record = this.let(i32.load(entry, 8))
-      this.if(i32.eq(i32.load16_u(record, RECORD.HANDLER), i32.const(HANDLER.REGION)), () => {
-        this.setStateI64(STATE.FILE + FILE.BLOCK_RIP, target)
-        this.returnCallIndirect(this.#functions.region, i32.load16_u(record, RECORD.FUNCTION), record)
-      })
+    const next = this.#next
+    this.if(i32.eqz(this.get(next)), () => {
+      const entry = this.let(jumpEntry(this, this.#base, target))
+      this.if(i64.ne(i64.load(entry), target), () => this.return(i32.const(STATUS.JUMP)), undefined, false)
+      this.set(next, i32.load(entry, 8))
+    })
+    const record = this.settled(next)
+    this.if(i32.eq(i32.load16_u(record, RECORD.HANDLER), i32.const(HANDLER.REGION)), () => {
+      this.setStateI64(STATE.FILE + FILE.BLOCK_RIP, target)
+      this.returnCallIndirect(this.#functions.region, i32.load16_u(record, RECORD.FUNCTION), record)
     })
     this.return(i32.const(STATUS.JUMP))
   }
@@ -220,11 +284,13 @@ export class RegionEmitter extends InstructionEmitter {
       this.#within(node, merges, 0)
       return
     }
+    const segment = new Segment(false)
     this.#settle(0)
     this.#loadFlags()
-    this.#forget()
-    this.loop((label) => {
-      this.#labels.set(node, { label, loop: true })
+    this.#enter(segment)
+    this.#forget(segment)
+    super.loop((label) => {
+      this.#labels.set(node, { label, loop: true, segment })
       this.#within(node, merges, 0)
     })
   }
@@ -234,12 +300,13 @@ export class RegionEmitter extends InstructionEmitter {
       this.#block(node)
       return
     }
+    const segment = new Segment(false)
     this.block((label) => {
       // a block that is a loop's header, too, gets its label there
-      this.#labels.set(merge, { label, loop: false })
+      this.#labels.set(merge, { label, loop: false, segment })
       this.#within(node, merges, index + 1)
     })
-    this.#forget()
+    this.#forget(segment)
     this.#tree(merge)
   }
   #block(node: Node): void {
@@ -254,6 +321,8 @@ export class RegionEmitter extends InstructionEmitter {
   #edge(target: number): void {
     const node = this.#node.successors.find(({ at }) => at === target)
     if (!node) {
+      const record = this.#region.records(target)
+      if (record !== 0) this.set(this.#next, i32.const(record))
       this.#leave(this.#place(target), i32.const(EXIT.CHAIN), 0)
       return
     }
@@ -269,6 +338,7 @@ export class RegionEmitter extends InstructionEmitter {
       this.if(
         i32.lt_s(this.get(this.#budget), i32.const(0)),
         () => {
+          this.#store()
           this.set(this.#out, this.#place(target))
           this.set(this.#how, i32.const(EXIT.BUDGET))
           this.br(this.#exit)
@@ -277,7 +347,18 @@ export class RegionEmitter extends InstructionEmitter {
         false,
       )
     }
+    this.#enter(place.segment)
     this.br(place.label)
+  }
+  /** Load what is needed at the beginning of a segment. */
+  #enter(segment: Segment): void {
+    const gap = this.gap()
+    this.#traffic.edge(this.#known.way, segment, (registers) => this.fill(gap, () => this.#loadRegisters(registers)))
+  }
+  /** Store what was changed. */
+  #store(): void {
+    const gap = this.gap()
+    this.#traffic.exit(this.#known.way, (registers) => this.fill(gap, () => this.#storeRegisters(registers)))
   }
   /** Control comes from one page into another: leave unless that is still the one that the region was made for. */
   #enterPage(target: number): void {
@@ -301,6 +382,7 @@ export class RegionEmitter extends InstructionEmitter {
   /** Leave the region: `extra` instructions have been completed beside those counted. */
   #leave(rip: Expr, how: Expr, extra: number): void {
     this.#settle(extra)
+    this.#store()
     this.set(this.#out, rip)
     this.set(this.#how, how)
     this.br(this.#known.unchanged ? this.#exitUnchanged : this.#exit)
@@ -320,8 +402,8 @@ export class RegionEmitter extends InstructionEmitter {
     if (count > 0) this.set(this.#budget, i32.sub(this.get(this.#budget), i32.const(count)))
   }
   /** Nothing is pending or known: other ways lead here. */
-  #forget(): void {
-    this.#known = NOTHING
+  #forget(segment: Segment): void {
+    this.#known = nothing(segment)
     this.release(this.#held)
     this.#held = []
   }
@@ -331,6 +413,8 @@ export class RegionEmitter extends InstructionEmitter {
   #emitInstruction(instruction: RegionInstruction): void {
     this.#use(instruction)
     const start = this.checkpoint()
+    this.#start = start.length
+    this.#load = undefined
     const known = this.#known
     let taken: Local[]
     try {
@@ -338,6 +422,7 @@ export class RegionEmitter extends InstructionEmitter {
     } catch (thrown) {
       if (!(thrown instanceof FlagsOnSomeWays)) throw thrown
       this.rollBack(start)
+      this.#load = undefined
       this.#known = known
       this.#settle(0)
       this.#loadFlags()
@@ -382,6 +467,7 @@ export class RegionEmitter extends InstructionEmitter {
       const value = this.#known.pending[name]
       if (value) note(value)
     }
+    for (const { host, place } of this.#known.pages) used.add(host.index).add(place.index)
     const { source } = this.#known
     if (source) {
       note(source.r)
@@ -441,14 +527,56 @@ export class RegionEmitter extends InstructionEmitter {
 
   // --- general registers
 
+  /** Registers are read, or written on some ways only: they must be in their locals. */
+  #fetch(registers: Registers): void {
+    const { way } = this.#known
+    if ((way.held & registers) === registers) return
+    if (!way.segment.entry) {
+      way.segment.read |= registers
+      return
+    }
+    if (!this.#load) {
+      this.#load = { gap: this.gap(this.#start), registers: 0 }
+      this.#loads.push(this.#load)
+    }
+    this.#load.registers |= registers
+    this.#known = { ...this.#known, way: { ...way, held: way.held | registers } }
+  }
+  #change(registers: Registers): void {
+    if (this.depth > this.#base0) this.#fetch(registers)
+    const { way } = this.#known
+    const held = way.held | registers
+    const changed = way.changed | registers
+    if (held !== way.held || changed !== way.changed) {
+      this.#known = { ...this.#known, way: { segment: way.segment, held, changed } }
+    }
+  }
   #read(register: number): Expr {
-    this.#used |= 1 << register
-    return this.get(this.#registers[register] as Local)
+    this.#fetch(1 << register)
+    let distance = this.#known.distances[register]
+    if (!distance) {
+      distance = { root: {}, bytes: 0 }
+      this.#measure(register, distance)
+    }
+    return { ...this.get(this.#registers[register] as Local), distance }
   }
   #write(register: number, value: Expr): void {
-    this.#used |= 1 << register
-    this.#written |= 1 << register
+    this.#change(1 << register)
     this.set(this.#registers[register] as Local, value)
+    this.#measure(register, this.depth > this.#base0 ? undefined : value.distance)
+  }
+  #measure(register: number, distance: Distance | undefined): void {
+    const distances = this.#known.distances.slice()
+    distances[register] = distance
+    this.#known = { ...this.#known, distances }
+  }
+  /** In a loop of an instruction registers change behind the emitter's back. */
+  override loop(body: (label: Label) => void): void {
+    this.#known = { ...this.#known, distances: NO_DISTANCES, pages: NO_PAGES }
+    const first = this.#traffic.exits
+    super.loop(body)
+    this.#traffic.comesRound(first, this.#known.way.changed)
+    this.#known = { ...this.#known, distances: NO_DISTANCES, pages: NO_PAGES }
   }
   override gpr(register: number, size: number = 8, signed = false): Expr {
     const value = this.#read(register)
@@ -489,12 +617,11 @@ export class RegionEmitter extends InstructionEmitter {
   // --- vector registers
 
   override xmm(register: number): Expr {
-    this.#vectorsUsed |= 1 << register
+    this.#fetch(0x10000 << register)
     return this.let(this.get(this.#vectors[register] as Local))
   }
   override setXmm(register: number, value: Expr): void {
-    this.#vectorsUsed |= 1 << register
-    this.#vectorsWritten |= 1 << register
+    this.#change(0x10000 << register)
     this.set(this.#vectors[register] as Local, value)
   }
   #vectorOf(n: number): number {
@@ -555,6 +682,11 @@ export class RegionEmitter extends InstructionEmitter {
 
   // --- addresses
 
+  override setStateI64(field: number, value: Expr): void {
+    super.setStateI64(field, value)
+    const segment = field - (STATE.FILE + FILE.SEGMENT_BASE)
+    if (segment >= 0 && segment < 6 * 8) this.#known = { ...this.#known, pages: NO_PAGES }
+  }
   /** i64: RIP of a place of the region. */
   #place(at: number): Expr {
     const rip = i64.add(this.get(this.#rip), i64.const(at))
@@ -567,7 +699,9 @@ export class RegionEmitter extends InstructionEmitter {
   #file(offset: number): Expr {
     if (offset < FILE.ZERO) return this.#read(offset >> 3)
     if (offset === FILE.ZERO) return i64.const(0)
-    if (offset === FILE.BLOCK_RIP) return this.get(this.#rip)
+    if (offset === FILE.BLOCK_RIP) {
+      return { ...this.get(this.#rip), distance: { root: this.#roots[SEGMENT.CS] as object, bytes: 0 } }
+    }
     if (offset === FILE.PAGE) return i64.const(4096)
     return this.#field64(STATE.FILE + offset)
   }
@@ -596,7 +730,9 @@ export class RegionEmitter extends InstructionEmitter {
       return this.let(this.call(this.#functions.segment, i32.const(segment), offset, kind))
     }
     if (segment < SEGMENT.FS) return this.let(offset)
-    return this.let(i64.add(offset, this.#field64(STATE.FILE + FILE.SEGMENT_BASE + segment * 8)))
+    const address = i64.add(offset, this.#field64(STATE.FILE + FILE.SEGMENT_BASE + segment * 8))
+    if (offset.constant === undefined) return this.let(address)
+    return this.let({ ...address, distance: near(this.#roots[segment] as object, Number(offset.constant)) })
   }
   get #segment(): number {
     return (this.#byte(RECORD.FLAGS) >> 3) & 7
@@ -621,70 +757,118 @@ export class RegionEmitter extends InstructionEmitter {
 
   // --- memory
 
-  /** Looks `address` up in a TLB; `hit` gets the offset in memory. */
-  #lookup(address: Expr, bytes: number, tlb: number, hit: (host: Expr) => void, miss: () => void): void {
-    const entry = this.let(
-      i32.add(
-        this.get(this.#context),
-        i32.and(i32.wrap_i64(i64.shr_u(address, i64.const(8))), i32.const((TLB_ENTRIES - 1) << 4)),
-      ),
-    )
-    const offset = this.let(i64.sub(address, i64.load(entry, tlb)))
+  /**
+   * Finds where the `bytes` at an address are in memory. `hit` gets an offset and a constant to be added, `miss` a page and a distance that together are the address. What is
+   * near to an earlier access is looked for in that one's page first.
+   */
+  #access(
+    address: Expr,
+    bytes: number,
+    write: boolean,
+    hit: (host: Expr, offset: number) => void,
+    miss: (page: Expr, distance: Expr) => void,
+  ): void {
+    const at = this.let(address)
+    const known = this.#knownPage(at.distance, write)
+    if (known) {
+      const moved = (at.distance?.bytes ?? 0) - known.distance.bytes
+      this.if(
+        i32.gt_u(i32.add(this.get(known.place), i32.const(moved)), i32.const(PAGE - bytes)),
+        () => miss(at, i64.const(0)),
+        () => hit(this.get(known.host), PAGE + moved),
+        false,
+      )
+      return
+    }
+    const tlb = write ? TLB.WRITE : TLB.READ
+    const entry = this.let(tlbEntry(this.get(this.#context), at))
+    const page = this.let(i64.load(entry, tlb))
+    const distance = this.let(i64.sub(at, page))
+    const found = this.#newPage(at.distance, write)
     this.if(
-      i64.gt_u(offset, i64.const(4096 - bytes)),
-      miss,
-      () => hit(i32.add(i32.wrap_i64(offset), i32.load(entry, tlb + 8))),
+      i64.gt_u(distance, i64.const(PAGE - bytes)),
+      () => {
+        miss(page, distance)
+        if (found) this.set(found.place, i32.const(NOWHERE))
+      },
+      () => {
+        const host = this.let(i32.add(i32.wrap_i64(distance), i32.load(entry, tlb + 8)))
+        hit(host, 0)
+        if (!found) return
+        this.set(found.place, i32.wrap_i64(distance))
+        this.set(found.host, i32.sub(host, i32.const(PAGE)))
+      },
       false,
     )
+  }
+  #knownPage(distance: Distance | undefined, write: boolean): KnownPage | undefined {
+    if (!distance) return undefined
+    return this.#known.pages.find(
+      (page) =>
+        page.distance.root === distance.root &&
+        Math.abs(page.distance.bytes - distance.bytes) < PAGE &&
+        (page.write || !write),
+    )
+  }
+  /** A page that is known from now on. */
+  #newPage(distance: Distance | undefined, write: boolean): KnownPage | undefined {
+    if (!distance || this.depth > this.#base0) return undefined
+    const page = { distance, write, host: this.local('i32'), place: this.local('i32') }
+    this.#known = { ...this.#known, pages: [page, ...this.#known.pages.slice(0, KNOWN_PAGES - 1)] }
+    return page
   }
   #refused(condition: Expr, how: Expr): void {
     this.if(condition, () => this.#leave(this.#at(0), how, 0), undefined, false)
   }
-  protected hostRead(address: Expr, bytes: number): Expr {
-    const at = this.let(address)
-    const host = this.local('i32')
-    this.#lookup(
-      at,
+  protected hostRead(address: Expr, bytes: number, load: (host: Expr, offset: number) => Expr): Expr {
+    let value: Local | undefined
+    const keep = (loaded: Expr): void => {
+      value ??= this.local(loaded.type as ValueType)
+      this.set(value, loaded)
+    }
+    this.#access(
+      address,
       bytes,
-      TLB.READ,
-      (found) => this.set(host, found),
-      () => {
-        this.set(host, this.call(this.#functions.readSlow, at, i32.const(bytes)))
-        this.#refused(i32.le_u(this.get(host), i32.const(REFUSED.LEAVE)), this.get(host))
+      false,
+      (host, offset) => keep(load(host, offset)),
+      (page, distance) => {
+        const host = this.let(this.call(this.#functions.read, page, distance, i32.const(bytes)))
+        this.#refused(i32.le_u(host, i32.const(REFUSED.LEAVE)), host)
+        keep(load(host, 0))
       },
     )
-    return this.get(host)
+    return this.settled(value as unknown as Local)
   }
-  protected hostWrite(address: Expr, bytes: number, store: (host: Expr) => Expr): void {
-    const at = this.let(address)
-    this.#lookup(
-      at,
+  protected hostWrite(address: Expr, bytes: number, store: (host: Expr, offset: number) => Expr): void {
+    this.#access(
+      address,
       bytes,
-      TLB.WRITE,
-      (found) => this.do(store(found)),
-      () => {
-        this.do(store(i32.const(this.stateOffset(STATE.SCRATCH))))
-        const answer = this.let(this.call(this.#functions.writeSlow, at, i32.const(bytes)))
+      true,
+      (host, offset) => this.do(store(host, offset)),
+      (page, distance) => {
+        this.do(store(i32.const(0), this.stateOffset(STATE.SCRATCH)))
+        const answer = this.let(this.call(this.#functions.write, page, distance, i32.const(bytes)))
         this.#refused(answer, i32.sub(answer, i32.const(1)))
       },
     )
   }
   protected hostModify(address: Expr, bytes: number, update: (host: Expr) => void): void {
     const at = this.let(address)
-    const host = this.local('i32')
-    this.#lookup(
+    const place = this.local('i32')
+    this.#access(
       at,
       bytes,
-      TLB.WRITE,
-      (found) => this.set(host, found),
-      () => {
-        this.set(host, this.call(this.#functions.modifyBegin, at, i32.const(bytes)))
-        this.#refused(i32.le_u(this.get(host), i32.const(REFUSED.LEAVE)), this.get(host))
+      true,
+      (host, offset) => this.set(place, i32.add(host, i32.const(offset))),
+      (page, distance) => {
+        this.set(place, this.call(this.#functions.modify, page, distance, i32.const(bytes)))
+        this.#refused(i32.le_u(this.get(place), i32.const(REFUSED.LEAVE)), this.get(place))
       },
     )
-    update(this.get(host))
+    const host = this.settled(place)
+    update(host)
     this.if(
-      i32.eq(this.get(host), i32.const(this.stateOffset(STATE.SCRATCH))),
+      i32.eq(host, i32.const(this.stateOffset(STATE.SCRATCH))),
       () => this.do(this.call(this.#functions.modifyCommit, at, i32.const(bytes))),
       undefined,
       false,
@@ -692,14 +876,14 @@ export class RegionEmitter extends InstructionEmitter {
   }
   tryHostRange(address: Expr, access: 'read' | 'write'): Expr {
     const host = this.local('i32')
-    this.#lookup(
-      this.let(address),
+    this.#access(
+      address,
       1,
-      access === 'read' ? TLB.READ : TLB.WRITE,
-      (found) => this.set(host, found),
+      access === 'write',
+      (found, offset) => this.set(host, i32.add(found, i32.const(offset))),
       () => this.set(host, i32.const(0)),
     )
-    return this.get(host)
+    return this.settled(host)
   }
   probeWrite(address: Expr, bytes: number): void {
     this.#refused(this.call(this.#functions.probe, address, i32.const(bytes)), i32.const(EXIT.FAULT))
@@ -849,6 +1033,8 @@ export class RegionEmitter extends InstructionEmitter {
     const held = this.#held
     const depth = this.#base0
     const node = this.#node
+    const start = this.#start
+    const load = this.#load
     this.#held = []
     this.#known = { ...known, count: known.count + 1 }
     this.#base0 = this.depth
@@ -857,6 +1043,8 @@ export class RegionEmitter extends InstructionEmitter {
     this.#held = held
     this.#known = known
     this.#node = node
+    this.#start = start
+    this.#load = load
     this.#use(instruction)
     this.#base0 = depth
   }
@@ -869,6 +1057,7 @@ export class RegionEmitter extends InstructionEmitter {
   }
   selectCaches(tlb: Expr, jumps?: Expr): void {
     const kept = this.let(tlb)
+    this.#known = { ...this.#known, pages: NO_PAGES }
     this.setStateI32(STATE.CONTEXT, kept)
     this.set(this.#context, kept)
     if (jumps) this.setStateI32(STATE.JUMPS, jumps)

@@ -29,14 +29,13 @@ export class RegionModule {
     this.#counters = options.counters
     const module = new ModuleBuilder(options.memory, options.tableBase)
     this.#module = module
-    const access = (name: string, result: 'i32' | 'void'): FunctionReference =>
-      module.import(name, ['i64', 'i32'], result)
+    const access = (name: string): FunctionReference => module.import(name, ['i64', 'i64', 'i32'], 'i32')
     this.#functions = {
-      readSlow: access('regionRead64', 'i32'),
-      writeSlow: access('regionWrite64', 'i32'),
-      modifyBegin: access('regionModify64', 'i32'),
-      modifyCommit: access('modifyCommit64', 'void'),
-      probe: access('probe64', 'i32'),
+      read: access('regionRead64'),
+      write: access('regionWrite64'),
+      modify: access('regionModify64'),
+      modifyCommit: module.import('modifyCommit64', ['i64', 'i32'], 'void'),
+      probe: module.import('probe64', ['i64', 'i32'], 'i32'),
       segment: module.import('segment', ['i32', 'i64', 'i32'], 'i64'),
       now: module.import('now', [], 'f64'),
       region: module.type(['i32'], 'i32'),

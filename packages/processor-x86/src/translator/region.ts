@@ -76,6 +76,10 @@ export interface Region {
   readonly instructions: number
   /** Bytes that the region depends on: `[start, end)` of the page at a distance. */
   readonly ranges: readonly RegionRange[]
+  /** The record of a block in the entry's page that is not part of the region, or 0. Who asks depends on it. */
+  readonly records: (place: number) => number
+  /** Records that were asked for. */
+  readonly asked: ReadonlySet<number>
 }
 type RegionRange = readonly [start: number, end: number, distance: number]
 
@@ -151,6 +155,7 @@ export class RegionFinder {
       }
     }
     if (!found.has(0)) return undefined
+    const asked = new Set<number>()
     return {
       entry,
       mode,
@@ -158,6 +163,13 @@ export class RegionFinder {
       blocks: blocksOf(found, leaders, entry, pages),
       instructions: found.size,
       ranges: rangesOf(found, entry),
+      records(place) {
+        const offset = entry + place
+        const record = mode === MODE.LONG && offset >= 0 && offset < PAGE ? (pages.get(0)?.blocks?.get(offset) ?? 0) : 0
+        if (record !== 0) asked.add(record)
+        return record
+      },
+      asked,
     }
   }
 

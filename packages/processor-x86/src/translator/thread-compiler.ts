@@ -6,6 +6,8 @@ import type { CompileJob, CompileResult, RegionCompiler } from './compilation.ts
 const BATCH = 32
 /** About 60,000 instructions: less than starting a job takes. */
 const PATIENCE = 64
+/** V8's, in about bytes of machine code executed. */
+const TIERING_BUDGET = 10_000
 
 /** What this file uses of `node:worker_threads`. */
 interface NodePort {
@@ -29,6 +31,7 @@ interface NodeThreads {
 }
 interface NodeProcess {
   getBuiltinModule?(name: 'node:worker_threads'): NodeThreads
+  getBuiltinModule?(name: 'node:v8'): { setFlagsFromString(flags: string): void }
 }
 interface BrowserWorker {
   onmessage: ((event: { readonly data: CompileResult }) => void) | null
@@ -47,7 +50,11 @@ export function threadCompiler(): ThreadCompiler | undefined {
     Worker?: new (url: URL, options: { type: 'module' }) => BrowserWorker
   }
   const threads = process?.getBuiltinModule?.('node:worker_threads')
-  if (threads) return new OneThread(() => nodeThread(threads))
+  if (threads) {
+    // every region is hot: V8 shall not wait for 13 million bytes of it to be executed before it compiles it well
+    process?.getBuiltinModule?.('node:v8').setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`)
+    return new OneThread(() => nodeThread(threads))
+  }
   if (Worker) return new OneThread(() => browserThread(Worker))
   return undefined
 }

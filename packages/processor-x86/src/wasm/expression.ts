@@ -16,6 +16,17 @@ export interface Expr {
   /** Of an integer: the same bits as an f64, or the low 32 as an f32, where they can be had without the way over an integer register. */
   readonly double?: Expr
   readonly single?: Expr
+  /** Of an i64: how far it is from a value that others are measured from, too. Kept through sums and differences with constants. */
+  readonly distance?: Distance | undefined
+}
+/** A value is `root`, whatever that is, plus `bytes`. Roots are compared by identity. */
+export interface Distance {
+  readonly root: object
+  readonly bytes: number
+}
+/** Undefined where a number would not be exact. */
+export function near(root: object, bytes: number): Distance | undefined {
+  return Number.isSafeInteger(bytes) ? { root, bytes } : undefined
 }
 
 /** Signed LEB128 of an i32 or i64. */
@@ -81,6 +92,7 @@ function binary(name: string, result: ValueType, operand: ValueType, ...code: nu
   const fold = FOLD_BINARY[name.slice(4)]
   const integer = operand === 'i32' || operand === 'i64'
   const neutral = NEUTRAL[name.slice(4)]
+  const direction = name === 'i64.add' ? 1 : name === 'i64.sub' ? -1 : 0
   return (a, b) => {
     if (a.type !== operand || b.type !== operand) check(name, [a, b], [operand, operand])
     if (integer && b.constant !== undefined) {
@@ -88,6 +100,10 @@ function binary(name: string, result: ValueType, operand: ValueType, ...code: nu
         return constantOf(result, fold(BigInt(a.constant), BigInt(b.constant), operand === 'i64' ? 64 : 32))
       }
       if (neutral !== undefined && BigInt(b.constant) === neutral) return a
+      if (direction !== 0 && a.distance !== undefined) {
+        const { root, bytes } = a.distance
+        return { type: result, args: [a, b], code, distance: near(root, bytes + direction * Number(b.constant)) }
+      }
     }
     return { type: result, args: [a, b], code }
   }

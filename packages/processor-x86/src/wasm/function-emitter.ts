@@ -45,6 +45,12 @@ export interface Checkpoint {
   readonly length: number
   readonly depth: number
   readonly hints: number
+  readonly gaps: number
+}
+/** A place in the body where straight-line code is put in later, when it is known what. */
+export interface Gap {
+  position: number
+  body: Uint8Array | undefined
 }
 
 /** A local variable or parameter. */
@@ -93,6 +99,7 @@ const LOCAL_CODES_KEPT = 4096
 export class FunctionEmitter {
   #writer = new ByteWriter()
   #hints: BranchHint[] = []
+  readonly #gaps: Gap[] = []
   readonly #locals: ValueType[] = []
   readonly #parameterCount: number
   readonly #free: Record<ValueType, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] }
@@ -167,7 +174,8 @@ export class FunctionEmitter {
     if (value.code[0] === LOCAL_GET && value.args.length === 0 && this.#frozen.has(value)) return value
     const local = this.local(value.type)
     this.set(local, value)
-    const kept = this.get(local)
+    const read = this.get(local)
+    const kept = value.distance === undefined ? read : { ...read, distance: value.distance }
     this.#frozen.add(kept)
     return kept
   }
@@ -204,24 +212,33 @@ export class FunctionEmitter {
     return this.#depth
   }
   protected checkpoint(): Checkpoint {
-    return { length: this.#writer.length, depth: this.#depth, hints: this.#hints.length }
+    return {
+      length: this.#writer.length,
+      depth: this.#depth,
+      hints: this.#hints.length,
+      gaps: this.#gaps.length,
+    }
   }
   /** Forget what was emitted since. */
   protected rollBack(to: Checkpoint): void {
     this.#writer.length = to.length
     this.#depth = to.depth
     this.#hints.length = to.hints
+    this.#gaps.length = to.gaps
   }
-  /** Emit straight-line code in front of everything. */
-  protected prepend(body: () => void): void {
-    const after = this.#writer
-    const hints = this.#hints
+  /** Leave a gap: here, or at a place that control came through. */
+  protected gap(at: number = this.#writer.length): Gap {
+    const gap: Gap = { position: at, body: undefined }
+    this.#gaps.push(gap)
+    return gap
+  }
+  /** Put straight-line code without hints into a gap. */
+  protected fill(gap: Gap, body: () => void): void {
+    const outside = this.#writer
     this.#writer = new ByteWriter()
-    this.#hints = []
     body()
-    const { length } = this.#writer
-    this.#writer.append(after.result())
-    this.#hints = [...this.#hints, ...hints.map(({ offset, likely }) => ({ offset: offset + length, likely }))]
+    gap.body = this.#writer.result()
+    this.#writer = outside
   }
 
   /** Evaluate for its effect. */
@@ -332,7 +349,11 @@ export class FunctionEmitter {
       () => this.set(result, then()),
       () => this.set(result, otherwise()),
     )
-    const kept = this.get(result)
+    return this.settled(result)
+  }
+  /** The value of a local that is not set any more, as {@link FunctionEmitter.let} gives one. */
+  protected settled(local: Local): Expr {
+    const kept = this.get(local)
     this.#frozen.add(kept)
     return kept
   }
@@ -368,9 +389,21 @@ export class FunctionEmitter {
       out.append(unsignedLeb(count))
       out.u8(VALUE_TYPE[type])
     }
-    const { length } = out
-    this.hints = this.#hints.map(({ offset, likely }) => ({ offset: offset + length, likely }))
-    out.append(this.#writer.result())
+    const body = this.#writer.result()
+    const gaps = this.#gaps.filter((gap) => gap.body !== undefined).sort((a, b) => a.position - b.position)
+    const hints: BranchHint[] = []
+    let [done, hint] = [0, 0]
+    for (let n = 0; n <= gaps.length; n++) {
+      const end = gaps[n]?.position ?? body.length
+      const moved = out.length - done
+      // a hint is at its branch, and so behind a gap at the same place
+      for (let next = this.#hints[hint]; next && (next.offset < end || n === gaps.length); next = this.#hints[++hint])
+        hints.push({ offset: next.offset + moved, likely: next.likely })
+      out.append(body.subarray(done, end))
+      out.append(gaps[n]?.body ?? [])
+      done = end
+    }
+    this.hints = hints
     out.u8(0x0b)
     return out.result()
   }
