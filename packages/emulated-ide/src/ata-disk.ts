@@ -147,6 +147,8 @@ export class AtaDisk extends Drive {
         return this.setInterrupt(true)
       case 'smart':
         return this.#executeSmart()
+      case 'read-log':
+        return this.#readLog()
       case 'trim':
         return this.#trim(command)
       case 'read-buffer':
@@ -403,6 +405,19 @@ export class AtaDisk extends Drive {
       this.power = power
       this.complete()
     })
+  }
+
+  /**
+   * READ LOG EXT (section 6.30): the directory, in which there are no logs; the general purpose logging feature set has more, and is not claimed. Programs read it all the same, hdparm one
+   * of them, and complain if it is refused.
+   */
+  #readLog(): undefined {
+    const { file } = this
+    const page = file.get(REGISTER.LBA_MID) | file.previous(REGISTER.LBA_MID)
+    if (file.get(REGISTER.LBA_LOW) !== 0 || page !== 0 || file.count(true) !== 1) return this.#abort()
+    this.buffer.fill(0, 0, SECTOR_SIZE)
+    this.buffer[0] = 1 // version
+    this.offer(SECTOR_SIZE, SECTOR_SIZE)
   }
 
   // ── SMART ──

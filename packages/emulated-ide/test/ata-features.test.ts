@@ -284,6 +284,25 @@ describe('SMART', () => {
   })
 })
 
+describe('READ LOG EXT', () => {
+  it('has a directory without logs', async () => {
+    const host = await started()
+    host.commandExt(0x2f, 0, 1)
+    expect(host.ports.read(STATUS)).toBe(0x58)
+    const data = host.readBlock(256)
+    expect([wordOf(data, 0), data.subarray(2).every((byte) => byte === 0)]).toEqual([1, true])
+    for (const [lba, count] of [
+      [3, 1],
+      [0x100, 1],
+      [0, 2],
+    ] as const) {
+      host.commandExt(0x2f, lba, count)
+      expect(outcome(host)).toEqual([0x51, 4])
+    }
+    expect(wordOf(identify(host), 84) & 0x20).toBe(0)
+  })
+})
+
 describe('settings', () => {
   it('stay over a software reset, unless they are to go', async () => {
     const host = await started()
