@@ -17,10 +17,12 @@ import {
   ORDINARY_SUBTRACT,
   type Ordinary,
   type OrdinaryOperation,
+  type OrdinaryResult,
   ordinaryRegister,
   requireNormal,
   requireOrdinaryMode,
   requireZero,
+  squareRootOrdinary,
   storeOrdinary,
 } from './ordinary.ts'
 import { x87PartialRemainder } from './remainder.ts'
@@ -189,13 +191,28 @@ export const x87RemainderRegisters: HelperFunction = helperFunction(
 )
 
 /** `()`: an operation on ST(0) alone. */
-function onTop(name: string, operation: HelperFunction): HelperFunction {
+function onTop(
+  name: string,
+  operation: HelperFunction,
+  ordinary?: (x: X87Code, value: Ordinary) => OrdinaryResult,
+): HelperFunction {
   return helperFunction(name, [], 'i32', (e, _, context) => {
     const x = new X87Code(e, context)
     const a = x.registerAt(zero32)
+    if (ordinary) {
+      e.block((slow) => {
+        e.brIf(slow, x.isEmpty(a), false)
+        requireOrdinaryMode(x, slow)
+        const value = ordinaryRegister(x, a)
+        requireNormal(x, slow, value)
+        e.brIf(slow, value.sign, false)
+        storeOrdinary(x, slow, a, ordinary(x, value))
+        e.return(zero32)
+      })
+    }
     e.if(x.isEmpty(a), () => e.return(x.call(x87Underflow, a)))
     e.return(x.call(operation, a, x.significand(a), x.signExponent(a)))
   })
 }
-export const x87SquareRootTop: HelperFunction = onTop('x87SquareRootTop', x87SquareRoot)
+export const x87SquareRootTop: HelperFunction = onTop('x87SquareRootTop', x87SquareRoot, squareRootOrdinary)
 export const x87RoundTop: HelperFunction = onTop('x87RoundTop', x87RoundToInteger)

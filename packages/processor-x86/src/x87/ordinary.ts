@@ -5,7 +5,7 @@ import { STATE } from '../state-layout.ts'
 import { type Expr, f64, i32, i64, select } from '../wasm/expression.ts'
 import type { Label } from '../wasm/function-emitter.ts'
 import { type X87Code, zero64 } from './emit.ts'
-import { multiplyWords } from './fixed.ts'
+import { add, multiplyWords, subtract, type Wide } from './fixed.ts'
 import { EXPONENT_BIAS, EXPONENT_MAX, INTEGER_BIT, X87 } from './format.ts'
 
 /** Precision control, rounding control and the mask of the inexact result; and how they must be. */
@@ -103,16 +103,16 @@ export function ordinaryInteger(x: X87Code, slow: Label, value: Expr): Ordinary 
 const roundsUp = (significand: Expr, rest: Expr): Expr =>
   i64.extend_i32_u(i64.gt_u(rest, i64.sub(i64.const(INTEGER_BIT), i64.and(significand, i64.const(1)))))
 
-/** `subtract`: the second operand's sign is the other one. */
+/** `reversed`: the second operand's sign is the other one. */
 export function addOrdinary(
   x: X87Code,
   slow: Label,
   first: Ordinary,
   second: Ordinary,
-  subtract: boolean,
+  reversed: boolean,
 ): OrdinaryResult {
   const { e } = x
-  const secondSign = subtract ? i32.xor(second.sign, i32.const(0x8000)) : second.sign
+  const secondSign = reversed ? i32.xor(second.sign, i32.const(0x8000)) : second.sign
   const unlike = e.let(i32.xor(first.sign, secondSign))
   // The larger magnitude first.
   const swap = e.let(
@@ -261,10 +261,93 @@ function divideOrdinary(x: X87Code, _: Label, a: Ordinary, b: Ordinary): Ordinar
   }
 }
 
-const addition = (subtract: boolean): OrdinaryOperation => ({
-  calculate: (x, slow, a, b) => addOrdinary(x, slow, a, b, subtract),
+/** As the quotient: 50 bits of the root from the host, the next from the remainder, and the last by looking at what is left then. The sign must be plus. */
+export function squareRootOrdinary(x: X87Code, { significand, exponent, sign }: Ordinary): OrdinaryResult {
+  const { e } = x
+  // Scaled so that 64 bits come out: the bias is odd, so that an odd exponent field is an even exponent.
+  const part = e.let(i64.and(i64.extend_i32_u(exponent), i64.const(1)))
+  const high = e.let(i64.shr_u(significand, part))
+  const low = e.let(i64.shl(i64.and(significand, part), i64.const(63)))
+  const float = f64.mul(f64.convert_i64_s(i64.shr_u(high, i64.const(1))), f64.const(2 ** -63))
+  // The root between 1/2 and 1, a little too small.
+  const near = e.let(f64.mul(f64.sqrt(float), f64.const(1 - 2 ** -49)))
+  const first = e.let(i64.shl(i64.reinterpret_f64(f64.add(near, f64.const(2))), i64.const(13)))
+  const inverse = f64.div(f64.const(2 ** -64), near)
+  const square = multiplyWords(e, first, first)
+  const left = subtract(e, { high, low }, { high: square.high, low: e.let(square.low()) })
+  // In units of 2^20, less a half of what one more would take.
+  const remaining = i64.or(i64.shl(left.high, i64.const(44)), i64.shr_u(left.low, i64.const(20)))
+  const more = f64.mul(f64.convert_i64_s(i64.sub(remaining, i64.shr_u(first, i64.const(20)))), inverse)
+  const second = e.let(i64.and(i64.reinterpret_f64(f64.add(more, f64.const(TO_UNITS))), i64.const((1n << 51n) - 1n)))
+  // second × (2 × first + second)
+  const lower = e.let(i64.mul(second, i64.and(first, i64.const(0xffffffffn))))
+  const upper = e.let(i64.mul(second, i64.shr_u(first, i64.const(32))))
+  const once: Wide = {
+    high: e.let(i64.shr_u(i64.add(upper, i64.shr_u(lower, i64.const(32))), i64.const(32))),
+    low: e.let(i64.add(lower, i64.shl(upper, i64.const(32)))),
+  }
+  const secondSquare = { high: zero64, low: e.let(i64.mul(second, second)) }
+  const over = subtract(e, subtract(e, left, add(e, once, once)), secondSquare)
+  const restHigh = e.local('i64')
+  const rest = e.local('i64')
+  const root = e.local('i64')
+  e.set(restHigh, over.high)
+  e.set(rest, over.low)
+  e.set(root, i64.add(first, second))
+  const replace = (value: Wide): void => {
+    e.set(restHigh, value.high)
+    e.set(rest, value.low)
+  }
+  const now = (): Wide => ({ high: e.let(e.get(restHigh)), low: e.let(e.get(rest)) })
+  /** Twice the root and 1. */
+  const step = (): Wide => {
+    const value = e.let(e.get(root))
+    return {
+      high: e.let(i64.shr_u(value, i64.const(63))),
+      low: e.let(i64.or(i64.shl(value, i64.const(1)), i64.const(1))),
+    }
+  }
+  e.if(
+    i32.or(
+      i64.lt_s(over.high, zero64),
+      i32.or(
+        i64.gt_s(over.high, i64.const(1)),
+        i32.and(i64.eq(over.high, i64.const(1)), i64.gt_u(over.low, i64.shl(e.get(root), i64.const(1)))),
+      ),
+    ),
+    () =>
+      e.if(
+        i64.lt_s(over.high, zero64),
+        () => {
+          e.set(root, i64.sub(e.get(root), i64.const(1)))
+          replace(add(e, now(), step()))
+        },
+        () => {
+          replace(subtract(e, now(), step()))
+          e.set(root, i64.add(e.get(root), i64.const(1)))
+        },
+      ),
+    undefined,
+    false,
+  )
+  const result = e.let(e.get(root))
+  const { high: leftHigh, low: leftLow } = now()
+  const up = i32.or(i64.ne(leftHigh, zero64), i64.gt_u(leftLow, result))
+  return {
+    significand: result,
+    exponent: e.let(
+      i32.add(i32.shr_s(i32.sub(exponent, i32.const(EXPONENT_BIAS)), i32.const(1)), i32.const(EXPONENT_BIAS)),
+    ),
+    sign,
+    up: e.let(i64.extend_i32_u(up)),
+    inexact: e.let(i64.ne(i64.or(leftHigh, leftLow), zero64)),
+  }
+}
+
+const addition = (reversed: boolean): OrdinaryOperation => ({
+  calculate: (x, slow, a, b) => addOrdinary(x, slow, a, b, reversed),
   withZero: (a, b) => {
-    const bSign = subtract ? i32.xor(b.sign, i32.const(0x8000)) : b.sign
+    const bSign = reversed ? i32.xor(b.sign, i32.const(0x8000)) : b.sign
     const aZero = i64.eqz(a.significand)
     const se = ({ exponent }: Ordinary, sign: Expr): Expr => i32.or(sign, exponent)
     // Zeros of different signs make +0.
