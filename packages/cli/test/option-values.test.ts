@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import {
   parseDevice,
   parseDisk,
+  parseFirmware,
   parseForward,
   parseHypervisor,
   parseMac,
@@ -160,6 +161,12 @@ it('parseForward knows protocols, addresses and ports', () => {
   expect(parseForward('tcp:[::1]:8080:80')).toMatchObject({ hostAddress: '::1', hostPort: 8080 })
   for (const text of ['', '2222:22', 'tcp:22', 'tcp:0:22', 'tcp:22:65536', 'sctp:1:2', 'tcp:::1:8080:80'])
     expect(() => parseForward(text)).toThrow(usage)
+})
+
+it('parseFirmware', () => {
+  expect(parseFirmware('bios')).toEqual({ type: 'bios' })
+  expect(parseFirmware('bios:/a:b')).toEqual({ type: 'bios', path: '/a:b' })
+  for (const text of ['', 'uefi', 'bios:', 'Bios']) expect(() => parseFirmware(text)).toThrow(usage)
 })
 
 it('parseMac and parseMachine', () => {

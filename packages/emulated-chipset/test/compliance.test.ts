@@ -60,7 +60,11 @@ const subjects: Omit<EmulatedDeviceSubject, 'manifest'>[] = [
     ],
   },
   { plugin: reset, options: [{}, { keyboardController: false }], invalidOptions: [{ keyboardController: 1 }] },
-  { plugin: pci, options: [{}, { powerManagementBase: 0xb000 }], invalidOptions: [{ powerManagementBase: 1 }] },
+  {
+    plugin: pci,
+    options: [{}, { powerManagementBase: 0xb000 }, { hostBridge: '440FX', firmware: true }],
+    invalidOptions: [{ powerManagementBase: 1 }, { hostBridge: '430TX' }],
+  },
   { plugin: debugExit, options: [{}, { base: 0x501, size: 1 }], invalidOptions: [{ size: 0 }, { base: 0x1_0000 }] },
 ]
 

@@ -1,4 +1,4 @@
-import type { Plugin } from '@partita/interface'
+import { type FirmwareConfiguration, firmwareConfigurationToken, type Plugin } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
 import { FakeHost, type Script } from '../../hypervisor/test/fakes.ts'
 import {
@@ -320,5 +320,87 @@ describe('parseVmConfiguration', () => {
     expect(wrong({ boot: { type: 'grub', kernel: 'x' } })).toContain('boot.type')
     expect(wrong({ virtualProcessors: 0 })).toContain('virtualProcessors')
     expect(wrong({ devices: [{}] })).toContain('devices.0')
+  })
+})
+
+describe('firmware in a ROM', () => {
+  const ROM = 64 * 1024
+  const rom = (): Uint8Array => {
+    const image = new Uint8Array(ROM).fill(0x90)
+    image[ROM - 16] = 0xea
+    return image
+  }
+  /** What firmware is told. */
+  function told() {
+    const given = new Map<number | string, Uint8Array | undefined>()
+    const configuration: FirmwareConfiguration = {
+      setItem: (key, data) => void given.set(key, data),
+      setFile: (name, data) => void given.set(name, data),
+    }
+    const plugin = fakePlugin([], {
+      name: 'fw-cfg',
+      provides: [firmwareConfigurationToken],
+      create: () => ({
+        services: { [firmwareConfigurationToken.name]: configuration },
+        async [Symbol.asyncDispose]() {},
+      }),
+    })
+    return { given, plugin }
+  }
+  const boot = { type: 'bios', firmware: 'rom', order: [2] }
+
+  it('stands where the processor starts, knows the machine, and is there after a reset', async () => {
+    const { given, plugin } = told()
+    let starts = 0
+    const { vm, reads } = await machine({
+      devices: [plugin],
+      configuration: { boot },
+      services: { readFile: async () => rom() },
+      script: (vp) => {
+        vp.intercepts.portWrite(0, 0xf4, 1, starts++ === 0 ? 1 : 7)
+        return 'budget'
+      },
+    })
+    expect(vm.partition.memory.readU8(0xffff_fff0)).toBe(0xea)
+    expect(new TextDecoder().decode(given.get('bootorder'))).toBe('/pci@i0cf8/ide@7,1/drive@1/disk@0\n\0')
+    expect([...(given.get(5) ?? [])]).toEqual([1, 0])
+    expect(reads).toEqual([])
+    expect(await vm.run()).toEqual({ type: 'debug-exit', code: 7 })
+    expect(vm.partition.memory.readU8(0xffff_fff0)).toBe(0xea)
+  })
+
+  it('says what is missing or wrong before anything runs', async () => {
+    const script = out(1)
+    await expect(
+      machine({ script, configuration: { boot }, services: { readFile: async () => rom() } }),
+    ).rejects.toThrow(code('ERR_VM_CONFIGURATION', { hint: expect.stringContaining('emulated-fw-cfg') }))
+    const broken = { script, configuration: { boot }, devices: [told().plugin] }
+    await expect(machine({ ...broken, services: { readFile: async () => new Uint8Array(100) } })).rejects.toThrow(
+      code('ERR_FIRMWARE_IMAGE'),
+    )
+    const unreadable = { readFile: () => Promise.reject(new Error('gone')) }
+    await expect(machine({ ...broken, services: unreadable })).rejects.toThrow(code('ERR_FILE_UNREADABLE'))
+  })
+
+  it('has devices of its own, and a configuration of its own', () => {
+    const devices = (configuration: object): string[] =>
+      parseVmConfiguration({ memory: 4 * MIB, boot, ...configuration }).devices.map(({ plugin }) => plugin)
+    expect(devices({})).toEqual(
+      expect.arrayContaining(['@partita/emulated-fw-cfg', '@partita/emulated-ide', '@partita/vmbus']),
+    )
+    expect(devices({ hypervisor: 'none' })).toContain('@partita/emulated-fw-cfg')
+    expect(devices({ hypervisor: 'none' })).not.toContain('@partita/vmbus')
+    for (const wrong of [
+      { type: 'bios' },
+      { ...boot, order: [4] },
+      { ...boot, kernel: 'vmlinuz' },
+      { type: 'uefi', kernel: 'k' },
+    ])
+      expect(() => parseVmConfiguration({ memory: 4 * MIB, boot: wrong })).toThrow(code('ERR_VM_CONFIGURATION'))
+    expect(parseVmConfiguration({ memory: 4 * MIB, boot: { type: 'bios', firmware: 'rom' } }).boot).toEqual({
+      type: 'bios',
+      firmware: 'rom',
+      order: [0, 1, 2, 3],
+    })
   })
 })

@@ -51,7 +51,7 @@ export async function ensureFirmware(options: FirmwareOptions = {}): Promise<Fir
   const store = join(cache, KIND)
   const cached = update ? undefined : newest(store)
   if (cached !== undefined) return cached
-  return new GuestStore(cache, KIND).withWorkDirectory(async (directory) => {
+  const work = new GuestStore(cache, KIND).withWorkDirectory(async (directory) => {
     const apt = new Apt({ directory: join(directory, 'apt'), environment, signal })
     const text = 'Downloading SeaBIOS'
     progress?.({ phase: 'index', fraction: 0, text })
@@ -63,6 +63,12 @@ export async function ensureFirmware(options: FirmwareOptions = {}): Promise<Fir
     const root = join(directory, 'root')
     await apt.unpack(file, root)
     return publish(store, directory, readFileSync(join(root, find(root, [IMAGE], PACKAGE))), description.version)
+  })
+  return work.catch((error: unknown) => {
+    // Of a kernel's there is no use here.
+    if (!(error instanceof DefaultGuestError)) throw error
+    const { code, message, data } = error
+    throw new DefaultGuestError(code, message, { hint: HINT, cause: error, ...(data !== undefined && { data }) })
   })
 }
 
