@@ -10,6 +10,8 @@ import { GPA_PAGES, MAP_PAGES, type SoftwareMemory } from './memory.ts'
 import { RECORD } from './state-layout.ts'
 
 const MAXIMUM_BLOCK = 48
+/** Writes that hit a page's code in a row, after which all of it goes. */
+const OVERWRITES = 4
 const PAGE = 4096
 
 /**
@@ -97,6 +99,9 @@ export class CodeCache {
   /** Records of direct jumps that are linked to a block, by the block's record. */
   readonly #links = new Map<number, number[]>()
   blocksDecoded = 0
+  /** The page that lost blocks by the last write that hit any, and by how many such writes in a row with nothing decoded between them. */
+  #overwritten = -1
+  #overwrites = 0
 
   // the block that is being decoded
   #host = 0
@@ -347,6 +352,7 @@ export class CodeCache {
       record += RECORD.SIZE
     }
     if (single) return first
+    this.#overwritten = -1
     this.#free = record
     this.blocksDecoded++
     const following = start > PAGE ? this.#following : -1
@@ -384,14 +390,27 @@ export class CodeCache {
   /** Bytes `[start, end)` of a page have changed: blocks with decoded bytes there are stale. */
   invalidate(page: number, start: number, end: number): void {
     if (!this.#mayCover(page, start, end)) return
+    let before = 0
+    let dropped = false
     for (let block = this.#head(page); block !== 0; ) {
       const next = this.#next(block, page)
-      if (this.#overlaps(block, page, start, end)) this.#drop(block)
+      if (this.#overlaps(block, page, start, end)) {
+        this.#drop(block, page, before)
+        dropped = true
+      } else before = block
       block = next
     }
+    if (!dropped) return
+    // memory that had code and has other use now is written from one end to the other: its last block makes writes cheap again
+    if (page !== this.#overwritten) this.#overwrites = 0
+    this.#overwritten = page
+    if (++this.#overwrites < OVERWRITES) return
+    this.#overwritten = -1
+    this.invalidate(page, 0, PAGE)
   }
 
-  #drop(block: number): void {
+  /** Drop a block; `before` is the one before it in the list of `listed`, 0 none. */
+  #drop(block: number, listed: number, before: number): void {
     const page = this.#field(block, BLOCK_HEADER.PAGE)
     const nextPage = this.#field(block, BLOCK_HEADER.NEXT_PAGE)
     const count = this.#field(block, BLOCK_HEADER.COUNT) >> 2
@@ -403,29 +422,27 @@ export class CodeCache {
     }
     this.#forget(page, this.#field(block, BLOCK_HEADER.START), block)
     this.#onDrop(block)
-    this.#uncover(page, block)
-    if (nextPage >= 0 && nextPage !== page) this.#uncover(nextPage, block)
+    this.#uncover(listed, block, before)
+    const other = listed === page ? nextPage : page
+    if (other >= 0 && other !== listed) this.#uncover(other, block, this.#before(other, block))
+  }
+  /** The block before another one in a page's list, 0 none. */
+  #before(page: number, block: number): number {
+    let before = 0
+    for (let at = this.#head(page); at !== block; at = this.#next(at, page)) before = at
+    return before
   }
   /** Take a block out of a page's list. */
-  #uncover(page: number, block: number): void {
+  #uncover(page: number, block: number, before: number): void {
     const next = this.#next(block, page)
-    let before = this.#head(page)
-    if (before === block) {
-      this.#heads[page] = next
-      if (next !== 0) return
-      this.#granules[page] = 0
-      this.#memory.dropCodePage(page)
+    if (before !== 0) {
+      const own = this.#field(before, BLOCK_HEADER.PAGE) === page
+      this.#setField(before, own ? BLOCK_HEADER.NEXT : BLOCK_HEADER.NEXT_CROSSING, next)
       return
     }
-    for (;;) {
-      const after = this.#next(before, page)
-      if (after === block) break
-      before = after
-    }
-    this.#setField(
-      before,
-      this.#field(before, BLOCK_HEADER.PAGE) === page ? BLOCK_HEADER.NEXT : BLOCK_HEADER.NEXT_CROSSING,
-      next,
-    )
+    this.#heads[page] = next
+    if (next !== 0) return
+    this.#granules[page] = 0
+    this.#memory.dropCodePage(page)
   }
 }

@@ -15,7 +15,7 @@ const ON_LISTS = ON_LOCAL | ON_GLOBAL
 const LARGE_SHIFT = 21
 const HUGE_SHIFT = 30
 /** Members of the filters, which tell what a cache certainly does not hold. */
-const REGIONS = 1024
+const REGIONS_LOG2 = 14
 const PAGES = 32768
 
 /** Entries of four words: low and high half of the address, value (0: none), flags. Their memory is new when they are made. */
@@ -29,7 +29,7 @@ abstract class TranslationCache {
   #locals = 0
   #globals = 0
   /** Regions of large pages that have had entries; a superset. */
-  readonly #regions = new Uint8Array(REGIONS)
+  readonly #regions = new Uint8Array(1 << REGIONS_LOG2)
   #large = false
   #huge = false
   /** Whether there may be global entries in the lower and in the upper half of addresses. */
@@ -80,7 +80,7 @@ abstract class TranslationCache {
     } else if (flags & ENTRY.HUGE) this.#huge = true
   }
 
-  #drop(slot: number): void {
+  protected drop(slot: number): void {
     const at = this.first + slot * 4 + 3
     this.empty(slot)
     this.i32[at] = (this.i32[at] as number) & ON_LISTS
@@ -133,11 +133,11 @@ abstract class TranslationCache {
   protected dropWhere(which: (at: number, slot: number) => boolean): void {
     for (let n = 0; n < this.#locals; n++) {
       const slot = this.#local[n] as number
-      if (which(this.first + slot * 4, slot)) this.#drop(slot)
+      if (which(this.first + slot * 4, slot)) this.drop(slot)
     }
     for (let n = 0; n < this.#globals; n++) {
       const slot = this.#global[n] as number
-      if (which(this.first + slot * 4, slot)) this.#drop(slot)
+      if (which(this.first + slot * 4, slot)) this.drop(slot)
     }
   }
 
@@ -156,7 +156,7 @@ abstract class TranslationCache {
 }
 
 function region(lo: number, hi: number): number {
-  return ((lo >>> LARGE_SHIFT) ^ (hi << 3)) & (REGIONS - 1)
+  return Math.imul(Math.imul(hi, 0x85ebca6b) ^ (lo >>> LARGE_SHIFT), 0x9e3779b1) >>> (32 - REGIONS_LOG2)
 }
 
 /** Translations for reads and, apart, for writes: page address → offset in memory. */
@@ -197,7 +197,7 @@ export class TlbCache extends TranslationCache {
 }
 
 /** Pages that code is fetched from. */
-const CODE_PAGES = 256
+const CODE_PAGES = 1024
 
 /** Translations for fetching code, which generated code knows nothing of: page address → page, as the GPA map numbers it. */
 export class CodeTlb extends TranslationCache {
@@ -205,7 +205,7 @@ export class CodeTlb extends TranslationCache {
     super(new Int32Array(CODE_PAGES * 4), 0, CODE_PAGES)
   }
   #slotOf(lo: number): number {
-    return ((lo >>> 12) ^ (lo >>> 20)) & (CODE_PAGES - 1)
+    return ((lo >>> 12) ^ (lo >>> 22)) & (CODE_PAGES - 1)
   }
   protected empty(slot: number): void {
     const at = slot * 4
@@ -268,25 +268,30 @@ export class JumpCache extends TranslationCache {
       this.#pages[pageNumber((lo + LONGEST) | 0, lo >>> 0 > 0xffffffff - LONGEST ? hi + 1 : hi)] = 1
       this.expectGlobal()
     }
-    this.put((lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1), lo, hi, record, flags)
+    this.put(slotOf(lo), lo, hi, record, flags)
+  }
+  #dropAt(lo: number, hi: number): void {
+    const { i32 } = this
+    const slot = slotOf(lo)
+    const at = this.first + slot * 4
+    if (i32[at] === lo && i32[at + 1] === hi) this.drop(slot)
   }
   /** Drop the code of one page, that which an instruction brings into it, and all of a large page that has the address. */
   invalidatePage(lo: number, hi: number): void {
     if (this.#pages[pageNumber(lo, hi)]) {
-      const { i32 } = this
       const page = lo & ~0xfff
-      const before = page - LONGEST
+      for (let offset = 0; offset < 4096; offset++) this.#dropAt(page | offset, hi)
       const beforeHigh = page === 0 ? (hi - 1) | 0 : hi
-      this.dropWhere((at) => {
-        const low = i32[at] as number
-        if ((low & ~0xfff) === page) return i32[at + 1] === hi
-        return low >>> 0 >= before >>> 0 && low >>> 0 <= (page - 1) >>> 0 && i32[at + 1] === beforeHigh
-      })
+      for (let back = 1; back <= LONGEST; back++) this.#dropAt((page - back) | 0, beforeHigh)
     }
     this.dropLarge(lo, hi)
   }
 }
 
+/** Where generated code looks for a RIP: see `jump-entry.ts`. */
+function slotOf(lo: number): number {
+  return (lo ^ (lo >>> 12)) & (JUMP_ENTRIES - 1)
+}
 function pageNumber(lo: number, hi: number): number {
   return ((lo >>> 12) ^ (lo >>> 27) ^ hi) & (PAGES - 1)
 }

@@ -137,9 +137,25 @@ describe('a global page', () => {
   })
 })
 
+describe('INVLPG', () => {
+  it('is for the present PCID', () => {
+    expect(
+      seen((a) => {
+        look(context(a, 2))
+        look(context(a, 1))
+        move(a)
+        a.invlpg(mem(USER))
+        look(a)
+        look(context(a, 2, true))
+      }),
+    ).toEqual([OLD, OLD, NEW, OLD])
+  })
+})
+
 describe('INVPCID', () => {
   it.each([
     ['one address', 0, 2, USER, [OLD, OLD, NEW]],
+    ['one address of another PCID', 0, 1, USER, [OLD, OLD, OLD]],
     ['one PCID', 1, 2, 0, [OLD, OLD, NEW]],
     ['another PCID', 1, 3, 0, [OLD, OLD, OLD]],
     ['all', 2, 0, 0, [OLD, OLD, NEW]],

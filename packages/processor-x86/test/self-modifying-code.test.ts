@@ -1,6 +1,7 @@
 // Self-modifying code (SDM vol. 3, 9.1.3 and 12.6): a store to code is seen by the next instruction, wherever it comes from.
-import { byte, dword, mem, word } from '@partita/testkit/assembler'
+import { type Assembler, byte, dword, mem, word } from '@partita/testkit/assembler'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { GPA_CODE } from '../src/memory.ts'
 import { AT, SystemMachine } from './system-machine.ts'
 
 let m: SystemMachine
@@ -57,6 +58,29 @@ describe('stores to code', () => {
       a.call('rbx').out(0x80, 'eax')
     })
     expect(m.output(0x80)).toEqual([0x12345678])
+  })
+  it('in several functions of a page: those that are not concerned run as before, and the page is written like any other in between', () => {
+    const decoded = (): number => (m.memory.gpaMap[AT.DATA >> 12] as number) & GPA_CODE
+    const count = 64
+    const room = 4096 / count
+    const changed = 6
+    const callAll = (a: Assembler): Assembler => {
+      a.mov('esi', 0)
+      for (let n = 0; n < count; n++)
+        a.mov('rbx', AT.DATA + n * room)
+          .call('rbx')
+          .add('esi', 'eax')
+      return a
+    }
+    for (let n = 0; n < count; n++) m.program(AT.DATA + n * room, room, (b) => b.mov('eax', n).ret())
+    m.kernel((a) => callAll(a).mov('eax', 'esi').out(0x80, 'eax'))
+    expect([m.output(0x80), decoded()]).toEqual([[(count * (count - 1)) / 2], GPA_CODE])
+    m.kernel((a) => {
+      for (let n = 0; n < changed; n++) a.mov(dword(AT.DATA + n * room + IMMEDIATE), 1000 + n)
+    })
+    expect(decoded()).toBe(0)
+    m.kernel((a) => callAll(a).mov('eax', 'esi').out(0x81, 'eax'))
+    expect([m.output(0x81), decoded()]).toEqual([[(count * (count - 1)) / 2 + changed * 1000], GPA_CODE])
   })
   it('on the second page of an instruction across two', () => {
     const at = AT.DATA + 0x1000 - 2
