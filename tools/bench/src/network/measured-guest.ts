@@ -10,6 +10,9 @@ import type { MarkMessage, NetworkActivity } from './machine.node.ts'
 /** Seconds that a measurement shall take, about. */
 const DURATION = 3
 const MAXIMUM_COUNT = 500_000
+/** Runs before the first that counts, at most, and by how much of its rate one may differ from that before it to be the last. */
+const WARM_UPS = 6
+const STEADY = 0.1
 
 /** Typed into the guest's shell: gives the adapter an address, makes the programs available, and defines `job`. */
 const SET_UP = `
@@ -55,10 +58,16 @@ export class MeasuredGuest implements AsyncDisposable {
 
   /** Learn how many units take the time wanted; the processor's best code is made on the way. */
   async calibrate(job: NetworkJob): Promise<void> {
-    await this.#run(job, job.firstCount)
-    const { wall } = await this.#run(job, job.firstCount)
-    const count = Math.ceil((job.firstCount / wall) * DURATION)
-    this.#counts.set(job, Math.min(MAXIMUM_COUNT, Math.max(job.firstCount, count)))
+    let count = job.firstCount
+    for (let run = 0, before = 0; run < WARM_UPS; run++) {
+      const { wall, processor } = await this.#run(job, count)
+      const rate = count / processor
+      const steady = Math.abs(rate - before) < STEADY * rate
+      count = Math.min(MAXIMUM_COUNT, Math.max(job.firstCount, Math.ceil((count / wall) * DURATION)))
+      if (steady) break
+      before = rate
+    }
+    this.#counts.set(job, count)
   }
 
   async measure(job: NetworkJob): Promise<void> {
