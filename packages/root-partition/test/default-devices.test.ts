@@ -7,6 +7,7 @@ import {
   BUILT_IN_PACKAGES,
   DEFAULT_DEVICES,
   DEFAULT_PROCESSOR,
+  GENERATION_1_DEVICES,
   PLAIN_DEVICES,
   PluginRegistry,
   VirtualMachine,
@@ -186,5 +187,51 @@ describe('the default devices', () => {
     await expect(machine(() => 'halt', [...DEFAULT_DEVICES, ide])).rejects.toThrow(
       expect.objectContaining({ code: 'ERR_IDE_DISK_UNKNOWN' }),
     )
+  })
+})
+
+describe('the devices of generation 1', () => {
+  it('mask address line 20 from port 0x92 and from the keyboard controller, until a reset', async () => {
+    const { vm } = await machine(() => 'halt', [...GENERATION_1_DEVICES])
+    const line: boolean[] = []
+    Object.assign(vm.partition.virtualProcessors[0] as object, {
+      setAddressLine20: (connected: boolean) => void line.push(connected),
+    })
+    const { ports } = vm.partition
+    ports.write(0x92, 1, 0)
+    expect(line.at(-1)).toBe(false)
+    ports.write(0x64, 1, 0xdf)
+    expect([line.at(-1), ports.read(0x92, 1)]).toEqual([true, 2])
+    ports.write(0x64, 1, 0xd1)
+    ports.write(0x60, 1, 0xcd) // the output port without A20
+    expect([line.at(-1), ports.read(0x92, 1)]).toEqual([false, 0])
+    await vm.reset()
+    expect([line.at(-1), ports.read(0x92, 1)]).toEqual([true, 2])
+    await vm[Symbol.asyncDispose]()
+  })
+
+  it('decode RAM in the first megabyte as the host bridge says, also after a restore', async () => {
+    const start = async () => (await machine(() => 'halt', [...GENERATION_1_DEVICES])).vm
+    const vm = await start()
+    const pam = (value: number): void => {
+      vm.partition.ports.write(0xcf8, 4, 0x8000_0058)
+      vm.partition.ports.write(0xcfd, 1, value)
+    }
+    const at = 0xf_8000
+    expect(vm.partition.memory.writeU8(at, 0x5a)).toBe(true)
+    pam(0x10)
+    expect([vm.partition.memory.writeU8(at, 1), vm.partition.memory.readU8(at)]).toEqual([false, 0x5a])
+    pam(0)
+    expect(vm.partition.memory.readU8(at)).toBeUndefined()
+    const saved = structuredClone(vm.save())
+    await vm.reset()
+    expect(vm.partition.memory.readU8(at)).toBe(0x5a)
+    const other = await start()
+    other.restore(saved)
+    expect(other.partition.memory.readU8(at)).toBeUndefined()
+    other.partition.ports.write(0xcf8, 4, 0x8000_0058)
+    other.partition.ports.write(0xcfd, 1, 0x30)
+    expect(other.partition.memory.readU8(at)).toBe(0x5a)
+    for (const each of [vm, other]) await each[Symbol.asyncDispose]()
   })
 })
