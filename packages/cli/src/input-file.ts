@@ -24,6 +24,16 @@ export async function readInputFile(path: string, what: string): Promise<Uint8Ar
   }
 }
 
+/** Bytes that nobody else has, whose memory is given back when they are disposed of. */
+export function disposable(bytes: Uint8Array): Uint8Array & Disposable {
+  return Object.assign(bytes, {
+    [Symbol.dispose]() {
+      const { buffer } = bytes
+      if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength) buffer.transfer(0)
+    },
+  })
+}
+
 function unreadable(path: string, what: string, why: string, cause?: unknown): CliError {
   return new CliError('ERR_FILE_UNREADABLE', `The ${what} ${path} cannot be read: ${why}`, {
     hint: `Check the path of the ${what}.`,

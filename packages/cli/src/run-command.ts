@@ -29,7 +29,7 @@ import { EXIT_STATUS, statusOf } from './exit-status.ts'
 import { planFirmware } from './firmware-plan.ts'
 import { guestFilesArchive, planModules, withArchive } from './guest-files.ts'
 import { ideWords } from './ide-drives.ts'
-import { readInputFile } from './input-file.ts'
+import { disposable, readInputFile } from './input-file.ts'
 import { devicesWith } from './machine-devices.ts'
 import { networkDevices } from './network.ts'
 import { Notices, withNotices } from './notices.ts'
@@ -360,9 +360,11 @@ async function createMachine(
   notices: Notices,
 ): Promise<VirtualMachine> {
   const { kernel, initrd, commandLine, archive, firmware } = plan
-  const readFile = async (path: string): Promise<Uint8Array> => {
+  const readFile = async (path: string): Promise<Uint8Array & Disposable> => {
     const bytes = await readInputFile(path, path === initrd ? 'initial ramdisk' : firmware ? 'firmware' : 'kernel')
-    return path === initrd && archive !== undefined ? withArchive(bytes, archive) : bytes
+    if (path !== initrd || archive === undefined) return disposable(bytes)
+    using file = disposable(bytes)
+    return disposable(withArchive(file, archive))
   }
   return VirtualMachine.create(
     {

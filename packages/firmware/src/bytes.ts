@@ -5,6 +5,15 @@ export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
+/**
+ * Give the memory of `bytes` back, which nobody may use again: tens of megabytes would otherwise wait for the garbage collector, which does not hurry as long as there are few
+ * objects. Bytes that are part of something larger stay.
+ */
+export function release(bytes: Uint8Array): void {
+  const { buffer } = bytes
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength) buffer.transfer(0)
+}
+
 /** Round up to a multiple of `alignment`, a power of two (or any positive number). */
 export function alignUp(value: number, alignment: number): number {
   return Math.ceil(value / alignment) * alignment

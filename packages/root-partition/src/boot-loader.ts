@@ -17,8 +17,11 @@ import { type FirmwareConfiguration, type Logger, PartitaError, type VirtualProc
 import type { BiosBootConfiguration, KernelBootConfiguration, VmConfiguration } from './configuration.ts'
 import { RootPartitionError } from './error.ts'
 
-/** Reads a file of the configuration by its name. */
-export type ReadFile = (name: string) => Promise<Uint8Array>
+/**
+ * Reads a file of the configuration by its name. Bytes with a `[Symbol.dispose]` are disposed of as soon as they are in the partition's memory: a kernel and its ramdisk are tens of
+ * megabytes, which a garbage collector may leave for long.
+ */
+export type ReadFile = (name: string) => Promise<Uint8Array & Partial<Disposable>>
 
 /** Guests know a machine of Hyper-V by this, besides CPUID: Linux leaves the disks of an emulated IDE controller to the VMBus then (ata_piix). */
 const HYPER_V_MANUFACTURER = 'Microsoft Corporation'
@@ -46,11 +49,17 @@ export async function loadBootImage(
   hypervisor: VmConfiguration['hypervisor'],
   logger: Logger,
 ): Promise<LoadedKernel> {
-  const kernel = await read(readFile, boot.kernel, 'kernel')
-  const initrd = boot.initrd === undefined ? undefined : await read(readFile, boot.initrd, 'initial ramdisk')
+  using files = new DisposableStack()
+  const file = async (name: string, what: string): Promise<Uint8Array> => {
+    const bytes = await read(readFile, name, what)
+    files.defer(() => bytes[Symbol.dispose]?.())
+    return bytes
+  }
+  const kernel = await file(boot.kernel, 'kernel')
+  const initrd = boot.initrd === undefined ? undefined : await file(boot.initrd, 'initial ramdisk')
   const modules = []
-  for (const { file, commandLine } of boot.modules)
-    modules.push({ bytes: await read(readFile, file, 'module'), commandLine })
+  for (const { file: name, commandLine } of boot.modules)
+    modules.push({ bytes: await file(name, 'module'), commandLine })
   const loaded = await LOADERS[boot.type]({
     memory: partition.memory,
     vp: partition.virtualProcessors[0] as VirtualProcessor,
@@ -102,7 +111,7 @@ export async function installFirmware(
   })
 }
 
-async function read(readFile: ReadFile, name: string, what: string): Promise<Uint8Array> {
+async function read(readFile: ReadFile, name: string, what: string): ReturnType<ReadFile> {
   try {
     return await readFile(name)
   } catch (cause) {

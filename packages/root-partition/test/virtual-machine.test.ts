@@ -233,6 +233,22 @@ describe('VirtualMachine', () => {
     await expect(nothing.run()).rejects.toThrow(code('ERR_VM_CONFIGURATION'))
   })
 
+  it('disposes of files once they are in the partition, and of those that cannot be loaded', async () => {
+    const disposed: string[] = []
+    let content = new Uint8Array(5000)
+    const { vm } = await machine({
+      script: out(0),
+      services: {
+        readFile: async (name) => Object.assign(content.slice(), { [Symbol.dispose]: () => void disposed.push(name) }),
+      },
+    })
+    await expect(vm.run()).rejects.toThrow(code('ERR_KERNEL_FORMAT'))
+    expect(disposed).toEqual(['kernel'])
+    content = multibootKernel(Uint8Array.of(1))
+    expect(await vm.run()).toEqual({ type: 'power-off' })
+    expect(disposed).toEqual(['kernel', 'kernel'])
+  })
+
   it('starts nothing when anything in the configuration is wrong', async () => {
     const log: string[] = []
     const device = fakePlugin(log, { name: 'device' })

@@ -7,7 +7,7 @@
 import type { GuestMemory } from '@partita/interface'
 import { installAcpiTables } from '../acpi/install.ts'
 import type { BootOptions, LoadedKernel } from '../boot.ts'
-import { alignDown, alignUp, cString } from '../bytes.ts'
+import { alignDown, alignUp, cString, release } from '../bytes.ts'
 import { ELF_MACHINE, type ElfImage, parseElf, segmentRange } from '../elf.ts'
 import { FirmwareError } from '../firmware-error.ts'
 import { buildMemoryMap, HIGH_RAM_BASE, lowRamEnd, ramEnd } from '../memory-map.ts'
@@ -104,8 +104,8 @@ interface PreparedKernel {
 async function prepareBzImage(options: BootOptions): Promise<PreparedKernel> {
   const header = parseSetupHeader(options.kernel)
   const range = bzImageRange(header)
-  const file = await decompressPayload(options, header)
-  if (file === undefined) {
+  const payload = await decompressPayload(options, header)
+  if (payload === undefined) {
     const { kernelOffset, kernelLength } = header
     return {
       header,
@@ -117,6 +117,7 @@ async function prepareBzImage(options: BootOptions): Promise<PreparedKernel> {
       },
     }
   }
+  const { file, own } = payload
   const elf = linuxElf(file)
   const segments = segmentRange(elf.segments)
   return {
@@ -124,7 +125,10 @@ async function prepareBzImage(options: BootOptions): Promise<PreparedKernel> {
     range: { start: Math.min(range.start, segments.start), end: Math.max(range.end, segments.end) },
     entry: Number(elf.entry),
     decompressedBy: 'host',
-    store: (memory) => loadSegments(memory, file, elf.segments),
+    store(memory) {
+      loadSegments(memory, file, elf.segments)
+      if (own) release(file)
+    },
   }
 }
 

@@ -10,21 +10,30 @@ import type { SetupHeader } from './setup-header.ts'
 /** The ELF file and the relocations behind it never need more than this. */
 const SIZE_LIMIT = 1 << 30
 
+/** What came out of a bzImage. */
+export interface DecompressedPayload {
+  /** An ELF file with relocation data behind it. */
+  readonly file: Uint8Array
+  /** Whether nobody else has its bytes. */
+  readonly own: boolean
+}
+
 /**
- * The decompressed payload: an ELF file with relocation data behind it. `undefined` when the guest is to decompress it.
+ * The decompressed payload; `undefined` when the guest is to decompress it.
  *
  * @throws FirmwareError `ERR_KERNEL_CORRUPT` for a payload that does not decompress, `ERR_KERNEL_UNSUPPORTED` when the host must do it and cannot
  */
 export async function decompressPayload(
   options: Pick<BootOptions, 'kernel' | 'decompression' | 'decompressors' | 'logger'>,
   header: SetupHeader,
-): Promise<Uint8Array | undefined> {
+): Promise<DecompressedPayload | undefined> {
   const wish = options.decompression ?? 'auto'
   if (wish === 'guest') return undefined
   const payload = options.kernel.subarray(header.payloadOffset, header.payloadOffset + header.payloadLength)
   const format = detectCompression(payload)
-  if (format === 'none') return payload
-  const decompress = format && (options.decompressors?.[format] ?? builtInDecompressors[format])
+  if (format === 'none') return { file: payload, own: false }
+  const given = format && options.decompressors?.[format]
+  const decompress = given ?? (format && builtInDecompressors[format])
   if (decompress === undefined) {
     if (wish === 'auto') return undefined
     throw new FirmwareError('ERR_KERNEL_UNSUPPORTED', 'The host cannot decompress this kernel', {
@@ -48,5 +57,5 @@ export async function decompressPayload(
     })
   }
   if (!isElf(file)) throw new FirmwareError('ERR_KERNEL_CORRUPT', 'The kernel image does not hold an ELF file')
-  return file
+  return { file, own: given === undefined }
 }
