@@ -45,8 +45,8 @@ const FINEST_RESOLUTION = 3
 
 /** The first byte of a packet. */
 const PACKET = { ALWAYS: 0x08, X_SIGN: 0x10, Y_SIGN: 0x20 } as const
-/** A packet's movement has nine bits. */
-const MOST_NEGATIVE = -256
+/** A packet's movement has nine bits. The most negative number of them has a low byte of zero, which drivers (Linux' psmouse) take for no movement. */
+const MOST_NEGATIVE = -255
 const MOST_POSITIVE = 255
 /** Bits of the buttons as packets have them, by the number of `MouseEvent.button`. */
 const BUTTON_BITS: readonly number[] = [1, 4, 2, 8, 16]
@@ -173,9 +173,10 @@ export class Ps2Mouse implements Ps2Device, MouseInput {
     if (!motion.empty) {
       // With scaling, half of the range, so that the result has nine bits.
       const half = scaling ? 2 : 1
-      x = clamp(motion.x, MOST_NEGATIVE / half, Math.trunc(MOST_POSITIVE / half))
-      y = clamp(motion.y, MOST_NEGATIVE / half, Math.trunc(MOST_POSITIVE / half))
-      wheel = clamp(motion.wheel, -8, 7)
+      x = clamp(motion.x, Math.trunc(MOST_NEGATIVE / half), Math.trunc(MOST_POSITIVE / half))
+      y = clamp(motion.y, Math.trunc(MOST_NEGATIVE / half), Math.trunc(MOST_POSITIVE / half))
+      // One detent in each packet of the five-button protocol: drivers (Linux' psmouse) take more for a second wheel.
+      wheel = id === DEVICE_ID.FIVE_BUTTONS ? clamp(motion.wheel, -1, 1) : clamp(motion.wheel, -8, 7)
       motion.take(x, y, wheel)
       if (scaling) {
         x = scale(x)
