@@ -235,7 +235,7 @@ describe('VirtualMachine', () => {
 
   it('disposes of files once they are in the partition, and of those that cannot be loaded', async () => {
     const disposed: string[] = []
-    let content = new Uint8Array(5000)
+    let content: Uint8Array = new Uint8Array(5000)
     const { vm } = await machine({
       script: out(0),
       services: {
