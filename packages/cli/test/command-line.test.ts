@@ -83,6 +83,10 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
     expect(await version(file('cache'))).toMatchObject({ status: 0, stderr: '' })
     expect(readdirSync(file('cache/partita/modules'), { recursive: true }).length).toBeGreaterThan(50)
     expect(await version(file('cache'))).toMatchObject({ status: 0, stderr: '' })
+    mkdirSync(file('cache/partita/modules/former'))
+    for (let n = 0; n <= 5000; n++) writeFileSync(file(`cache/partita/modules/former/${n}`), '')
+    expect(await version(file('cache'))).toMatchObject({ status: 0, stderr: '' })
+    expect(existsSync(file('cache/partita/modules/former'))).toBe(false)
     expect(await version('/proc/nowhere')).toMatchObject({ status: 0, stderr: '' })
   })
   it('lists plug-ins', async () => {
