@@ -159,6 +159,15 @@ describe('addresses', () => {
     const [neighbour] = guest.packets()
     expect(neighbour?.bytes[neighbour.headers.transport]).toBe(136)
     expect([...(neighbour?.bytes.subarray(-6) ?? [])]).toEqual([0x02, 0x50, 0x41, 0x52, 0, 2])
+    // By its link-local address a guest reaches the name server at the gateway, and nothing else.
+    const datagram = [0x13, 0x88, 0, 53, 0, 9, 0, 0, 81]
+    packet(17, [0xfd, 0x50, 0x61, 0x72, 0x74, 0x69, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3], datagram)
+    packet(17, [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7], datagram)
+    expect(guest.host.udp.flatMap(({ sent }) => sent.map(({ text, address }) => `${text} ${address}`))).toEqual([
+      'Q 192.0.2.53',
+    ])
+    guest.host.udp[0]?.receive(Buffer.from('A'), '192.0.2.53', 53)
+    expect(guest.datagrams().map(({ ports, text }) => [ports, text])).toEqual([[[53, 5000], 'A']])
     // DHCPv6, information request with a client id.
     packet(
       17,

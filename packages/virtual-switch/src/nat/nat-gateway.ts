@@ -31,6 +31,7 @@ import { ICMP, ICMP6, NatIcmp } from './icmp.ts'
 import {
   formatIpAddress,
   type IpAddress,
+  IpPrefix,
   isGroup,
   parseIpAddress,
   readIpAddress,
@@ -326,7 +327,8 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
       this.#receiveDhcp6(packet)
       return
     }
-    if (!ipv6.subnet.contains(source)) return
+    // A guest whose address is tentative still, or that has none, reaches its neighbours: the gateway itself.
+    if (!ipv6.subnet.contains(source) && !(LINK_LOCAL?.contains(source) && this.isGateway(destination))) return
     if (isGroup(destination) || (ipv6.subnet.contains(destination) && !this.isGateway(destination))) return
     if (protocol === IP_PROTOCOL.TCP) this.#tcp.receive(packet)
     else if (protocol === IP_PROTOCOL.UDP) this.#udp.receive(packet)
@@ -501,6 +503,7 @@ const ADDRESS_A: IpAddress = new Uint8Array(16)
 const ADDRESS_B: IpAddress = new Uint8Array(16)
 /** 255.255.255.255. */
 const ALL_ONES: IpAddress = new Uint8Array(16).fill(0xff, 10)
+const LINK_LOCAL: IpPrefix | undefined = IpPrefix.parse('fe80::/10')
 const NO_EVENTS = { connected() {}, data() {}, ended() {}, drained() {}, closed() {} } as const
 
 function headerIsRight(bytes: Uint8Array, network: number): boolean {

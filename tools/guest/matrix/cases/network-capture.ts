@@ -57,6 +57,9 @@ export const networkCapture: GuestCase = {
     const refused = await freePort()
     const nat = { capture, nameServers: [`127.0.0.1:${names.port}`] }
     const guest = await boot({ devices: natDevices({ ...nat, deny: ['192.0.2.66'] }) })
+    // Addresses of IPv6 come by advertisements, and are tentative for a while.
+    const ready = 'ip -6 addr show dev eth0 scope global | grep inet6 | grep -qv tentative'
+    await guest.run(`until ${ready}; do usleep 100000; done`)
     const transfer = async (source: string, target: string, sha256: Promise<string>): Promise<void> => {
       ok((await guest.run(`wget -q -O - ${source} | sha256sum`)).includes(content.sha256), source)
       await guest.run(`wget -q -O - ${source} | nc ${target}`)
