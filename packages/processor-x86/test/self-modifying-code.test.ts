@@ -72,7 +72,7 @@ describe('stores to code', () => {
           .add('esi', 'eax')
       return a
     }
-    for (let n = 0; n < count; n++) m.program(AT.DATA + n * room, room, (b) => b.mov('eax', n).ret())
+    for (let n = 0; n < count; n++) m.program(AT.DATA + n * room, 64, (b) => b.mov('eax', n).ret())
     m.kernel((a) => callAll(a).mov('eax', 'esi').out(0x80, 'eax'))
     expect([m.output(0x80), decoded()]).toEqual([[(count * (count - 1)) / 2], GPA_CODE])
     m.kernel((a) => {
