@@ -549,8 +549,12 @@ export class Cpu {
     }
     const first = this.#regionHost(lo, hi, within, access)
     if (first === REFUSED.FAULT) return first
-    const second = this.#regionHost(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), bytes - within, access)
+    this.mmu.fill(lo, hi, access, false)
+    const nextLo = ((lo & ~0xfff) + PAGE) | 0
+    const nextHi = this.#nextHigh(lo, hi)
+    const second = this.#regionHost(nextLo, nextHi, bytes - within, access)
     if (second === REFUSED.FAULT) return second
+    this.mmu.fill(nextLo, nextHi, access, false)
     if (first === REFUSED.LEAVE || second === REFUSED.LEAVE) return REFUSED.LEAVE
     for (let i = 0; i < bytes; i++) {
       this.u8[this.#scratch + i] = this.u8[i < within ? (first >>> 0) + i : (second >>> 0) + i - within] as number
@@ -564,8 +568,12 @@ export class Cpu {
     const first = this.#regionHost(lo, hi, within, ACCESS.WRITE)
     if (first === REFUSED.FAULT) return REFUSED.FAULT + 1
     if (within < bytes) {
-      const second = this.#regionHost(((lo & ~0xfff) + PAGE) | 0, this.#nextHigh(lo, hi), bytes - within, ACCESS.WRITE)
+      this.mmu.fill(lo, hi, ACCESS.WRITE, false)
+      const nextLo = ((lo & ~0xfff) + PAGE) | 0
+      const nextHi = this.#nextHigh(lo, hi)
+      const second = this.#regionHost(nextLo, nextHi, bytes - within, ACCESS.WRITE)
       if (second === REFUSED.FAULT) return REFUSED.FAULT + 1
+      this.mmu.fill(nextLo, nextHi, ACCESS.WRITE, false)
       if (second === REFUSED.LEAVE) return REFUSED.LEAVE + 1
     }
     return first === REFUSED.LEAVE ? REFUSED.LEAVE + 1 : this.writeSlow(lo, hi, bytes)

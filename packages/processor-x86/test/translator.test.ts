@@ -271,6 +271,22 @@ describe('accesses that are near each other', () => {
     expect(mixed).toEqual(interpreted)
     expect(all).toEqual(interpreted)
   })
+  it('of every size read, write and change what lies on both sides of the end of a page', () => {
+    const [mixed, interpreted, all] = everyWay((a) => {
+      a.mov('ebp', 500)
+        .label('again')
+        .mov('rbx', LINEAR + PAGE - 8)
+        .mov('ecx', 9)
+        .label('loop')
+      a.bytes(0x48, 0x8b, 0x13, 0x48, 0x01, 0xd0) // mov rdx, [rbx]; add rax, rdx
+      a.bytes(0x8b, 0x13, 0x48, 0x01, 0xd0, 0x66, 0x03, 0x03) // mov edx, [rbx]; add rax, rdx; add ax, [rbx]
+      a.bytes(0x48, 0x89, 0x03, 0x89, 0x53, 0x10, 0x89, 0x13, 0x66, 0x89, 0x43, 1) // mov [rbx], rax; mov [rbx + 16], edx; mov [rbx], edx; mov [rbx + 1], ax
+      a.bytes(0x48, 0x01, 0x03, 0x01, 0x03, 0x66, 0x01, 0x03) // add [rbx], rax, eax, ax
+      a.add('rbx', 1).dec('ecx').jcc('ne', 'loop').dec('ebp').jcc('ne', 'again')
+    })
+    expect(mixed).toEqual(interpreted)
+    expect(all).toEqual(interpreted)
+  })
   it('go with a stack that grows over the end of a page', () => {
     const [mixed, interpreted, all] = everyWay((a) => {
       a.mov('r8', 'rsp')

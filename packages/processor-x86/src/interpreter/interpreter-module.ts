@@ -6,16 +6,16 @@ import type { Semantics } from '../instruction/definition.ts'
 import type { LazyFlags } from '../instruction/emitter.ts'
 import type { HelperContext, HelperFunction } from '../instruction/helper.ts'
 import { emitUnitCheck } from '../instruction/unit-check.ts'
-import { FILE, RECORD, STATE, STATUS, TLB } from '../state-layout.ts'
+import { FILE, RECORD, STATE, STATUS } from '../state-layout.ts'
 import { type Expr, i32, i64 } from '../wasm/expression.ts'
-import type { FunctionEmitter, FunctionReference, Label, Local } from '../wasm/function-emitter.ts'
+import type { FunctionReference, Label, Local } from '../wasm/function-emitter.ts'
 import { ModuleBuilder } from '../wasm/module-builder.ts'
 import { addressFunctions } from './address-functions.ts'
 import { emitCount } from './execution-profile.ts'
 import { HANDLER } from './handler.ts'
 import { InterpreterEmitter, type RuntimeFunctions } from './interpreter-emitter.ts'
 import { jumpEntry } from './jump-entry.ts'
-import { tlbEntry } from './tlb-entry.ts'
+import { regionAccess } from './region-access.ts'
 
 /** What the module calls. `lo` and `hi` are the halves of a linear address. */
 export interface RuntimeImports {
@@ -80,32 +80,6 @@ function defineShared(module: ModuleBuilder, base: number): SharedFunctions {
   for (const reference of [...Object.values(shared), ...regionAccess(module, base, forRegions)])
     module.export(reference)
   return shared
-}
-/** (page i64, distance i64, bytes): the accesses of translated code where it knows no better: by the TLB, or else by the slow path. */
-function regionAccess(
-  module: ModuleBuilder,
-  base: number,
-  slow: Readonly<Record<'read' | 'write' | 'modify', FunctionReference>>,
-): FunctionReference[] {
-  const access = (target: FunctionReference, tlb: number, hit: (e: FunctionEmitter, host: Expr) => void) =>
-    module.function(`${target.name}64`, ['i64', 'i64', 'i32'], 'i32', (e) => {
-      const address = e.let(i64.add(e.get(e.parameter(0)), e.get(e.parameter(1))))
-      const bytes = e.get(e.parameter(2))
-      const entry = e.let(tlbEntry(i32.load(i32.const(0), base + STATE.CONTEXT), address))
-      const offset = e.let(i64.sub(address, i64.load(entry, tlb)))
-      const inside = i64.le_u(offset, i64.extend_i32_u(i32.sub(i32.const(4096), bytes)))
-      e.if(inside, () => hit(e, i32.add(i32.wrap_i64(offset), i32.load(entry, tlb + 8))))
-      const high = i32.wrap_i64(i64.shr_u(address, i64.const(32)))
-      e.return(e.call(target, i32.wrap_i64(address), high, bytes))
-    })
-  return [
-    access(slow.read, TLB.READ, (e, host) => e.return(host)),
-    access(slow.write, TLB.WRITE, (e, host) => {
-      e.memoryCopy(host, i32.const(base + STATE.SCRATCH), e.get(e.parameter(2)))
-      e.return(i32.const(0))
-    }),
-    access(slow.modify, TLB.WRITE, (e, host) => e.return(host)),
-  ]
 }
 /** The same in the module of a form: it has few functions, and so is quickly made. */
 function importShared(module: ModuleBuilder): SharedFunctions {

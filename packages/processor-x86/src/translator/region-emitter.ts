@@ -119,6 +119,19 @@ const PAGE = 4096
 /** An instruction sets flags on some of its ways only: they must be in their locals before it. */
 class FlagsOnSomeWays extends Error {}
 
+/** Code by register. */
+interface RegisterCode {
+  readonly load: readonly Uint8Array[]
+  readonly store: readonly Uint8Array[]
+}
+/** By the offset of the state area. */
+const REGISTER_CODES = new Map<number, RegisterCode>()
+function fill(gap: Gap, code: readonly Uint8Array[], registers: Registers): void {
+  for (let left = registers; left !== 0; left &= left - 1) {
+    gap.code.push(code[31 - Math.clz32(left & -left)] as Uint8Array)
+  }
+}
+
 export class RegionEmitter extends InstructionEmitter {
   form!: InstructionForm
   readonly #base: number
@@ -139,6 +152,7 @@ export class RegionEmitter extends InstructionEmitter {
   /** For pages but the entry's: not 0 once control has come there and the mapping was right. */
   readonly #seen = new Map<number, Local>()
   readonly #counter: number | undefined
+  readonly #code: RegisterCode
   readonly #traffic = new RegisterTraffic()
   /** Where instructions load registers. */
   readonly #loads: { readonly gap: Gap; registers: Registers }[] = []
@@ -172,6 +186,13 @@ export class RegionEmitter extends InstructionEmitter {
     this.#nodes = controlFlow(region)
     this.#registers = Array.from({ length: 16 }, () => this.local('i64'))
     this.#vectors = Array.from({ length: 16 }, () => this.local('v128'))
+    // the same in each region: these are the first locals
+    let code = REGISTER_CODES.get(base)
+    if (!code) {
+      code = this.#registerCode()
+      REGISTER_CODES.set(base, code)
+    }
+    this.#code = code
     this.#flags = {
       x: this.local('i64'),
       y: this.local('i64'),
@@ -204,7 +225,7 @@ export class RegionEmitter extends InstructionEmitter {
     })
     this.#epilogue()
     this.#traffic.solve()
-    for (const { gap, registers } of this.#loads) this.fill(gap, () => this.#loadRegisters(registers))
+    for (const { gap, registers } of this.#loads) fill(gap, this.#code.load, registers)
   }
 
   #field32(field: number): Expr {
@@ -218,24 +239,21 @@ export class RegionEmitter extends InstructionEmitter {
     this.set(this.#context, this.#field32(STATE.CONTEXT))
     this.set(this.#budget, this.#field32(STATE.RESERVE))
   }
-  #loadRegisters(registers: Registers): void {
-    for (let r = 0; r < 16; r++) {
-      if (registers & (1 << r)) this.set(this.#registers[r] as Local, this.#field64(STATE.FILE + r * 8))
-      if (registers & (0x10000 << r)) {
-        this.set(this.#vectors[r] as Local, v128.load(i32.const(0), this.stateOffset(STATE.XMM + r * 16)))
-      }
-    }
-  }
-  #storeRegisters(registers: Registers): void {
+  /** What loads and stores each register, in the numbers of {@link Registers}. */
+  #registerCode(): RegisterCode {
     const zero = i32.const(0)
-    for (let r = 0; r < 16; r++) {
-      if (registers & (1 << r)) {
-        this.do(i64.store(zero, this.get(this.#registers[r] as Local), this.stateOffset(STATE.FILE + r * 8)))
-      }
-      if (registers & (0x10000 << r)) {
-        this.do(v128.store(zero, this.get(this.#vectors[r] as Local), this.stateOffset(STATE.XMM + r * 16)))
-      }
-    }
+    const [load, store]: Uint8Array[][] = [[], []]
+    this.#registers.forEach((local, r) => {
+      const offset = this.stateOffset(STATE.FILE + r * 8)
+      load.push(this.assemble(() => this.set(local, i64.load(zero, offset))))
+      store.push(this.assemble(() => this.do(i64.store(zero, this.get(local), offset))))
+    })
+    this.#vectors.forEach((local, r) => {
+      const offset = this.stateOffset(STATE.XMM + r * 16)
+      load.push(this.assemble(() => this.set(local, v128.load(zero, offset))))
+      store.push(this.assemble(() => this.do(v128.store(zero, this.get(local), offset))))
+    })
+    return { load, store }
   }
   #epilogue(): void {
     const zero = i32.const(0)
@@ -353,12 +371,12 @@ export class RegionEmitter extends InstructionEmitter {
   /** Load what is needed at the beginning of a segment. */
   #enter(segment: Segment): void {
     const gap = this.gap()
-    this.#traffic.edge(this.#known.way, segment, (registers) => this.fill(gap, () => this.#loadRegisters(registers)))
+    this.#traffic.edge(this.#known.way, segment, (registers) => fill(gap, this.#code.load, registers))
   }
   /** Store what was changed. */
   #store(): void {
     const gap = this.gap()
-    this.#traffic.exit(this.#known.way, (registers) => this.fill(gap, () => this.#storeRegisters(registers)))
+    this.#traffic.exit(this.#known.way, (registers) => fill(gap, this.#code.store, registers))
   }
   /** Control comes from one page into another: leave unless that is still the one that the region was made for. */
   #enterPage(target: number): void {

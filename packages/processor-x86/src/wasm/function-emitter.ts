@@ -49,8 +49,9 @@ export interface Checkpoint {
 }
 /** A place in the body where straight-line code is put in later, when it is known what. */
 export interface Gap {
-  position: number
-  body: Uint8Array | undefined
+  readonly position: number
+  /** Pieces of code: see {@link FunctionEmitter.assemble}. */
+  readonly code: Uint8Array[]
 }
 
 /** A local variable or parameter. */
@@ -228,17 +229,18 @@ export class FunctionEmitter {
   }
   /** Leave a gap: here, or at a place that control came through. */
   protected gap(at: number = this.#writer.length): Gap {
-    const gap: Gap = { position: at, body: undefined }
+    const gap: Gap = { position: at, code: [] }
     this.#gaps.push(gap)
     return gap
   }
-  /** Put straight-line code without hints into a gap. */
-  protected fill(gap: Gap, body: () => void): void {
+  /** Straight-line code for a gap. */
+  protected assemble(body: () => void): Uint8Array {
     const outside = this.#writer
     this.#writer = new ByteWriter()
     body()
-    gap.body = this.#writer.result()
+    const code = this.#writer.result().slice()
     this.#writer = outside
+    return code
   }
 
   /** Evaluate for its effect. */
@@ -390,7 +392,7 @@ export class FunctionEmitter {
       out.u8(VALUE_TYPE[type])
     }
     const body = this.#writer.result()
-    const gaps = this.#gaps.filter((gap) => gap.body !== undefined).sort((a, b) => a.position - b.position)
+    const gaps = this.#gaps.filter(({ code }) => code.length > 0).sort((a, b) => a.position - b.position)
     const hints: BranchHint[] = []
     let [done, hint] = [0, 0]
     for (let n = 0; n <= gaps.length; n++) {
@@ -400,7 +402,7 @@ export class FunctionEmitter {
       for (let next = this.#hints[hint]; next && (next.offset < end || n === gaps.length); next = this.#hints[++hint])
         hints.push({ offset: next.offset + moved, likely: next.likely })
       out.append(body.subarray(done, end))
-      out.append(gaps[n]?.body ?? [])
+      for (const code of gaps[n]?.code ?? []) out.append(code)
       done = end
     }
     this.hints = hints
