@@ -27,8 +27,10 @@ import {
 import type { FunctionReference, Gap, Label, Local, TypeReference } from '../wasm/function-emitter.ts'
 import { simd, v128 } from '../wasm/simd.ts'
 import { controlFlow, type Node } from './control-flow.ts'
+import { type FlagSource, simpleCondition } from './flag-source.ts'
+import { type Known, type KnownPage, NO_DISTANCES, NO_PAGES, nothing } from './known.ts'
 import { FLOW, type Region, type RegionBlock, type RegionInstruction } from './region.ts'
-import { type Registers, RegisterTraffic, Segment, type Way } from './register-traffic.ts'
+import { type Registers, RegisterTraffic, Segment } from './register-traffic.ts'
 
 /** Functions that regions call. */
 export interface RegionFunctions {
@@ -63,54 +65,6 @@ const FLAG_FIELDS = {
   sign: STATE.FLAG_SIGN,
 } as const
 
-/** What flags came from, for conditions that need no formula. All values are sign-extended. */
-type FlagSource =
-  | { readonly kind: 'sum' | 'difference'; readonly a: Expr; readonly b: Expr; readonly r: Expr }
-  | { readonly kind: 'bitwise'; readonly r: Expr }
-
-/** What is known where control stands. */
-interface Known {
-  /** The flags are those in the state still: nothing is pending then. */
-  readonly unchanged: boolean
-  readonly pending: Partial<LazyFlags>
-  readonly source: FlagSource | undefined
-  /** Instructions completed since the budget was last changed. */
-  readonly count: number
-  readonly units: ReadonlySet<string>
-  readonly way: Way
-  /** What the general registers are measured from; undefined while nobody has asked. */
-  readonly distances: readonly (Distance | undefined)[]
-  /** Pages that were found in a TLB, the last one first. Nothing that a region does takes a page away. */
-  readonly pages: readonly KnownPage[]
-}
-const NO_DISTANCES: readonly undefined[] = new Array<undefined>(16).fill(undefined)
-const NO_PAGES: readonly KnownPage[] = []
-const NO_UNITS: ReadonlySet<string> = new Set()
-/** Nothing is known at the beginning of a segment. */
-function nothing(segment: Segment): Known {
-  return {
-    unchanged: false,
-    pending: {},
-    source: undefined,
-    count: 0,
-    units: NO_UNITS,
-    way: segment.start(),
-    distances: NO_DISTANCES,
-    pages: NO_PAGES,
-  }
-}
-
-/** The page of an access, for others that are near. */
-interface KnownPage {
-  /** The access's address. */
-  readonly distance: Distance
-  /** Whether it may be written. */
-  readonly write: boolean
-  /** i32: the address in memory less a page, so that what is added is not negative. */
-  readonly host: Local
-  /** i32: the place in the page; NOWHERE when the page was not found. */
-  readonly place: Local
-}
 const NOWHERE = 0x4000_0000
 /** More at a time would be too many locals. */
 const KNOWN_PAGES = 6
@@ -965,55 +919,11 @@ export class RegionEmitter extends InstructionEmitter {
     this.setLazyFlags({ x: carry, y: carry, s: i64.xor(carry, changed), zero: r, sign: r })
   }
   override condition(cc: number): Expr {
-    const simple = this.#simpleCondition(cc >> 1)
+    const { source } = this.#known
+    const simple = source && simpleCondition(source, cc >> 1)
     if (!simple) return super.condition(cc)
     return this.let(cc & 1 ? i32.eqz(simple) : simple)
   }
-  /** O B Z BE S P L LE, where the source of the flags tells. */
-  #simpleCondition(pair: number): Expr | undefined {
-    const { source } = this.#known
-    if (!source) return undefined
-    const zero = i64.const(0)
-    if (source.kind === 'bitwise') {
-      switch (pair) {
-        case 0:
-        case 1:
-          return i32.const(0)
-        case 2:
-        case 3:
-          return i64.eqz(source.r)
-        case 4:
-        case 6:
-          return i64.lt_s(source.r, zero)
-        case 7:
-          return i64.le_s(source.r, zero)
-        default:
-          return undefined
-      }
-    }
-    const { a, b, r } = source
-    if (source.kind === 'sum') {
-      if (pair === 1) return i64.lt_u(r, a)
-      return pair === 2 ? i64.eqz(r) : pair === 4 ? i64.lt_s(r, zero) : undefined
-    }
-    switch (pair) {
-      case 1:
-        return i64.lt_u(a, b)
-      case 2:
-        return i64.eq(a, b)
-      case 3:
-        return i64.le_u(a, b)
-      case 4:
-        return i64.lt_s(r, zero)
-      case 6:
-        return i64.lt_s(a, b)
-      case 7:
-        return i64.le_s(a, b)
-      default:
-        return undefined
-    }
-  }
-
   // --- control
 
   nextRip(): Expr {

@@ -53,6 +53,8 @@ const POLL = 16
 const MAXIMUM_PAGES = 8
 /** Code that keeps changing becomes colder and colder. */
 const MAXIMUM_CHANGES = 10
+/** Instructions after which code has not changed but given place to other code: the page is used for something else. */
+const SETTLED = 20_000_000
 
 /** Regions that were compiled together: they come and go as one, because one instance holds them. */
 interface Batch {
@@ -71,6 +73,8 @@ interface Installed {
   readonly rip: bigint
   readonly batch: Batch
   readonly place: number
+  /** Instructions executed before it was put to use. */
+  readonly since: number
   /** What the record said before. */
   readonly handler: number
   readonly function: number
@@ -168,8 +172,13 @@ export class Translator {
   #ordered: readonly Ordered[] | undefined
   #samples = 0
   #random = 1
-  /** How often regions of a page were dropped because it changed. */
-  readonly #changes = new Map<number, number>()
+  /** How often a page with regions has changed, and when it did last. */
+  readonly #changes = new Map<number, { readonly times: number; readonly at: number }>()
+  /** Instructions executed, about: those of translated code, and what lies between samples. */
+  get #now(): number {
+    return this.executed + this.#taken * SAMPLE
+  }
+  #taken = 0
   /** Instructions that translated code executed. */
   executed = 0
   #statistics = {
@@ -224,14 +233,14 @@ export class Translator {
 
   /** The interpreter was seen at the block with this record: RIP, and the jump cache in use. */
   sample(record: number, lo: number, hi: number, jumps: number): void {
+    this.#taken++
     if (this.#ordered && ++this.#samples % POLL === 0) this.#compiler.poll()
     if (!this.#byRecord.has(record) && !this.#queue.has(record)) {
       const heat = (this.#heat.get(record) ?? 0) + 1
       this.#heat.set(record, heat)
       if (heat >= this.threshold) {
         const page = this.#code.placeOf(record)?.page ?? -1
-        const changes = this.#changes.get(page)
-        if (changes === undefined || heat >= this.threshold << changes) {
+        if (heat >= this.threshold << (this.#changes.get(page)?.times ?? 0)) {
           this.#queue.set(record, { record, lo, hi, jumps })
         }
       }
@@ -384,6 +393,7 @@ export class Translator {
         rip,
         batch,
         place: compiled.place,
+        since: this.#now,
         handler: this.#view.getUint16(record + RECORD.HANDLER, true),
         function: this.#view.getUint16(record + RECORD.FUNCTION, true),
       }
@@ -476,12 +486,17 @@ export class Translator {
       if (!overlaps(region.pieces, page, start, end)) continue
       this.#heat.delete(region.record)
       this.#remove(region, true)
-      this.#changed(page)
+      this.#changed(page, region.since)
     }
   }
-  #changed(page: number): void {
+  /** A region that was in use since then is dropped because its page has changed. */
+  #changed(page: number, since: number): void {
     this.#statistics.dropped++
-    this.#changes.set(page, Math.min((this.#changes.get(page) ?? 0) + 1, MAXIMUM_CHANGES))
+    const now = this.#now
+    const last = this.#changes.get(page)
+    // several regions may go at a time
+    if (now - since > SETTLED || last?.at === now) return
+    this.#changes.set(page, { times: Math.min((last?.times ?? 0) + 1, MAXIMUM_CHANGES), at: now })
   }
   /** Whether bytes `[start, end)` of a page are part of a region. */
   covers(page: number, start: number, end: number): boolean {
@@ -497,12 +512,12 @@ export class Translator {
     for (const asker of this.#askers.get(record) ?? []) {
       this.#heat.delete(asker.record)
       this.#remove(asker, true)
-      this.#changed(asker.pieces[0]?.page ?? -1)
+      this.#changed(asker.pieces[0]?.page ?? -1, asker.since)
     }
     const region = this.#byRecord.get(record)
     if (!region) return
     this.#remove(region, false)
-    this.#changed(region.pieces[0]?.page ?? -1)
+    this.#changed(region.pieces[0]?.page ?? -1, region.since)
   }
   #remove(region: Installed, restore: boolean): void {
     const { record, pieces, asked, batch } = region
