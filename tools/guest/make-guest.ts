@@ -1,9 +1,9 @@
 /**
  * Makes the default guest ahead of its first use, and says where it is.
  *
- * Usage: `node --conditions=@partita/source tools/guest/make-guest.ts [--update] [--test-image] [--cache DIRECTORY]`
+ * Usage: `node --conditions=@partita/source tools/guest/make-guest.ts [--update] [--test-image] [--generic] [--cache DIRECTORY]`
  *
- * With `--test-image` the root disk is larger and has fio and e2fsprogs.
+ * With `--test-image` the root disk is larger and has fio, e2fsprogs and more; with `--generic` the kernel is that of `linux-image-amd64`.
  *
  * Standard output gets one JSON object: `kernel`, `initrd`, `rootDisk`, `version` and words for the command line;
  * progress and errors go to standard error. Exit status: 0, 1 on failure, 2 on misuse, 130 on SIGINT.
@@ -16,13 +16,20 @@ import {
 } from '../../packages/cli/src/default-guest/index.ts'
 
 async function main(): Promise<number> {
-  let values: { update?: boolean; 'test-image'?: boolean; cache?: string }
+  let values: { update?: boolean; 'test-image'?: boolean; generic?: boolean; cache?: string }
   try {
     values = parseArgs({
-      options: { update: { type: 'boolean' }, 'test-image': { type: 'boolean' }, cache: { type: 'string' } },
+      options: {
+        update: { type: 'boolean' },
+        'test-image': { type: 'boolean' },
+        generic: { type: 'boolean' },
+        cache: { type: 'string' },
+      },
     }).values
   } catch (error) {
-    console.error(`${(error as Error).message}\nUsage: make-guest.ts [--update] [--test-image] [--cache DIRECTORY]`)
+    console.error(
+      `${(error as Error).message}\nUsage: make-guest.ts [--update] [--test-image] [--generic] [--cache DIRECTORY]`,
+    )
     return 2
   }
   const abort = new AbortController()
@@ -33,6 +40,7 @@ async function main(): Promise<number> {
       cacheDirectory: values.cache,
       update: values.update,
       variant: values['test-image'] === true ? 'test' : 'default',
+      kernel: values.generic === true ? 'generic' : 'cloud',
       progress: reporter.report,
       signal: abort.signal,
     })

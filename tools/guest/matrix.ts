@@ -14,6 +14,7 @@ import {
   createProgressReporter,
   type DefaultGuest,
   ensureDefaultGuest,
+  type KernelFlavour,
 } from '../../packages/cli/src/default-guest/index.ts'
 import { type GuestCase, Skipped } from './matrix/case.ts'
 import { CASES } from './matrix/cases/index.ts'
@@ -30,6 +31,13 @@ interface Verdict {
   readonly reason?: unknown
 }
 
+/** The test image with the kernel that a case asks for. */
+async function imageOf(image: DefaultGuest, kernel: KernelFlavour = 'cloud'): Promise<DefaultGuest> {
+  if (kernel === 'cloud') return image
+  const reporter = createProgressReporter(process.stderr)
+  return ensureDefaultGuest({ variant: 'test', kernel, progress: reporter.report }).finally(() => reporter.clear())
+}
+
 async function runCase(
   one: GuestCase,
   image: DefaultGuest,
@@ -41,7 +49,7 @@ async function runCase(
   using limit = deadline(timeout, () => `not done within ${timeout} s`)
   try {
     const boot: Parameters<GuestCase['run']>[0]['boot'] = async (options) => {
-      const guest = await MatrixGuest.boot(image, options)
+      const guest = await MatrixGuest.boot(await imageOf(image, options?.kernel), options)
       guests.push(guest)
       return guest
     }

@@ -6,6 +6,7 @@ import { openRawDisk } from '@partita/disk-images/node'
 import { type Disk, disksToken, type Logger, type VmbusChannelInfo, vmbusServerToken } from '@partita/interface'
 import {
   DEFAULT_DEVICES,
+  GENERATION_1_DEVICES,
   type PluginConfiguration,
   PluginRegistry,
   VirtualMachine,
@@ -13,13 +14,18 @@ import {
 } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
 import { type IdeDiskOptions, type StorageControl, storageControlToken } from '@partita/synthetic-storage/vsp'
-import { type DefaultGuest, makeScratchRootDisk } from '../../../packages/cli/src/default-guest/index.ts'
+import {
+  type DefaultGuest,
+  type KernelFlavour,
+  makeScratchRootDisk,
+} from '../../../packages/cli/src/default-guest/index.ts'
 import { GuestConsole } from '../../../packages/cli/test/guest-console.ts'
 import { deadline } from './deadline.ts'
 
 const MEBIBYTE = 2 ** 20
 const STORAGE = '@partita/synthetic-storage/vsp'
 const VMBUS = '@partita/vmbus'
+const IDE = '@partita/emulated-ide'
 /** Seconds of processor time that a command may take. */
 const COMMAND_TIMEOUT = 300
 /** Lines of the trace that are kept. */
@@ -36,8 +42,18 @@ interface GuestDisk {
   readonly lun?: number
 }
 
+/** A drive of the emulated IDE controller; without `disk` it is an empty CD drive. */
+interface GuestDrive {
+  readonly disk?: Disk
+  readonly dvd?: boolean
+}
+
 /** How the guest is booted. */
 export interface BootOptions {
+  /** Default: `cloud`. */
+  readonly kernel?: KernelFlavour
+  /** Primary master, primary slave, secondary master, secondary slave of a machine of generation 1; without it, there is no such machine. */
+  readonly drives?: readonly (GuestDrive | null)[]
   /** Default: 1. */
   readonly processors?: number
   /** Bytes. Default: 512 MiB. */
@@ -102,8 +118,17 @@ export class MatrixGuest implements AsyncDisposable {
       [STORAGE, { plugin: STORAGE, options: { controllers, ide } }],
       [VMBUS, { plugin: VMBUS, options: { trace: true } }],
     ])
+    if (options.drives !== undefined) {
+      const drives = options.drives.map((drive, index) => {
+        if (drive === null) return null
+        if (drive.disk !== undefined) disks.set(`drive${index}`, drive.disk)
+        return { disk: drive.disk === undefined ? null : `drive${index}`, dvd: drive.dvd ?? false }
+      })
+      own.set(IDE, { plugin: IDE, options: { drives } })
+    }
     for (const device of options.devices ?? []) own.set(device.plugin, device)
-    const added = [...own.values()].filter(({ plugin }) => !DEFAULT_DEVICES.some((device) => device.plugin === plugin))
+    const usual = options.drives === undefined ? DEFAULT_DEVICES : GENERATION_1_DEVICES
+    const added = [...own.values()].filter(({ plugin }) => !usual.some((device) => device.plugin === plugin))
     const trace: string[] = []
     const errors: string[] = []
     const logger: Logger = {
@@ -120,7 +145,7 @@ export class MatrixGuest implements AsyncDisposable {
           memory: options.memory ?? 512 * MEBIBYTE,
           virtualProcessors: options.processors ?? 1,
           onGuestCrash: options.onGuestCrash ?? 'end',
-          devices: [...DEFAULT_DEVICES.map((device) => own.get(device.plugin) ?? device), ...added],
+          devices: [...usual.map((device) => own.get(device.plugin) ?? device), ...added],
           boot: { kernel: image.kernel, initrd: image.initrd, commandLine: commandLineOf(image, options.append) },
         },
         {

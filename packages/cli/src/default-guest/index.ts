@@ -36,18 +36,25 @@ export { createProgressReporter } from './progress.ts'
 export { copyRootDisk } from './store.ts'
 export type { GuestVariant } from './variants.ts'
 
-/** The package that always depends on the current kernel. */
-const KERNEL_META_PACKAGE = 'linux-image-cloud-amd64'
+/** Which of Debian's kernels: `cloud` is the one for virtual machines; `generic` has the drivers of PCs, nearly all as modules. */
+export type KernelFlavour = 'cloud' | 'generic'
+
+/** The packages that always depend on the current kernel. */
+const KERNEL_META_PACKAGES: Readonly<Record<KernelFlavour, string>> = {
+  cloud: 'linux-image-cloud-amd64',
+  generic: 'linux-image-amd64',
+}
 const BUSYBOX_PACKAGE = 'busybox-static'
 
 /** Counts up with each change of what is made that {@link recipeOf} does not see. */
 const FORMAT = 3
 
 /** Guests of another recipe, made by another version of this package, are left to that version. */
-function recipeOf(variant: GuestVariant, modules: readonly string[] = []): string {
+function recipeOf(variant: GuestVariant, kernel: KernelFlavour, modules: readonly string[] = []): string {
+  const meta = KERNEL_META_PACKAGES[kernel]
   const texts = [INIT, ROOT_INIT, ROOT_LABEL, PROFILE, FSTAB, PASSWD, GROUP]
   return createHash('sha256')
-    .update(JSON.stringify([FORMAT, KERNEL_META_PACKAGE, [...WANTED_MODULES, ...modules], texts, VARIANTS[variant]]))
+    .update(JSON.stringify([FORMAT, meta, [...WANTED_MODULES, ...modules], texts, VARIANTS[variant]]))
     .digest('hex')
     .slice(0, 12)
 }
@@ -72,6 +79,8 @@ export interface DefaultGuestOptions {
   readonly signal?: AbortSignal | undefined
   /** Which programs are on the root disk; `default` where not given. */
   readonly variant?: GuestVariant | undefined
+  /** `cloud` where not given. */
+  readonly kernel?: KernelFlavour | undefined
   /** Kernel modules that the guest must have besides those that every guest has. */
   readonly modules?: readonly string[] | undefined
   /** Asks the archive for newer packages even when the cache has a guest. */
@@ -109,16 +118,18 @@ export interface DefaultGuest {
  * ```
  */
 export async function ensureDefaultGuest(options: DefaultGuestOptions = {}): Promise<DefaultGuest> {
-  const { environment = process.env, signal, update = false, variant = 'default' } = options
+  const { environment = process.env, signal, update = false, variant = 'default', kernel = 'cloud' } = options
   signal?.throwIfAborted()
   const store = new GuestStore(options.cacheDirectory ?? defaultCacheDirectory(environment))
   const modules = [...new Set(options.modules?.map(moduleName))].sort()
-  const usual = update ? undefined : store.find(recipeOf(variant))
+  const usual = update ? undefined : store.find(recipeOf(variant, kernel))
   const further = usual === undefined ? modules : modules.filter((name) => !hasModule(usual, name))
-  const cached = further.length === 0 || update ? usual : store.find(recipeOf(variant, further))
+  const cached = further.length === 0 || update ? usual : store.find(recipeOf(variant, kernel, further))
   const guest =
     cached ??
-    (await store.withWorkDirectory((directory) => make(store, directory, environment, variant, further, options)))
+    (await store.withWorkDirectory((directory) =>
+      make(store, directory, environment, { variant, kernel, further }, options),
+    ))
   const absent = modules.find((name) => !hasModule(guest, name))
   if (absent !== undefined)
     throw new DefaultGuestError('ERR_GUEST_MODULE', `Linux ${guest.manifest.version} has no module ${absent}`, {
@@ -167,12 +178,18 @@ export function makeScratchRootDisk({ rootDisk }: Pick<DefaultGuest, 'rootDisk'>
   return { path, [Symbol.dispose]: () => owned.dispose() }
 }
 
+interface GuestRecipe {
+  readonly variant: GuestVariant
+  readonly kernel: KernelFlavour
+  /** Modules besides the usual ones. */
+  readonly further: readonly string[]
+}
+
 async function make(
   store: GuestStore,
   directory: string,
   environment: NodeJS.ProcessEnv,
-  variant: GuestVariant,
-  further: readonly string[],
+  { variant, kernel: flavour, further }: GuestRecipe,
   { progress, signal }: DefaultGuestOptions,
 ): Promise<StoredGuest> {
   const apt = new Apt({ directory: join(directory, 'apt'), environment, signal })
@@ -180,12 +197,12 @@ async function make(
   const indexText = "Asking Debian's archive for the current kernel"
   progress?.({ phase: 'index', fraction: 0, text: indexText })
   await apt.update((fraction) => progress?.({ phase: 'index', fraction, text: indexText }))
-  const { image, busybox, packages } = await resolvePackages(apt, VARIANTS[variant].packages)
+  const { image, busybox, packages } = await resolvePackages(apt, flavour, VARIANTS[variant].packages)
   const release = image.name.replace(/^linux-image-/, '')
   const version = `${release} (${image.version})`
   const versions = Object.fromEntries(packages.map(({ name, version }) => [name, version]).sort())
   const others = createHash('sha256').update(JSON.stringify(versions)).digest('hex').slice(0, 8)
-  const recipe = recipeOf(variant, further)
+  const recipe = recipeOf(variant, flavour, further)
   const key = [release, image.version, busybox.version, recipe, others].join('_').replace(/[^\w.+~-]/g, '-')
   const existing = store.get(key)
   if (existing !== undefined) return existing
@@ -242,12 +259,13 @@ async function make(
 /** The kernel's package and what it needs for its files, busybox's, and those of programs with their libraries. */
 async function resolvePackages(
   apt: Apt,
+  kernel: KernelFlavour,
   programs: readonly string[],
 ): Promise<{ image: AptPackage; busybox: AptPackage; packages: AptPackage[] }> {
-  const [meta] = (await apt.show([KERNEL_META_PACKAGE])) as [AptPackage]
+  const [meta] = (await apt.show([KERNEL_META_PACKAGES[kernel]])) as [AptPackage]
   const imageName = meta.depends.find((name) => /^linux-image-\d.*-amd64$/.test(name))
   if (imageName === undefined)
-    throw new DefaultGuestError('ERR_GUEST_NO_PACKAGE', `${KERNEL_META_PACKAGE} ${meta.version} leads to no kernel`, {
+    throw new DefaultGuestError('ERR_GUEST_NO_PACKAGE', `${meta.name} ${meta.version} leads to no kernel`, {
       hint: OWN_FILES_HINT,
       data: { depends: meta.depends },
     })

@@ -10,6 +10,8 @@ import { fioOnFiles, fioRandom, fioSequential } from './fio.ts'
 import { fullDisk } from './full-disk.ts'
 import { hotPlug } from './hot-plug.ts'
 import { ideAccelerator } from './ide-accelerator.ts'
+import { ideCloudKernel, ideGenericKernel } from './ide-disks.ts'
+import { idePrograms } from './ide-programs.ts'
 import { kexec, kexecWithProcessors } from './kexec.ts'
 import { natConnections } from './nat-connections.ts'
 import { natIperf3 } from './nat-iperf3.ts'
@@ -17,6 +19,7 @@ import { natSsh } from './nat-ssh.ts'
 import { natTransfer } from './nat-transfer.ts'
 import { natWithoutOffloads } from './nat-without-offloads.ts'
 import { networkCapture } from './network-capture.ts'
+import { ps2Keyboard, ps2Mouse } from './ps2.ts'
 import { scsiCommands } from './scsi-commands.ts'
 import { subChannels } from './sub-channels.ts'
 import { twoGuests } from './two-guests.ts'
@@ -35,6 +38,11 @@ export const CASES: readonly GuestCase[] = [
   fullDisk,
   scsiCommands,
   ideAccelerator,
+  ideGenericKernel,
+  ideCloudKernel,
+  idePrograms,
+  ps2Keyboard,
+  ps2Mouse,
   kexec,
   kexecWithProcessors,
   crashKernel,
