@@ -77,6 +77,11 @@ export class GuestProcess implements AsyncDisposable {
     return this.#child.pid as number
   }
 
+  /** What was printed since the last command. */
+  get text(): string {
+    return this.#text
+  }
+
   #received(text: string): void {
     this.#text += text
     if (this.#wanted === undefined || !this.#text.includes(this.#wanted.text)) return

@@ -40,6 +40,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     defaultRuns: 3,
     load: async () => (await import('./storage/index.ts')).storage,
   },
+  ide: {
+    summary: 'the same disk by programmed I/O, by DMA, by enlightened IDE and by SCSI on the VMBus',
+    defaultRuns: 3,
+    load: async () => (await import('./ide/index.ts')).ide,
+  },
   network: {
     summary: 'iperf3, exchanges and connections through the VMBus adapter and NAT, next to QEMU TCG with virtio-net',
     defaultRuns: 3,

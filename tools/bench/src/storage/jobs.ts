@@ -67,6 +67,9 @@ export const DISK_JOBS: readonly Job[] = [
   diskJob('128 KiB sequential write', 'write', 128 * KIBIBYTE, 32, 500),
 ]
 
+/** Those of them that only read. */
+export const READ_JOBS: readonly Job[] = DISK_JOBS.filter(({ label }) => label.includes(' read, '))
+
 function ramJob(bytes: number, firstCount: number): Job {
   return {
     label: `${bytes} bytes random read of a file in RAM`,

@@ -3,12 +3,13 @@
 
 import { readFile } from 'node:fs/promises'
 import { vmbusServerToken } from '@partita/interface'
-import { DEFAULT_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
+import { DEFAULT_DEVICES, GENERATION_1_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
 import { StdioBackend } from '../../../../packages/cli/src/console/stdio-backend.ts'
 import { openDisks } from '../../../../packages/cli/src/disks.ts'
 import { ideWords } from '../../../../packages/cli/src/ide-drives.ts'
 import { type Activity, channelActivity } from './activity.ts'
+import { ALL_WAYS, ALL_WAYS_WORDS } from './all-ways.ts'
 import { COUNTING_PROCESSOR, CountingProcessor } from './counting-processor.ts'
 import { WatchedConsole } from './watched-console.ts'
 
@@ -18,7 +19,8 @@ export interface MachineDescription {
   readonly commandLine: string
   /** Bytes. */
   readonly memory: number
-  readonly bus: 'scsi' | 'ide'
+  /** Where both disks are; `all` is a machine of generation 1 with four ways to the second disk, see all-ways.ts. */
+  readonly bus: 'scsi' | 'ide' | 'all'
   readonly disks: readonly { readonly path: string; readonly readOnly: boolean }[]
 }
 
@@ -34,11 +36,19 @@ const registry = new PluginRegistry({
   source: new NodePackageSource({ directory: import.meta.dirname }),
   plugins: [processor.plugin],
 })
-const places = disks.map((disk) => ({ ...disk, dvd: false, bus, plain: true }))
+const places = disks.map((disk) => ({
+  ...disk,
+  dvd: false,
+  bus: bus === 'all' ? ('scsi' as const) : bus,
+  plain: true,
+}))
 await using opened = await openDisks(places, 'hyper-v')
-const commandLine = `${boot.commandLine} ${ideWords(places, 'hyper-v')}`
-const own = new Map(opened.devices.map((device) => [device.plugin, device]))
-const devices = DEFAULT_DEVICES.map((device) => own.get(device.plugin) ?? device)
+const words = bus === 'all' ? ALL_WAYS_WORDS : ideWords(places, 'hyper-v')
+const commandLine = `${boot.commandLine} ${words}`
+const own = new Map((bus === 'all' ? ALL_WAYS : opened.devices).map((device) => [device.plugin, device]))
+const devices = (bus === 'all' ? GENERATION_1_DEVICES : DEFAULT_DEVICES).map(
+  (device) => own.get(device.plugin) ?? device,
+)
 const added = opened.devices.filter(({ plugin }) => !devices.some((device) => device.plugin === plugin))
 await using stdio = new StdioBackend({
   input: process.stdin,

@@ -19,6 +19,12 @@ const MEBIBYTE = 2 ** 20
 /** A panic ends the machine. */
 const PANIC = 'panic=-1'
 
+const LABELS: Readonly<Record<MachineDescription['bus'], string>> = {
+  scsi: 'Partita, VMBus',
+  ide: 'Partita, IDE',
+  all: 'Partita, generation 1',
+}
+
 function commandLineOf({ commandLine, pipedInputWord }: DefaultGuest): string {
   return `${commandLine} ${PANIC} ${pipedInputWord}`
 }
@@ -39,7 +45,7 @@ export function partitaStorageMachine(
     ],
   }
   return {
-    label: bus === 'scsi' ? 'Partita, VMBus' : 'Partita, IDE',
+    label: LABELS[bus],
     command: process.execPath,
     args: ['--conditions=@partita/source', join(import.meta.dirname, 'machine.node.ts'), JSON.stringify(description)],
     messages: true,
