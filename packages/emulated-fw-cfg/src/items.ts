@@ -55,6 +55,7 @@ export class FwCfgItems implements FirmwareConfiguration {
         data: { name },
       })
     }
+    if (data === undefined && !this.#files.has(name)) return
     const key = this.#files.get(name) ?? this.#freeKey()
     if (data === undefined) {
       this.#files.delete(name)

@@ -343,12 +343,13 @@ export class PacketDrive extends Drive {
     const part = new Uint8Array(PACKET_LENGTH)
     partOfBlockRead(this.#packet, part, this.#lba, count)
     await this.#runUnit(part, piece.segments, piece.bytes)
-    master.commit(piece)
     if (this.aborted) return false
     if (this.#scsi.status !== SCSI_STATUS.GOOD) {
       this.#checkCondition()
       return false
     }
+    // what was not read leaves the guest's memory as it is
+    master.commit(piece)
     this.#lba += count
     this.#blocks -= count
     if (this.#blocks > 0) return true
