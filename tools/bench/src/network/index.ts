@@ -10,20 +10,40 @@ import { writeCpio } from '../../../../packages/cli/src/default-guest/cpio.ts'
 import { createProgressReporter, ensureDefaultGuest } from '../../../../packages/cli/src/default-guest/index.ts'
 import { buildNetworkProgram, hostIperf3, iperf3Server, listen } from '../../../guest/matrix/network.ts'
 import type { Arguments } from '../arguments.ts'
+import { exitsOf } from '../guest-jobs/activity.ts'
+import { countFor, perProcessorSecond, perSecond, processorsRatio, ratio } from '../guest-jobs/comparison.ts'
+import { chosenJobs } from '../guest-jobs/job.ts'
+import { type Measured, measure, type Subject } from '../guest-jobs/measure.ts'
+import { MeasuredGuest, type Sample, type SetUp } from '../guest-jobs/measured-guest.ts'
 import { QEMU_MISSING, qemuVersion } from '../qemu.ts'
-import { harmonicMean, median } from '../statistics.ts'
-import { exitsOf } from '../storage/activity.ts'
+import { median } from '../statistics.ts'
 import { table } from '../table.ts'
-import { NETWORK_JOBS, type NetworkJob, PROCESSOR_JOBS } from './jobs.ts'
+import { NETWORK_JOBS, type NetworkJob, type Ports } from './jobs.ts'
 import type { NetworkActivity } from './machine.node.ts'
 import { partitaNetworkMachine, qemuNetworkMachine } from './machines.ts'
-import { MeasuredGuest, type Sample } from './measured-guest.ts'
 
 const MEBIBYTE = 2 ** 20
 const MEMORY = 512 * MEBIBYTE
 
-/** `only`: words of which a job's label has one. */
+/** Seconds that a measurement shall take, about. */
+const DURATION = 3
+
+/** Finds the disk with the programs, and gives the adapter an address. */
+const SET_UP: SetUp = {
+  find: `
+modprobe -q hv_netvsc; modprobe -q virtio_net; modprobe -q virtio_blk
+until root=$(findfs LABEL=partita) && [ -e /sys/class/net/eth0 ]; do usleep 50000; done
+ip link set lo up; ip addr add 10.0.2.15/24 dev eth0; ip link set eth0 up; ip route add default via 10.0.2.2
+`.trim(),
+  prepare: `
+cp /bin/network /mnt/tmp
+until ping -c 1 -W 1 10.0.2.2 >/dev/null; do :; done
+chroot /mnt iperf3 -s -D
+`.trim(),
+}
+
 export async function network(runs: number, { only }: Pick<Arguments, 'only'>): Promise<void> {
+  const jobs = chosenJobs(NETWORK_JOBS, only)
   await using stack = new AsyncDisposableStack()
   const reporter = createProgressReporter(process.stderr)
   const guest = await ensureDefaultGuest({ variant: 'test', progress: reporter.report }).finally(() => reporter.clear())
@@ -46,88 +66,71 @@ export async function network(runs: number, { only }: Pick<Arguments, 'only'>): 
   ]
   console.log(`Linux ${guest.version}, ${MEMORY / MEBIBYTE} MiB, 1 processor`)
   console.log(version === undefined ? QEMU_MISSING : `peer: QEMU ${version}, TCG, virtio-net and -netdev user`)
-  const guests: MeasuredGuest[] = []
+  const ports: Ports = { iperf3: iperf3.port, echo: echo.port }
+  const subjects: Subject<NetworkJob, NetworkActivity>[] = []
   for (const machine of machines) {
-    const measured = stack.use(new MeasuredGuest(machine, { iperf3: iperf3.port, echo: echo.port }))
-    await measured.setUp()
-    guests.push(measured)
+    const measured = stack.use(new MeasuredGuest<NetworkActivity>(machine))
+    await measured.setUp(SET_UP)
+    subjects.push({ label: machine.label, run: (job, count) => measured.run(job.command(count, ports), count) })
   }
-  const wanted = (job: NetworkJob): boolean => only === undefined || only.some((word) => job.label.includes(word))
-  const jobs = { processor: PROCESSOR_JOBS.filter(wanted), network: NETWORK_JOBS.filter(wanted) }
-  const all = [...jobs.processor, ...jobs.network]
-  for (const job of all) for (const one of guests) await one.calibrate(job)
-  for (let run = 0; run < runs; run++) {
-    for (const job of all) for (const one of guests) await one.measure(job)
-  }
-  report(guests, jobs, runs)
+  report(await measure(subjects, jobs, { runs, seconds: DURATION }), jobs, runs)
 }
 
-const perSecond = ({ count, wall }: Sample): number => count / wall
-const perProcessorSecond = ({ count, processor }: Sample): number => count / processor
+type Measurements = Measured<NetworkJob, NetworkActivity>
+type NetworkSample = Sample<NetworkActivity>
+
 /** Digits that say something. */
 const digits = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))
 
-function report(
-  guests: readonly MeasuredGuest[],
-  jobs: { readonly processor: readonly NetworkJob[]; readonly network: readonly NetworkJob[] },
-  runs: number,
-): void {
-  const [own, peer] = guests as [MeasuredGuest, MeasuredGuest | undefined]
+function report(guests: readonly Measurements[], jobs: readonly NetworkJob[], runs: number): void {
+  const [own, peer] = guests as [Measurements, Measurements | undefined]
+  const networkJobs = jobs.filter(({ group }) => group === 'network')
   console.log(
     `\nRates, medians of ${runs} alternating runs; a second of the guest is one of its process's processor time`,
   )
   console.log(
     table([
       ['', '', '', 'a second', 'Mbit/s', 'a second of the guest', 'processor', 'processor seconds a GiB'],
-      ...[...jobs.processor, ...jobs.network].flatMap((job) =>
-        guests.map((guest, i) => [i === 0 ? job.label : '', guest.label, ...rates(guest, job)]),
-      ),
+      ...jobs.flatMap((job) => guests.map((guest, i) => [i === 0 ? job.label : '', guest.label, ...rates(guest, job)])),
     ]),
   )
-  const headings = ['frames out', 'in', 'packets', 'signals in', 'out', 'spared', 'exits', 'halts', 'instructions']
-  console.log('\nFor each unit on Partita: frames of the adapter, and packets and signals of the VMBus')
-  console.log(
-    table([
-      ['', '', ...headings],
-      ...jobs.network.map((job) => [job.label, `a ${job.unit.replace(/s$/, '')}`, ...costs(own.samples(job))]),
-    ]),
-  )
-  console.log('\nThe same a second')
-  console.log(
-    table([
-      ['', ...headings.slice(0, -1), 'million instructions'],
-      ...jobs.network.map((job) => [job.label, ...activityRates(own.samples(job))]),
-    ]),
-  )
-  if (peer === undefined || jobs.processor.length === 0) return
-  // Neighbours in time have the same load on the machine.
-  const ratio = (job: NetworkJob, rate: (sample: Sample) => number): number =>
-    median(own.samples(job).map((sample, run) => rate(sample) / rate(peer.samples(job)[run] as Sample)))
-  const speeds = jobs.processor.map((job) => ratio(job, perProcessorSecond))
-  const allowed = harmonicMean(speeds)
-  console.log(
-    "\nThe processor's speed: work without a network that gets done in a second of the guest, against QEMU TCG",
-  )
-  console.log(
-    table([
-      ...jobs.processor.map(({ label }, i) => [label, (speeds[i] as number).toFixed(3)]),
-      ['harmonic mean, which is the target of the network', `${allowed.toFixed(3)} (1/${(1 / allowed).toFixed(1)})`],
-    ]),
-  )
+  if (networkJobs.length > 0) {
+    const headings = COUNTS.map(([heading]) => heading)
+    console.log('\nFor each unit on Partita: frames of the adapter, and packets and signals of the VMBus')
+    console.log(
+      table([
+        ['', '', ...headings, 'instructions'],
+        ...networkJobs.map((job) => [job.label, `a ${job.unit.replace(/s$/, '')}`, ...costs(own.samples(job))]),
+      ]),
+    )
+    console.log('\nThe same a second')
+    console.log(
+      table([
+        ['', ...headings, 'million instructions'],
+        ...networkJobs.map((job) => [job.label, ...activityRates(own.samples(job))]),
+      ]),
+    )
+  }
+  if (peer === undefined) return
+  const target = processorsRatio(own, peer, NETWORK_JOBS, 'network')
+  if (networkJobs.length === 0) return
+  const more = target === undefined ? [] : ['at equal processor speed', 'target']
   console.log('')
   console.log(
     table([
-      ['Partita against QEMU', 'a second', 'a second of the guest', 'at equal processor speed', 'target'],
-      ...jobs.network.map((job) => {
-        const values = [ratio(job, perSecond), ratio(job, perProcessorSecond)]
-        const equal = (values[1] as number) / allowed
-        return [job.label, ...[...values, equal].map((value) => value.toFixed(3)), equal >= 1 ? 'met' : 'missed']
+      ['Partita against QEMU', 'a second', 'a second of the guest', ...more],
+      ...networkJobs.map((job) => {
+        const values = [perSecond, perProcessorSecond].map((rate) => ratio(own, peer, job, rate))
+        const row = [job.label, ...values.map((value) => value.toFixed(3))]
+        if (target === undefined) return row
+        const equal = (values[1] as number) / target
+        return [...row, equal.toFixed(3), equal >= 1 ? 'met' : 'missed']
       }),
     ]),
   )
 }
 
-function rates(guest: MeasuredGuest, job: NetworkJob): string[] {
+function rates(guest: Measurements, job: NetworkJob): string[] {
   const samples = guest.samples(job)
   const wall = median(samples.map(perSecond))
   const processor = median(samples.map(perProcessorSecond))
@@ -142,30 +145,24 @@ function rates(guest: MeasuredGuest, job: NetworkJob): string[] {
   ]
 }
 
-const COUNTS: readonly ((activity: NetworkActivity) => number)[] = [
-  ({ framesFromGuest }) => framesFromGuest,
-  ({ framesToGuest }) => framesToGuest,
-  ({ packetsFromGuest }) => packetsFromGuest,
-  ({ signalsFromGuest }) => signalsFromGuest,
-  ({ signalsToGuest }) => signalsToGuest,
-  ({ signalsSpared }) => signalsSpared,
-  exitsOf,
-  ({ halts }) => halts,
+const COUNTS: readonly (readonly [heading: string, count: (activity: NetworkActivity) => number])[] = [
+  ['frames out', ({ framesFromGuest }) => framesFromGuest],
+  ['in', ({ framesToGuest }) => framesToGuest],
+  ['packets', ({ packetsFromGuest }) => packetsFromGuest],
+  ['signals in', ({ signalsFromGuest }) => signalsFromGuest],
+  ['out', ({ signalsToGuest }) => signalsToGuest],
+  ['spared', ({ signalsSpared }) => signalsSpared],
+  ['exits', exitsOf],
+  ['halts', ({ halts }) => halts],
 ]
 
-/** Means over all runs: counts hardly depend on the load of the machine. */
-function costs(samples: readonly Sample[]): string[] {
-  const units = samples.reduce((sum, { count }) => sum + count, 0)
-  const each = (count: (activity: NetworkActivity) => number): number => total(samples, count) / units
-  return [...COUNTS.map((count) => each(count).toFixed(2)), each(({ instructions }) => instructions).toFixed(0)]
+function costs(samples: readonly NetworkSample[]): string[] {
+  const each = (count: (activity: NetworkActivity) => number): number =>
+    countFor(samples, count, (sample) => sample.count)
+  return [...COUNTS.map(([, count]) => each(count).toFixed(2)), each(({ instructions }) => instructions).toFixed(0)]
 }
 
-function activityRates(samples: readonly Sample[]): string[] {
-  const seconds = samples.reduce((sum, { wall }) => sum + wall, 0)
-  const each = (count: (activity: NetworkActivity) => number): number => total(samples, count) / seconds
-  return [...COUNTS.map((count) => digits(each(count))), digits(each(({ instructions }) => instructions) / 1e6)]
-}
-
-function total(samples: readonly Sample[], count: (activity: NetworkActivity) => number): number {
-  return samples.reduce((sum, { activity }) => sum + (activity === undefined ? Number.NaN : count(activity)), 0)
+function activityRates(samples: readonly NetworkSample[]): string[] {
+  const each = (count: (activity: NetworkActivity) => number): number => countFor(samples, count, ({ wall }) => wall)
+  return [...COUNTS.map(([, count]) => digits(each(count))), digits(each(({ instructions }) => instructions) / 1e6)]
 }

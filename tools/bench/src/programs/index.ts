@@ -5,6 +5,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Arguments } from '../arguments.ts'
 import { benchGuest } from '../bench-guest.ts'
+import { createProgress } from '../progress.ts'
 import { QEMU_MISSING, qemuVersion } from '../qemu.ts'
 import { compilePrograms, type GuestProgram, listPrograms } from './compile.ts'
 import { partitaProgramMachine, qemuProgramMachine } from './machines.ts'
@@ -58,13 +59,14 @@ export async function measureAll(
   runs: number,
 ): Promise<Measurement[]> {
   const measurements: Measurement[] = []
+  const progress = createProgress(list.length * Object.keys(LENGTHS).length)
   for (const program of list) {
     for (const length of Object.keys(LENGTHS) as Length[]) {
+      progress.step(program.name)
       measurements.push(await measure(program, length, runners, runs))
-      process.stderr.write(`\r\x1b[K${measurements.length} of ${list.length * 2}: ${program.name}`)
     }
   }
-  process.stderr.write('\r\x1b[K')
+  progress.clear()
   return measurements
 }
 

@@ -6,102 +6,37 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createProgressReporter, ensureDefaultGuest } from '../../../../packages/cli/src/default-guest/index.ts'
-import { GuestProcess } from '../guest-process.ts'
-import { processorSeconds } from '../process-usage.ts'
+import type { Arguments } from '../arguments.ts'
+import { type Activity, exitsOf } from '../guest-jobs/activity.ts'
+import { countFor, perProcessorSecond, perSecond, processorsRatio, ratio } from '../guest-jobs/comparison.ts'
+import { chosenJobs } from '../guest-jobs/job.ts'
+import { type Measured, measure, type Subject } from '../guest-jobs/measure.ts'
+import { MeasuredGuest, type Sample, type SetUp } from '../guest-jobs/measured-guest.ts'
+import { PROCESSOR_JOBS } from '../guest-jobs/processor-jobs.ts'
 import { QEMU_MISSING, qemuVersion } from '../qemu.ts'
-import { harmonicMean, median } from '../statistics.ts'
+import { median } from '../statistics.ts'
 import { table } from '../table.ts'
-import { type Activity, activityBetween, exitsOf } from './activity.ts'
-import { DISK_JOBS, DISK_SIZE, type Job, PROCESSOR_JOBS, RAM_FILE_SIZE } from './jobs.ts'
-import type { MarkMessage } from './machine.node.ts'
+import { DISK_JOBS, DISK_SIZE, type DiskJob } from './jobs.ts'
 import { partitaStorageMachine, qemuStorageMachine, type StorageGuest } from './machines.ts'
-import { BEGIN, END } from './marks.ts'
 
 const MEBIBYTE = 2 ** 20
 const MEMORY = 256 * MEBIBYTE
 /** Seconds that a measurement shall take, about. */
 const DURATION = 2
-const MAXIMUM_COUNT = 500_000
+const JOBS: readonly DiskJob[] = [...PROCESSOR_JOBS, ...DISK_JOBS]
 
-/** Typed into the guest's shell: finds the disks by the label of one of them, makes the programs available, and defines `job`. */
-const SET_UP = `
+/** Finds the disks by the label of one of them. */
+const SET_UP: SetUp = {
+  find: `
 modprobe -q virtio_blk
 until root=$(findfs LABEL=partita) && [ $(ls -d /sys/block/[sv]d? | wc -l) = 2 ]; do usleep 50000; done
 for disk in /sys/block/[sv]d?; do disk=/dev/\${disk##*/}; [ $disk = $root ] || data=$disk; done
-mount -t ext4 -o ro,noload $root /mnt
-for directory in dev proc sys; do mount -o bind /$directory /mnt/$directory; done
-mount -t tmpfs none /mnt/tmp
-dd if=/dev/zero of=/mnt/tmp/ram bs=1M count=${RAM_FILE_SIZE / MEBIBYTE} 2>/dev/null
-job() { chroot /mnt sh -c 'cd /tmp && exec "$@"' sh "$@" >/mnt/tmp/log 2>&1 && echo job-done || cat /mnt/tmp/log; }
-[ -x /mnt/bin/fio ] && echo set-up-done $data
-`.trim()
-
-/** One job on one machine, once. */
-interface Sample {
-  readonly count: number
-  /** Seconds by the host's clock, and of processor time of the whole process. */
-  readonly wall: number
-  readonly processor: number
-  readonly activity: Activity | undefined
+`.trim(),
+  prepare: '[ -b "$data" ]',
 }
 
-/** A booted guest with what was measured in it. */
-class MeasuredGuest implements AsyncDisposable {
-  readonly label: string
-  readonly #process: GuestProcess
-  readonly #samples = new Map<Job, Sample[]>()
-  readonly #counts = new Map<Job, number>()
-
-  constructor(machine: ReturnType<typeof qemuStorageMachine>) {
-    this.label = machine.label
-    this.#process = new GuestProcess(machine)
-  }
-
-  async setUp(): Promise<void> {
-    await this.#process.prompt()
-    await this.#process.command(SET_UP, 'set-up-done /dev/')
-  }
-
-  /** Learn how many requests take the time wanted; the processor's best code is made on the way. */
-  async calibrate(job: Job): Promise<void> {
-    const { wall } = await this.#run(job, job.firstCount)
-    const count = Math.ceil((job.firstCount / wall) * DURATION)
-    this.#counts.set(job, Math.min(MAXIMUM_COUNT, Math.max(job.firstCount, count)))
-  }
-
-  async measure(job: Job): Promise<void> {
-    const samples = this.#samples.get(job) ?? []
-    samples.push(await this.#run(job, this.#counts.get(job) as number))
-    this.#samples.set(job, samples)
-  }
-
-  samples(job: Job): readonly Sample[] {
-    return this.#samples.get(job) ?? []
-  }
-
-  async #run(job: Job, count: number): Promise<Sample> {
-    const guest = this.#process
-    guest.messages.length = 0
-    await guest.command(`job ${job.command(count, '$data')}`, BEGIN)
-    const begin = performance.now()
-    const processorBegin = await processorSeconds(guest.pid)
-    await guest.printed(END)
-    const wall = (performance.now() - begin) / 1000
-    const processor = (await processorSeconds(guest.pid)) - processorBegin
-    await guest.printed('job-done')
-    const messages = guest.messages as MarkMessage[]
-    const first = messages.find(({ mark }) => mark === BEGIN)
-    const last = messages.find(({ mark }) => mark === END)
-    const activity = first && last && activityBetween(first.activity, last.activity)
-    return { count, wall, processor, activity }
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#process[Symbol.asyncDispose]()
-  }
-}
-
-export async function storage(runs: number): Promise<void> {
+export async function storage(runs: number, { only }: Pick<Arguments, 'only'>): Promise<void> {
+  const jobs = chosenJobs(JOBS, only)
   await using stack = new AsyncDisposableStack()
   const reporter = createProgressReporter(process.stderr)
   const guest = await ensureDefaultGuest({ variant: 'test', progress: reporter.report }).finally(() => reporter.clear())
@@ -122,25 +57,21 @@ export async function storage(runs: number): Promise<void> {
   ]
   console.log(`Linux ${guest.version}, ${MEMORY / MEBIBYTE} MiB; raw image of ${DISK_SIZE / MEBIBYTE} MiB`)
   console.log(version === undefined ? QEMU_MISSING : `peer: QEMU ${version}, TCG`)
-  const guests: MeasuredGuest[] = []
+  const subjects: Subject<DiskJob>[] = []
   for (const machine of machines) {
     const measured = stack.use(new MeasuredGuest(machine))
-    await measured.setUp()
-    guests.push(measured)
+    await measured.setUp(SET_UP)
+    subjects.push({
+      label: machine.label,
+      run: (job, count) => measured.run(job.command(count, '$data'), count),
+    })
   }
-  const jobs = [...PROCESSOR_JOBS, ...DISK_JOBS]
-  for (const job of jobs) for (const one of guests) await one.calibrate(job)
-  for (let run = 0; run < runs; run++) {
-    for (const job of jobs) for (const one of guests) await one.measure(job)
-  }
-  report(guests, jobs, runs)
+  report(await measure(subjects, jobs, { runs, seconds: DURATION }), jobs, runs)
 }
 
-const iops = ({ count, wall }: Sample): number => count / wall
-const perProcessorSecond = ({ count, processor }: Sample): number => count / processor
-
-function report(guests: readonly MeasuredGuest[], jobs: readonly Job[], runs: number): void {
-  const [own, , peer] = guests as [MeasuredGuest, MeasuredGuest, MeasuredGuest | undefined]
+function report(guests: readonly Measured<DiskJob>[], jobs: readonly DiskJob[], runs: number): void {
+  const [own, ide, peer] = guests as [Measured<DiskJob>, Measured<DiskJob>, Measured<DiskJob> | undefined]
+  const diskJobs = jobs.filter(({ group }) => group === 'disk')
   console.log(
     `\nRates, medians of ${runs} alternating runs; a second of the guest is one of its process's processor time`,
   )
@@ -150,58 +81,40 @@ function report(guests: readonly MeasuredGuest[], jobs: readonly Job[], runs: nu
       ...jobs.flatMap((job) => guests.map((guest, i) => [i === 0 ? job.label : '', ...rates(guest, job)])),
     ]),
   )
-  console.log('\nFor each request on Partita: what the processor left the guest for, and the signals of the VMBus')
-  const headings = ['exits', 'port', 'MMIO', 'MSR', 'hypercall', 'halts', 'packets', 'signals in', 'out', 'spared']
-  console.log(
-    table([
-      ['', '', ...headings, 'instructions'],
-      ...DISK_JOBS.flatMap((job) =>
-        guests.slice(0, 2).map((guest, i) => [i === 0 ? job.label : '', guest.label, ...costs(guest.samples(job))]),
-      ),
-    ]),
-  )
+  if (diskJobs.length > 0) {
+    console.log('\nFor each request on Partita: what the processor left the guest for, and the signals of the VMBus')
+    console.log(
+      table([
+        ['', '', ...COUNTS.map(([heading]) => heading), 'instructions'],
+        ...diskJobs.flatMap((job) =>
+          [own, ide].map((guest, i) => [i === 0 ? job.label : '', guest.label, ...costs(guest.samples(job))]),
+        ),
+      ]),
+    )
+  }
   if (peer === undefined) return
-  // Neighbours in time have the same load on the machine.
-  const ratio = (of: MeasuredGuest, to: MeasuredGuest, job: Job, rate: (sample: Sample) => number): number =>
-    median(of.samples(job).map((sample, run) => rate(sample) / rate(to.samples(job)[run] as Sample)))
-  const speeds = PROCESSOR_JOBS.map((job) => ratio(own, peer, job, perProcessorSecond))
-  const allowed = harmonicMean(speeds)
-  console.log("\nThe processor's speed: work without a disk that gets done in a second of the guest, against QEMU TCG")
-  console.log(
-    table([
-      ...PROCESSOR_JOBS.map(({ label }, i) => [label, (speeds[i] as number).toFixed(3)]),
-      ['harmonic mean, which is the target of the disk', `${allowed.toFixed(3)} (1/${(1 / allowed).toFixed(1)})`],
-    ]),
-  )
+  const target = processorsRatio(own, peer, JOBS, 'disk')
+  if (diskJobs.length === 0) return
+  const headings = ['QEMU, IOPS', 'QEMU, a second of the guest', 'IDE, IOPS', 'IDE, a second of the guest']
   console.log('')
   console.log(
     table([
-      [
-        'VMBus against',
-        'QEMU, IOPS',
-        'QEMU, a second of the guest',
-        'IDE, IOPS',
-        'IDE, a second of the guest',
-        'target',
-      ],
-      ...DISK_JOBS.map((job) => {
-        const [, ide] = guests as [MeasuredGuest, MeasuredGuest]
-        const values = [
-          ratio(own, peer, job, iops),
-          ratio(own, peer, job, perProcessorSecond),
-          ratio(own, ide, job, iops),
-          ratio(own, ide, job, perProcessorSecond),
-        ]
-        const met = (values[1] as number) >= allowed
-        return [job.label, ...values.map((value) => value.toFixed(3)), met ? 'met' : 'missed']
+      ['VMBus against', ...headings, ...(target === undefined ? [] : ['target'])],
+      ...diskJobs.map((job) => {
+        const each = [peer, ide].flatMap((other) => [
+          ratio(own, other, job, perSecond),
+          ratio(own, other, job, perProcessorSecond),
+        ])
+        const verdict = target === undefined ? [] : [(each[1] as number) >= target ? 'met' : 'missed']
+        return [job.label, ...each.map((value) => value.toFixed(3)), ...verdict]
       }),
     ]),
   )
 }
 
-function rates(guest: MeasuredGuest, job: Job): string[] {
+function rates(guest: Measured<DiskJob>, job: DiskJob): string[] {
   const samples = guest.samples(job)
-  const wall = median(samples.map(iops))
+  const wall = median(samples.map(perSecond))
   const processor = median(samples.map(perProcessorSecond))
   const megabytes = (rate: number): string => (job.bytes === 0 ? '' : ((rate * job.bytes) / 1e6).toFixed(1))
   return [
@@ -214,24 +127,20 @@ function rates(guest: MeasuredGuest, job: Job): string[] {
   ]
 }
 
-/** Means over all runs: counts do not depend on the load of the machine. */
+const COUNTS: readonly (readonly [heading: string, count: (activity: Activity) => number])[] = [
+  ['exits', exitsOf],
+  ['port', ({ portExits }) => portExits],
+  ['MMIO', ({ mmioExits }) => mmioExits],
+  ['MSR', ({ msrExits }) => msrExits],
+  ['hypercall', ({ hypercallExits }) => hypercallExits],
+  ['halts', ({ halts }) => halts],
+  ['packets', ({ packetsFromGuest }) => packetsFromGuest],
+  ['signals in', ({ signalsFromGuest }) => signalsFromGuest],
+  ['out', ({ signalsToGuest }) => signalsToGuest],
+  ['spared', ({ signalsSpared }) => signalsSpared],
+]
+
 function costs(samples: readonly Sample[]): string[] {
-  const requests = samples.reduce((sum, { count }) => sum + count, 0)
-  const each = (count: (activity: Activity) => number): number =>
-    samples.reduce((sum, { activity }) => sum + (activity === undefined ? Number.NaN : count(activity)), 0) / requests
-  return [
-    ...[
-      exitsOf,
-      (activity: Activity) => activity.portExits,
-      (activity: Activity) => activity.mmioExits,
-      (activity: Activity) => activity.msrExits,
-      (activity: Activity) => activity.hypercallExits,
-      (activity: Activity) => activity.halts,
-      (activity: Activity) => activity.packetsFromGuest,
-      (activity: Activity) => activity.signalsFromGuest,
-      (activity: Activity) => activity.signalsToGuest,
-      (activity: Activity) => activity.signalsSpared,
-    ].map((count) => each(count).toFixed(2)),
-    each(({ instructions }) => instructions).toFixed(0),
-  ]
+  const each = (count: (activity: Activity) => number): number => countFor(samples, count, (sample) => sample.count)
+  return [...COUNTS.map(([, count]) => each(count).toFixed(2)), each(({ instructions }) => instructions).toFixed(0)]
 }

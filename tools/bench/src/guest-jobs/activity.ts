@@ -22,9 +22,9 @@ export interface Activity {
 }
 
 /** `end` − `begin`. */
-export function activityBetween(begin: Activity, end: Activity): Activity {
-  const entries = Object.entries(end) as [keyof Activity, number][]
-  return Object.fromEntries(entries.map(([name, value]) => [name, value - begin[name]])) as unknown as Activity
+export function activityBetween<A extends Activity>(begin: A, end: A): A {
+  const names = Object.keys(end) as (keyof A)[]
+  return Object.fromEntries(names.map((name) => [name, Number(end[name]) - Number(begin[name])])) as unknown as A
 }
 
 /** All intercepts. */
