@@ -39,21 +39,14 @@ export interface Command {
   readonly durable: boolean
   /** It touches the medium: the drive is active afterwards. */
   readonly usesMedium: boolean
+  /** What it does to sectors that it names. A failure leaves the address of the first one with which that cannot be done. */
+  readonly access: 'read' | 'write' | undefined
 }
 
-const ON_THE_MEDIUM: readonly Action[] = [
-  'read-sectors',
-  'read-multiple',
-  'read-dma',
-  'write-sectors',
-  'write-multiple',
-  'write-dma',
-  'read-verify',
-  'seek',
-  'flush',
-  'trim',
-  'recalibrate',
-]
+const READS: readonly Action[] = ['read-sectors', 'read-multiple', 'read-dma', 'read-verify']
+
+const WRITES: readonly Action[] = ['write-sectors', 'write-multiple', 'write-dma']
+const ON_THE_MEDIUM: readonly Action[] = [...READS, ...WRITES, 'seek', 'flush', 'trim', 'recalibrate']
 
 function command(name: string, action: Action): Command {
   return {
@@ -62,6 +55,7 @@ function command(name: string, action: Action): Command {
     ext: name.endsWith(' EXT'),
     durable: name.includes(' FUA '),
     usesMedium: ON_THE_MEDIUM.includes(action),
+    access: READS.includes(action) ? 'read' : WRITES.includes(action) ? 'write' : undefined,
   }
 }
 

@@ -21,7 +21,7 @@ export const STATUS = { BSY: 0x80, DRDY: 0x40, DF: 0x20, DSC: 0x10, DRQ: 0x08, E
 /** Ready, with nothing under way. */
 export const READY: number = STATUS.DRDY | STATUS.DSC
 
-export const ERROR = { ICRC: 0x80, UNC: 0x40, IDNF: 0x10, ABRT: 0x04 } as const
+export const ERROR = { UNC: 0x40, IDNF: 0x10, ABRT: 0x04 } as const
 /** Diagnostic code 1: no error (section 6.13). */
 export const DIAGNOSTIC_PASSED = 0x01
 

@@ -173,12 +173,17 @@ export class BusMaster {
     return buffer
   }
 
-  /** What was read into a piece is in guest memory afterwards, and the processor knows. Memory that cannot be written is left as it is, with the error bit. */
-  commit(piece: DmaPiece): void {
+  /**
+   * The first `bytes` that were read into a piece are in guest memory afterwards, and the processor knows. Memory that cannot be written is left as it is, with the error bit. Where the drive had a window on memory, what
+   * is behind those bytes may be anything: the drive may have failed there.
+   */
+  commit(piece: DmaPiece, bytes: number): void {
+    let left = bytes
     piece.segments.forEach((segment, index) => {
       const address = piece.addresses[index] as number
       if (!piece.buffered.has(index)) this.#memory.written(address, segment.length)
-      else if (!this.#memory.write(address, segment)) this.#masterAbort()
+      else if (left > 0 && !this.#memory.write(address, segment.subarray(0, left))) this.#masterAbort()
+      left -= segment.length
     })
   }
 

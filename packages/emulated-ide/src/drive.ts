@@ -144,10 +144,10 @@ export abstract class Drive {
     this.setInterrupt(true)
   }
 
-  /** The command is done, without an interrupt: the host has just read its last block. */
+  /** The command is done, without an interrupt: the host has just read its last block. That may have been {@link offerLast}'s. */
   protected completeQuietly(): undefined {
     this.transfer = TRANSFER.NONE
-    this.#status = READY
+    this.#status = READY | (this.#status & STATUS.ERR)
   }
 
   /** The command has failed. */
@@ -156,6 +156,12 @@ export abstract class Drive {
     this.error = error
     this.#status = READY | STATUS.ERR | fault
     this.setInterrupt(true)
+  }
+
+  /** The command has failed, and the host reads a block of `length` bytes all the same. */
+  protected offerLast(length: number): undefined {
+    this.offer(length, length)
+    this.#status |= STATUS.ERR
   }
 
   // ── work that takes time ──
@@ -312,7 +318,7 @@ export abstract class Drive {
         else part.set(segment)
         this.position += segment.length
       }
-      if (toHost) master.commit(piece)
+      if (toHost) master.commit(piece, piece.bytes)
     }
     return true
   }

@@ -30,7 +30,7 @@ export class LegacyController implements AsyncDisposable {
 
   /** @throws IdeError `ERR_IDE_BUSY` */
   save(): SavedState {
-    return { version: 2, data: { config: [], channels: this.controller.save() } }
+    return { version: 3, data: { config: [], channels: this.controller.save() } }
   }
 
   /** @throws IdeError `ERR_STATE_INVALID` */

@@ -20,6 +20,7 @@ import { DIAGNOSTIC_PASSED, ERROR, POWER, REGISTER, SECTOR_SIZE, SHARED_COMMAND 
 import type { BusMaster } from './bus-master.ts'
 import { BUFFER_SIZE, Drive, type DriveChannel, type DriveNames, TRANSFER } from './drive.ts'
 import { identifyPacket } from './identify-packet.ts'
+import { type Moved, moveSectors, partOf } from './sector-access.ts'
 import type { PacketDriveState } from './state.ts'
 import { FEATURE, transferMode } from './transfer-mode.ts'
 
@@ -224,16 +225,45 @@ export class PacketDrive extends Drive {
     }
     await this.#runUnit(this.#packet, [this.buffer], BUFFER_SIZE)
     if (this.aborted) return
-    if (this.#scsi.status === SCSI_STATUS.GOOD) this.#answer(this.#scsi.transferred)
-    else this.#checkCondition()
+    if (this.#scsi.status === SCSI_STATUS.GOOD) return this.#answer(this.#scsi.transferred)
+    const failed = this.#blockRead()
+    if (failed === undefined || !isMediumError(this.#scsi.sense)) return this.#checkCondition(this.#scsi.sense)
+    // Some of its blocks may be well.
+    this.#lba = failed.lba
+    this.#blocks = failed.blocks
+    return this.#fetch(failed)
   }
 
-  /** The read that the packet is, where it is larger than the buffer or can go past it, and is within the medium: others fail at the unit. */
-  #streamed(): BlockRead | undefined {
+  /** The read that the packet is, where it is within the medium: others fail at the unit. */
+  #blockRead(): BlockRead | undefined {
     const read = blockReadOf(this.#packet)
     if (read === undefined || read.blocks <= 0 || read.blockLength === 0 || read.lba < 0) return undefined
-    if (!this.#byDma && read.blocks * read.blockLength <= BUFFER_SIZE) return undefined
     return read.lba + read.blocks <= this.unit.blocks ? read : undefined
+  }
+
+  /** The same where it is larger than the buffer, or can go past it. */
+  #streamed(): BlockRead | undefined {
+    const read = this.#blockRead()
+    return read !== undefined && (this.#byDma || read.blocks * read.blockLength > BUFFER_SIZE) ? read : undefined
+  }
+
+  /** Read `count` of the blocks of `read` into `segments`. What fails with is sense data, which tells the first block that cannot be read. */
+  async #readBlocks(read: BlockRead, count: number, segments: readonly Uint8Array[]): Promise<Moved> {
+    const part = new Uint8Array(PACKET_LENGTH)
+    const { blockLength } = read
+    const moved = await moveSectors(
+      count,
+      async (first, blocks) => {
+        partOfBlockRead(this.#packet, part, this.#lba + first, blocks)
+        await this.#runUnit(part, partOf(segments, first * blockLength, blocks * blockLength), blocks * blockLength)
+        if (this.#scsi.status !== SCSI_STATUS.GOOD) throw this.#scsi.sense.slice()
+      },
+      isMediumError,
+      () => this.aborted,
+    )
+    if (moved.sectors < count && isMediumError(moved.failure))
+      writeFixedSense(moved.failure, SENSE.UNRECOVERED_READ_ERROR, this.#lba + moved.sectors)
+    return moved
   }
 
   async #executeOut(): Promise<void> {
@@ -241,7 +271,7 @@ export class PacketDrive extends Drive {
     await this.#runUnit(this.#packet, [this.buffer.subarray(0, this.buffered)], this.buffered)
     if (this.aborted) return
     if (this.#scsi.status === SCSI_STATUS.GOOD) this.complete()
-    else this.#checkCondition()
+    else this.#checkCondition(this.#scsi.sense)
   }
 
   /** `length` bytes in the buffer are for the host. */
@@ -255,18 +285,15 @@ export class PacketDrive extends Drive {
     else this.offer(length, block)
   }
 
-  /** Read the next blocks of a large read into the buffer, and offer them. */
+  /** Read the next blocks of a read into the buffer, and offer them: those before one that cannot be read first. */
   async #fetch(read: BlockRead): Promise<void> {
-    const count = Math.min(this.#blocks, Math.floor(BUFFER_SIZE / read.blockLength), 0xff_ffff)
-    const part = new Uint8Array(PACKET_LENGTH)
-    partOfBlockRead(this.#packet, part, this.#lba, count)
-    const length = count * read.blockLength
-    await this.#runUnit(part, [this.buffer.subarray(0, length)], length)
+    const count = Math.min(this.#blocks, Math.floor(BUFFER_SIZE / read.blockLength))
+    const { sectors: blocks, failure } = await this.#readBlocks(read, count, [this.buffer])
     if (this.aborted) return
-    if (this.#scsi.status !== SCSI_STATUS.GOOD) return this.#checkCondition()
-    this.#lba += count
-    this.#blocks -= count
-    this.#answer(length)
+    if (blocks === 0) return this.#checkCondition(failure)
+    this.#lba += blocks
+    this.#blocks -= blocks
+    this.#answer(blocks * read.blockLength)
   }
 
   /** The host has read what was offered. */
@@ -287,9 +314,11 @@ export class PacketDrive extends Drive {
     super.complete()
   }
 
-  #checkCondition(): undefined {
-    this.#sense.set(this.#scsi.sense)
-    this.#senseLength = this.#scsi.senseLength
+  /** The unit has said no, with fixed-format sense data. */
+  #checkCondition(sense: unknown): undefined {
+    if (!(sense instanceof Uint8Array)) return this.#refuse(SENSE.INTERNAL_TARGET_FAILURE)
+    this.#sense.set(sense)
+    this.#senseLength = FIXED_SENSE_LENGTH
     this.#fail((this.#sense[2] as number) & 0x0f)
   }
 
@@ -340,18 +369,15 @@ export class PacketDrive extends Drive {
     const piece = master.take(most * read.blockLength, read.blockLength, true)
     if (piece === undefined || piece.bytes === 0) return false
     const count = piece.bytes / read.blockLength
-    const part = new Uint8Array(PACKET_LENGTH)
-    partOfBlockRead(this.#packet, part, this.#lba, count)
-    await this.#runUnit(part, piece.segments, piece.bytes)
+    const { sectors: blocks, failure } = await this.#readBlocks(read, count, piece.segments)
+    master.commit(piece, blocks * read.blockLength)
     if (this.aborted) return false
-    if (this.#scsi.status !== SCSI_STATUS.GOOD) {
-      this.#checkCondition()
+    this.#lba += blocks
+    this.#blocks -= blocks
+    if (blocks < count) {
+      this.#checkCondition(failure)
       return false
     }
-    // what was not read leaves the guest's memory as it is
-    master.commit(piece)
-    this.#lba += count
-    this.#blocks -= count
     if (this.#blocks > 0) return true
     master.finish()
     this.complete()
@@ -421,6 +447,11 @@ export class PacketDrive extends Drive {
     this.#senseLength = state.sense.length
     this.#sense.set(state.sense)
   }
+}
+
+/** Whether `sense` is sense data of a block that cannot be read, where others may be. */
+function isMediumError(sense: unknown): sense is Uint8Array {
+  return sense instanceof Uint8Array && ((sense[2] as number) & 0x0f) === SENSE_KEY.MEDIUM_ERROR
 }
 
 /** Bytes that a command wants of the host. */

@@ -154,7 +154,7 @@ export class Piix4Function implements PciFunction, AsyncDisposable {
 
   /** @throws IdeError `ERR_IDE_BUSY` */
   save(): SavedState {
-    return { version: 2, data: { config: [...this.#config], channels: this.controller.save() } }
+    return { version: 3, data: { config: [...this.#config], channels: this.controller.save() } }
   }
 
   /** @throws IdeError `ERR_STATE_INVALID` */

@@ -2,6 +2,7 @@
 
 import type { Disk } from '@partita/interface'
 import { SECTOR_SIZE } from './ata.ts'
+import { accessSectors } from './sector-access.ts'
 
 /** Subcommands of EXECUTE OFF-LINE IMMEDIATE: a self-test in the background, and one with bit 7 in which the host waits. */
 export const SELF_TEST = { OFFLINE: 0x00, SHORT: 0x01, EXTENDED: 0x02, ABORT: 0x7f, CAPTIVE: 0x80 } as const
@@ -16,7 +17,7 @@ export function selfTestPlaces(number: number): 'nothing' | 'unknown' | number {
   return PLACES[kind] ?? 'unknown'
 }
 
-/** Read at `places` places; resolves with the sector from which on reading fails, or undefined. Ends early, with undefined, when it is `aborted`. */
+/** Read at `places` places; resolves with the first sector that cannot be read, or undefined. Ends early, with undefined, when it is `aborted`. */
 export async function runSelfTest(
   disk: Disk,
   places: number,
@@ -25,13 +26,11 @@ export async function runSelfTest(
 ): Promise<number | undefined> {
   const length = Math.min(buffer.length / SECTOR_SIZE, disk.sectorCount)
   const part = buffer.subarray(0, length * SECTOR_SIZE)
-  for (let place = 0; place < places && !aborted(); place++) {
+  for (let place = 0; place < places; place++) {
     const sector = Math.floor(((disk.sectorCount - length) * place) / (places - 1))
-    const read = await disk.read(sector, [part]).then(
-      () => true,
-      () => false,
-    )
-    if (!read) return sector
+    const { sectors, failure } = await accessSectors(disk, 'read', sector, [part], aborted)
+    if (aborted()) return undefined
+    if (failure !== undefined) return sector + sectors
   }
   return undefined
 }

@@ -16,14 +16,20 @@ const SMART = {
   DISABLE: 0xd9,
   RETURN_STATUS: 0xda,
 } as const
-/** What LBA mid and high hold with every subcommand: C2h and 4Fh. */
+/** What LBA mid and high hold with every subcommand. */
 export const SMART_KEY = { MID: 0x4f, HIGH: 0xc2 } as const
+/** And what the drive puts there when a threshold is exceeded (RETURN STATUS), or a captive self-test has failed. */
+export const SMART_FAILING = { MID: 0xf4, HIGH: 0x2c } as const
 /** How a self-test ended (table 53). */
 export const SELF_TEST_STATUS = { PASSED: 0x0, READ_FAILURE: 0x7 } as const
 
 const LOG = { DIRECTORY: 0x00, SUMMARY_ERROR: 0x01, SELF_TEST: 0x06 } as const
 const ERROR_ENTRIES = 5
 const ERROR_LENGTH = 90
+/** An error's entry has the commands up to the one that failed, the last one last, and the registers afterwards behind them. */
+const LOGGED_COMMANDS = 5
+const COMMAND_LENGTH = 12
+const COMMANDS_LENGTH = LOGGED_COMMANDS * COMMAND_LENGTH
 const TEST_ENTRIES = 21
 const TEST_LENGTH = 24
 const PAGE = 512
@@ -36,45 +42,88 @@ export interface SmartState {
   readonly testCount: number
   readonly errors: Uint8Array
   readonly tests: Uint8Array
+  readonly commands: Uint8Array
 }
 
 /** What is counted since power-on. */
 export const COUNTER = { READ_ERRORS: 0, WRITE_ERRORS: 1, SECTORS_WRITTEN: 2, SECTORS_READ: 3 } as const
 export const COUNTERS = 4
 
-/** Attributes: id, flags (pre-failure, collected online, …), threshold, and the counter behind the raw value. */
-const ATTRIBUTES: readonly (readonly [id: number, flags: number, threshold: number, counter: number | undefined])[] = [
-  [1, 0x000b, 16, COUNTER.READ_ERRORS], // raw read error rate
-  [5, 0x0033, 10, undefined], // reallocated sectors: none ever
-  [200, 0x000a, 0, COUNTER.WRITE_ERRORS], // write error rate
-  [241, 0x0032, 0, COUNTER.SECTORS_WRITTEN],
-  [242, 0x0032, 0, COUNTER.SECTORS_READ],
+/** Flags of attributes: a value at the threshold says that the drive is about to fail; collected online; a rate of errors; a count; kept by the drive itself. */
+const FLAG = { PRE_FAILURE: 0x01, ONLINE: 0x02, ERROR_RATE: 0x08, EVENT_COUNT: 0x10, SELF_PRESERVING: 0x20 } as const
+const ERRORS: number = FLAG.PRE_FAILURE | FLAG.ONLINE | FLAG.ERROR_RATE
+const EVENTS: number = FLAG.ONLINE | FLAG.EVENT_COUNT | FLAG.SELF_PRESERVING
+
+/** An attribute (SFF-8035i): its raw value is a counter. Its value begins at 100 and loses a point with each error; at the threshold, or below, it is exceeded. */
+interface Attribute {
+  readonly id: number
+  readonly flags: number
+  readonly threshold: number
+  readonly counter?: number
+}
+
+const ATTRIBUTES: readonly Attribute[] = [
+  { id: 1, flags: ERRORS, threshold: 50, counter: COUNTER.READ_ERRORS }, // raw read error rate
+  { id: 5, flags: EVENTS | FLAG.PRE_FAILURE, threshold: 10 }, // reallocated sectors: none ever
+  { id: 200, flags: ERRORS, threshold: 50, counter: COUNTER.WRITE_ERRORS }, // write error rate
+  { id: 241, flags: EVENTS, threshold: 0, counter: COUNTER.SECTORS_WRITTEN },
+  { id: 242, flags: EVENTS, threshold: 0, counter: COUNTER.SECTORS_READ },
 ]
-const GOOD_VALUE = 100
+const BEST_VALUE = 100
+const WORST_VALUE = 1
 
 /** The SMART state of a disk. Nothing of it outlives the machine: there is no place for it on the disk. */
 export class Smart {
   enabled = true
-  readonly counters: Float64Array = new Float64Array(COUNTERS)
+  readonly #counters: Float64Array = new Float64Array(COUNTERS)
   #errorCount = 0
   #testCount = 0
   /** Entries of the logs, in the logs' formats; rings. */
   readonly #errors: Uint8Array = new Uint8Array(ERROR_ENTRIES * ERROR_LENGTH)
   readonly #tests: Uint8Array = new Uint8Array(TEST_ENTRIES * TEST_LENGTH)
+  /** The latest commands, in the log's format. */
+  readonly #commands: Uint8Array = new Uint8Array(COMMANDS_LENGTH)
 
   reset(): void {
     this.enabled = true
-    this.counters.fill(0)
+    this.#counters.fill(0)
     this.#errorCount = 0
     this.#testCount = 0
     this.#errors.fill(0)
     this.#tests.fill(0)
+    this.#commands.fill(0)
+  }
+
+  /** Add to one of {@link COUNTER}. */
+  count(counter: number, by: number): void {
+    this.#counters[counter] = this.#counterOf(counter) + by
+  }
+
+  #counterOf(counter: number): number {
+    return this.#counters[counter] as number
+  }
+
+  #valueOf({ flags, counter }: Attribute): number {
+    if (counter === undefined || (flags & FLAG.ERROR_RATE) === 0) return BEST_VALUE
+    return Math.max(WORST_VALUE, BEST_VALUE - this.#counterOf(counter))
+  }
+
+  /** Whether an attribute that foretells a failure has come down to its threshold. */
+  get failing(): boolean {
+    return ATTRIBUTES.some(
+      (attribute) => (attribute.flags & FLAG.PRE_FAILURE) !== 0 && this.#valueOf(attribute) <= attribute.threshold,
+    )
   }
 
   /**
-   * Begin a subcommand: it is done, its page is in `page`, a self-test is to be run, or there is none like that.
+   * Begin a subcommand: it is done, its page is in `page`, a self-test is to be run, {@link Smart.failing} is asked for, or there is none like that.
    */
-  begin(subcommand: number, address: number, sectors: number, page: Uint8Array): 'done' | 'page' | 'test' | 'refused' {
+  begin(
+    subcommand: number,
+    address: number,
+    sectors: number,
+    page: Uint8Array,
+  ): 'done' | 'page' | 'test' | 'status' | 'refused' {
     if (!this.enabled && subcommand !== SMART.ENABLE) return 'refused'
     switch (subcommand) {
       case SMART.ENABLE:
@@ -83,8 +132,9 @@ export class Smart {
         return 'done'
       case SMART.AUTOSAVE:
       case SMART.SAVE:
-      case SMART.RETURN_STATUS: // no attribute is below its threshold: LBA mid and high stay as they are
         return 'done'
+      case SMART.RETURN_STATUS:
+        return 'status'
       case SMART.READ_DATA:
         this.#data(page)
         return 'page'
@@ -100,18 +150,27 @@ export class Smart {
     }
   }
 
-  /** Add to the summary error log (section A.2): `input` are features, count, LBA low, mid, high and device as the command found them, `after` those that it leaves. */
-  recordError(input: Uint8Array, command: number, after: TaskFile, error: number, status: number): void {
+  /** A command begins, with these registers. */
+  noteCommand(file: TaskFile, code: number): void {
+    const commands = this.#commands
+    commands.copyWithin(0, COMMAND_LENGTH)
+    const at = COMMANDS_LENGTH - COMMAND_LENGTH
+    for (let register: number = REGISTER.FEATURES; register <= REGISTER.LBA_HIGH; register++)
+      commands[at + register] = file.get(register)
+    commands[at + 6] = file.device
+    commands[at + 7] = code
+  }
+
+  /** Add the failure of the latest command to the summary error log (section A.2): `file`, `error` and `status` are what the command leaves. */
+  recordError(file: TaskFile, error: number, status: number): void {
     const at = (this.#errorCount % ERROR_ENTRIES) * ERROR_LENGTH
     const entry = this.#errors.subarray(at, at + ERROR_LENGTH)
     entry.fill(0)
-    // The last of five command data structures, and the error data structure.
-    entry.set(input, 49)
-    entry[55] = command
+    entry.set(this.#commands)
     entry[61] = error
     for (let register: number = REGISTER.COUNT; register <= REGISTER.LBA_HIGH; register++)
-      entry[60 + register] = after.get(register)
-    entry[66] = after.device
+      entry[60 + register] = file.get(register)
+    entry[66] = file.device
     entry[67] = status
     entry[87] = 0x03 // active or idle
     this.#errorCount++
@@ -138,14 +197,14 @@ export class Smart {
   #data(target: Uint8Array): void {
     target.fill(0, 0, PAGE)
     target[0] = 0x10
-    ATTRIBUTES.forEach(([id, flags, , counter], index) => {
+    ATTRIBUTES.forEach((attribute, index) => {
+      const { id, flags, counter } = attribute
       const at = 2 + 12 * index
       target[at] = id
-      target[at + 1] = flags & 0xff
-      target[at + 2] = flags >> 8
-      target[at + 3] = GOOD_VALUE
-      target[at + 4] = GOOD_VALUE
-      const raw = counter === undefined ? 0 : (this.counters[counter] as number)
+      target[at + 1] = flags
+      target[at + 3] = this.#valueOf(attribute)
+      target[at + 4] = this.#valueOf(attribute) // the worst so far: counters never go back
+      const raw = counter === undefined ? 0 : this.#counterOf(counter)
       for (let i = 0; i < 6; i++) target[at + 5 + i] = Math.floor(raw / 2 ** (8 * i)) & 0xff
     })
     target[363] = this.#testStatus
@@ -162,7 +221,7 @@ export class Smart {
   #thresholds(target: Uint8Array): void {
     target.fill(0, 0, PAGE)
     target[0] = 0x10
-    ATTRIBUTES.forEach(([id, , threshold], index) => {
+    ATTRIBUTES.forEach(({ id, threshold }, index) => {
       target[2 + 12 * index] = id
       target[3 + 12 * index] = threshold
     })
@@ -201,28 +260,31 @@ export class Smart {
   save(): SmartState & { readonly [key: string]: boolean | number | readonly number[] | Uint8Array } {
     return {
       enabled: this.enabled,
-      counters: [...this.counters],
+      counters: [...this.#counters],
       errorCount: this.#errorCount,
       testCount: this.#testCount,
       errors: this.#errors.slice(),
       tests: this.#tests.slice(),
+      commands: this.#commands.slice(),
     }
   }
 
   restore(state: SmartState): void {
     this.enabled = state.enabled
-    this.counters.set(state.counters)
+    this.#counters.set(state.counters)
     this.#errorCount = state.errorCount
     this.#testCount = state.testCount
     this.#errors.set(state.errors)
     this.#tests.set(state.tests)
+    this.#commands.set(state.commands)
   }
 }
 
 /** Lengths of the arrays in a {@link SmartState}. */
-export const SMART_LENGTHS: { readonly errors: number; readonly tests: number } = {
+export const SMART_LENGTHS: { readonly errors: number; readonly tests: number; readonly commands: number } = {
   errors: ERROR_ENTRIES * ERROR_LENGTH,
   tests: TEST_ENTRIES * TEST_LENGTH,
+  commands: COMMANDS_LENGTH,
 }
 
 /** The checksum in the last byte. */

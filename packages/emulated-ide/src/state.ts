@@ -2,6 +2,7 @@
 
 import type { SavedState } from '@partita/interface'
 import * as v from 'valibot'
+import type { AddressingState } from './addressing.ts'
 import { MAXIMUM_MULTIPLE, SECTOR_SIZE, STATUS } from './ata.ts'
 import type { BusMasterState } from './bus-master.ts'
 import type { DiskSettingsState } from './disk-settings.ts'
@@ -10,15 +11,11 @@ import { IdeError } from './ide-error.ts'
 import { COUNTERS, SMART_LENGTHS, type SmartState } from './smart.ts'
 
 /** A saved disk. */
-export interface AtaDiskState extends DriveState {
+export interface AtaDiskState extends DriveState, AddressingState {
   readonly kind: 'disk'
   readonly code: number
   readonly previousCode: number
-  readonly input: Uint8Array
-  readonly heads: number
-  readonly sectors: number
   readonly settings: DiskSettingsState
-  readonly addressable: number
   readonly lba: number
   readonly remaining: number
   readonly ownBuffer: Uint8Array
@@ -108,6 +105,7 @@ const smart: v.GenericSchema<unknown, SmartState> = v.strictObject({
   testCount: integer(0, Number.MAX_SAFE_INTEGER),
   errors: bytes(SMART_LENGTHS.errors, SMART_LENGTHS.errors),
   tests: bytes(SMART_LENGTHS.tests, SMART_LENGTHS.tests),
+  commands: bytes(SMART_LENGTHS.commands, SMART_LENGTHS.commands),
 })
 
 const disk: v.GenericSchema<unknown, AtaDiskState> = v.pipe(
@@ -116,7 +114,6 @@ const disk: v.GenericSchema<unknown, AtaDiskState> = v.pipe(
     ...driveEntries,
     code: byte,
     previousCode: byte,
-    input: bytes(6, 6),
     heads: integer(1, 16),
     sectors: integer(1, 255),
     settings,
@@ -181,7 +178,7 @@ export function parseControllerState(
   pci: boolean,
 ): ControllerState {
   const result = v.safeParse(controller, state.data)
-  if (state.version !== 2 || !result.success || result.output.config.length !== (pci ? 64 : 0)) {
+  if (state.version !== 3 || !result.success || result.output.config.length !== (pci ? 64 : 0)) {
     throw new IdeError('ERR_STATE_INVALID', 'this is no saved state of this IDE controller', {
       data: { version: state.version, problem: result.issues?.[0].message ?? '' },
     })

@@ -1,7 +1,7 @@
 // A driver for tests: puts a controller into a fake machine, and does with its ports what operating systems do.
 
 import { MemoryDisk } from '@partita/disk-images'
-import { type Disk, disksToken, type PluginInstance } from '@partita/interface'
+import { DISK_ERROR, type Disk, disksToken, PartitaError, type PluginInstance } from '@partita/interface'
 import { type FakeInterruptLines, FakeMachine, type FakePortIo } from '@partita/testkit'
 import ide, { type IdeControl, ideControlToken } from '../src/index.ts'
 
@@ -22,6 +22,36 @@ export const SECTORS = 200_000
 /** Contents of a sector that differ from all others'. */
 export function pattern(sector: number): Uint8Array {
   return Uint8Array.from({ length: 512 }, (_, i) => (sector * 7 + i * 3 + (i >> 8)) & 0xff)
+}
+
+/** A disk with sectors that cannot be read, nor written. An operation that meets one may have moved what is before it, or nothing; the memory behind is spoilt in any case. */
+export class BadDisk extends MemoryDisk {
+  readonly bad: Set<number> = new Set()
+  /** Operations so far. */
+  operations = 0
+  /** An operation for so many sectors fails once, without a reason of the sectors' own. */
+  once = 0
+  code: string = DISK_ERROR.IO
+
+  async #check(sector: number, segments: readonly Uint8Array[]): Promise<void> {
+    this.operations++
+    const count = segments.reduce((sum, { length }) => sum + length, 0) / 512
+    const transient = count === this.once
+    if (transient) this.once = 0
+    for (let at = sector; at < sector + count; at++)
+      if (transient || this.bad.has(at)) throw new PartitaError(this.code, `sector ${at} is bad`)
+  }
+  override async read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
+    await this.#check(sector, segments).catch((error) => {
+      for (const segment of segments) segment.fill(0xbb)
+      throw error
+    })
+    await super.read(sector, segments)
+  }
+  override async write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
+    await this.#check(sector, segments)
+    await super.write(sector, segments)
+  }
 }
 
 /** A word of IDENTIFY data. */
@@ -176,7 +206,7 @@ export async function started(
   drives: readonly unknown[] = Object.keys(disks),
   options: Readonly<Record<string, unknown>> = {},
 ): Promise<Host> {
-  const machine = new FakeMachine()
+  const machine = new FakeMachine({ ramSize: 2 * 2 ** 20 })
   machine.provide(disksToken, new Map(Object.entries(disks)))
   return new Host(machine, await machine.start(ide, { drives, ...options }))
 }
