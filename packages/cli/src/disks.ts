@@ -8,7 +8,7 @@ import { IdeDrives } from './ide-drives.ts'
 import type { DiskOption, HypervisorOption } from './option-values.ts'
 
 /** The synthetic SCSI controllers. */
-export const SCSI_CONTROLLERS = '@partita/synthetic-storage/vsp'
+const SCSI_CONTROLLERS = '@partita/synthetic-storage/vsp'
 const WRITE_PROTECTED = ['EACCES', 'EROFS', 'EPERM']
 
 /** The disks of a VM: what its configuration gets, and the services behind it. */

@@ -4,12 +4,11 @@ import { BLOCK_COMMAND_USAGE } from './block-command-usage.ts'
 import type { BlockUnit } from './block-unit.ts'
 import { be16, be24, be32, be64, putBe32, putBe64 } from './bytes.ts'
 import { DIRECTION, SCSI_STATUS, type ScsiCommand } from './command.ts'
-import { inquiry } from './inquiry.ts'
 import { MAXIMUM_UNMAP_BLOCKS, MAXIMUM_UNMAP_DESCRIPTORS, MAXIMUM_WRITE_SAME_BLOCKS } from './limits.ts'
-import { modeSelect, modeSense } from './mode.ts'
+import { modeSelect } from './mode.ts'
 import { ACCESS } from './reservations.ts'
 import { SENSE } from './sense.ts'
-import { preventAllow, requestSense, testUnitReady } from './shared-commands.ts'
+import { SHARED_COMMANDS } from './shared-commands.ts'
 import { reportSupportedCommands } from './supported-commands.ts'
 import { type CommandTable, commandTable } from './unit.ts'
 
@@ -243,14 +242,18 @@ function startStop(unit: BlockUnit, command: ScsiCommand): Running {
   return command.awaitWrite(unit.disk.flush(), 0)
 }
 
+/** PREVENT ALLOW MEDIUM REMOVAL: the medium cannot be removed anyway. */
+function preventAllow(_unit: BlockUnit, command: ScsiCommand): undefined {
+  return command.good(0)
+}
+
 const { ANY, READ, WRITE } = ACCESS
 const { IN, OUT } = DIRECTION
 const NONE = DIRECTION.ANY
 
-/** What a disk can do, in the order of the operation codes. */
+/** What a disk can do: what every unit can, and the rest in the order of the operation codes. */
 export const BLOCK_COMMANDS: CommandTable<BlockUnit> = commandTable<BlockUnit>([
-  { name: 'TEST UNIT READY', opcode: 0x00, access: ANY, direction: NONE, needsMedium: true, run: testUnitReady },
-  { name: 'REQUEST SENSE', opcode: 0x03, access: ANY, direction: IN, ignoresAttention: true, run: requestSense },
+  ...SHARED_COMMANDS,
   {
     name: 'READ (6)',
     opcode: 0x08,
@@ -268,22 +271,7 @@ export const BLOCK_COMMANDS: CommandTable<BlockUnit> = commandTable<BlockUnit>([
     writes: true,
     run: (u, c) => write(u, c, lba21(c.cdb), blocks6(c.cdb), false),
   },
-  {
-    name: 'INQUIRY',
-    opcode: 0x12,
-    access: ANY,
-    direction: IN,
-    ignoresAttention: true,
-    run: (u, c) => inquiry(u.inquiryFacts(), c),
-  },
   { name: 'MODE SELECT (6)', opcode: 0x15, access: WRITE, direction: OUT, run: (u, c) => selectMode(u, c, false) },
-  {
-    name: 'MODE SENSE (6)',
-    opcode: 0x1a,
-    access: READ,
-    direction: IN,
-    run: (u, c) => modeSense(u.modeFacts(), c, false),
-  },
   { name: 'START STOP UNIT', opcode: 0x1b, access: WRITE, direction: NONE, run: startStop },
   { name: 'PREVENT ALLOW MEDIUM REMOVAL', opcode: 0x1e, access: ANY, direction: NONE, run: preventAllow },
   { name: 'READ CAPACITY (10)', opcode: 0x25, access: ANY, direction: IN, needsMedium: true, run: readCapacity10 },
@@ -331,13 +319,6 @@ export const BLOCK_COMMANDS: CommandTable<BlockUnit> = commandTable<BlockUnit>([
   },
   { name: 'UNMAP', opcode: 0x42, access: WRITE, direction: OUT, needsMedium: true, writes: true, run: unmap },
   { name: 'MODE SELECT (10)', opcode: 0x55, access: WRITE, direction: OUT, run: (u, c) => selectMode(u, c, true) },
-  {
-    name: 'MODE SENSE (10)',
-    opcode: 0x5a,
-    access: READ,
-    direction: IN,
-    run: (u, c) => modeSense(u.modeFacts(), c, true),
-  },
   {
     name: 'PERSISTENT RESERVE IN',
     opcode: 0x5e,

@@ -5,12 +5,11 @@ import { DIRECTION, type ScsiCommand } from './command.ts'
 import { getConfiguration } from './dvd-features.ts'
 import { readBlocks } from './dvd-reads.ts'
 import type { DvdUnit } from './dvd-unit.ts'
-import { inquiry } from './inquiry.ts'
 import { DVD_BLOCK, PROFILE } from './media.ts'
-import { modeSelect, modeSense } from './mode.ts'
+import { modeSelect } from './mode.ts'
 import { ACCESS } from './reservations.ts'
 import { SENSE } from './sense.ts'
-import { requestSense, testUnitReady } from './shared-commands.ts'
+import { SHARED_COMMANDS } from './shared-commands.ts'
 import { type CommandTable, commandTable } from './unit.ts'
 
 const LEAD_OUT = 0xaa
@@ -224,25 +223,9 @@ const { IN, OUT } = DIRECTION
 const NONE = DIRECTION.ANY
 const done = (_unit: DvdUnit, command: ScsiCommand): undefined => command.good(0)
 
-/** What a DVD drive can do, in the order of the operation codes. */
+/** What a DVD drive can do: what every unit can, and the rest in the order of the operation codes. */
 export const DVD_COMMANDS: CommandTable<DvdUnit> = commandTable<DvdUnit>([
-  { name: 'TEST UNIT READY', opcode: 0x00, access: ANY, direction: NONE, needsMedium: true, run: testUnitReady },
-  { name: 'REQUEST SENSE', opcode: 0x03, access: ANY, direction: IN, ignoresAttention: true, run: requestSense },
-  {
-    name: 'INQUIRY',
-    opcode: 0x12,
-    access: ANY,
-    direction: IN,
-    ignoresAttention: true,
-    run: (u, c) => inquiry(u.inquiryFacts(), c),
-  },
-  {
-    name: 'MODE SENSE (6)',
-    opcode: 0x1a,
-    access: READ,
-    direction: IN,
-    run: (u, c) => modeSense(u.modeFacts(), c, false),
-  },
+  ...SHARED_COMMANDS,
   {
     name: 'MODE SELECT (6)',
     opcode: 0x15,
@@ -302,13 +285,6 @@ export const DVD_COMMANDS: CommandTable<DvdUnit> = commandTable<DvdUnit>([
     access: READ,
     direction: OUT,
     run: (u, c) => modeSelect(u.modeFacts(), c, true, () => {}),
-  },
-  {
-    name: 'MODE SENSE (10)',
-    opcode: 0x5a,
-    access: READ,
-    direction: IN,
-    run: (u, c) => modeSense(u.modeFacts(), c, true),
   },
   {
     name: 'READ (12)',

@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { defaultCacheDirectory } from '../cache-directory.ts'
 import {
   copyRootDisk,
   type DefaultGuest,
@@ -21,7 +22,6 @@ import {
   ensureDefaultGuest,
   makeScratchRootDisk,
 } from './index.ts'
-import { defaultCacheDirectory } from './store.ts'
 import { FAKE_RELEASE, FakeDebian, readCpio, temporaryDirectory, writeTree } from './test-support.ts'
 
 let directory: string

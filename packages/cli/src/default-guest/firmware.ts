@@ -3,11 +3,12 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { defaultCacheDirectory } from '../cache-directory.ts'
 import { Apt, type AptPackage } from './apt.ts'
 import { DefaultGuestError } from './errors.ts'
 import { find } from './programs.ts'
 import type { GuestProgressCallback } from './progress.ts'
-import { defaultCacheDirectory, GuestStore } from './store.ts'
+import { GuestStore } from './store.ts'
 
 /** The directory in the cache. */
 const KIND = 'firmware'

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { defaultCacheDirectory } from '../cache-directory.ts'
 import { Apt, type AptPackage } from './apt.ts'
 import { DefaultGuestError, OWN_FILES_HINT } from './errors.ts'
 import type { GuestParts } from './file-tree.ts'
@@ -20,7 +21,6 @@ import { rootEntries } from './root-tree.ts'
 import { mapSparseFile } from './sparse-file.ts'
 import {
   copyRootDisk,
-  defaultCacheDirectory,
   type GuestManifest,
   GuestStore,
   INITRD_FILE,

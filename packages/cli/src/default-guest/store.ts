@@ -9,8 +9,6 @@ import { dirname, join } from 'node:path'
 import { DefaultGuestError, OWN_FILES_HINT } from './errors.ts'
 import { copySparseFile, isAsMapped, type SparseMap } from './sparse-file.ts'
 
-export { defaultCacheDirectory } from '../cache-directory.ts'
-
 export const KERNEL_FILE = 'vmlinuz'
 export const INITRD_FILE = 'initrd.cpio'
 export const ROOT_FILE = 'root.img'

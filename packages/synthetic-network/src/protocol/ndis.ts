@@ -155,10 +155,8 @@ export const NdisOffloadParameters: StructType<NdisOffloadParameters> = struct<N
   rscIp6: u8,
   _encapsulation: pad(4),
 })
-/** Bytes of NDIS_OFFLOAD_PARAMETERS up to the checksum and large send settings, and in NDIS 6.1. */
+/** Bytes of NDIS_OFFLOAD_PARAMETERS up to the checksum and large send settings. */
 export const NDIS_OFFLOAD_PARAMETERS_SIZE_6_0 = 20
-/** Bytes of the parameters in revision 1, without what later ones add. */
-export const NDIS_OFFLOAD_PARAMETERS_SIZE_6_1 = 22
 
 /** Bits of the capabilities of receive-side scaling, with the Toeplitz function as the lowest. */
 export const RSS_CAPABILITY = {

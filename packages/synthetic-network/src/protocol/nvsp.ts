@@ -14,8 +14,6 @@ export const NVSP_VERSION = {
   V6: 0x0006_0000,
   V61: 0x0006_0001,
 } as const
-/** One of {@link NVSP_VERSION}. */
-export type NvspVersion = (typeof NVSP_VERSION)[keyof typeof NVSP_VERSION]
 
 /** Types of messages. */
 export const NVSP_MESSAGE = {
@@ -51,8 +49,6 @@ export const NVSP_STATUS = {
   BUSY: 6,
   PROTOCOL_UNSUPPORTED: 7,
 } as const
-/** One of {@link NVSP_STATUS}. */
-export type NvspStatus = (typeof NVSP_STATUS)[keyof typeof NVSP_STATUS]
 
 /** Bytes of a packet before 6.1: the largest message. Both sides send no shorter ones. */
 export const PACKET_SIZE_V1 = 0x1c

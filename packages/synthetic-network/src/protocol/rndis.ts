@@ -36,8 +36,6 @@ export const RNDIS_STATUS = {
   INVALID_LENGTH: 0xc001_0014,
   INVALID_DATA: 0xc001_0015,
 } as const
-/** One of {@link RNDIS_STATUS}. */
-export type RndisStatus = (typeof RNDIS_STATUS)[keyof typeof RNDIS_STATUS]
 
 /** The version of RNDIS. */
 export const RNDIS_MAJOR_VERSION = 1
@@ -52,8 +50,6 @@ export const RNDIS_HEADER_SIZE = 8
 export const RNDIS_PACKET_SIZE = 36
 /** Bytes of the header of per-packet information. */
 export const PER_PACKET_INFO_SIZE = 12
-/** Set in the type of per-packet information that VMBus adds. */
-export const INTERNAL_PER_PACKET_INFO = 0x8000_0000
 
 /** Kinds of per-packet information. */
 export const PER_PACKET_INFO = {
@@ -62,7 +58,7 @@ export const PER_PACKET_INFO = {
   IEEE_8021Q: 6,
   HASH_VALUE: 8,
   HASH_INFO: 9,
-  /** Of VMBus: which parts make up a packet. */
+  /** Which parts make up a packet; the highest bit is set in the types that VMBus adds. */
   PACKET_ID: 0x8000_0001,
 } as const
 
