@@ -26,6 +26,12 @@ import { TestAdapter } from './adapter.ts'
 export const GUEST_MAC = '02:15:5d:00:00:01'
 export const GATEWAY_MAC = '02:50:41:52:00:02'
 
+/** An ARP packet of the guest. */
+export function arp(operation: number, sender: number[], target: number[]): Uint8Array {
+  const hardware = [2, 0x15, 0x5d, 0, 0, 1]
+  return Uint8Array.from([0, 1, 8, 0, 6, 4, 0, operation, ...hardware, ...sender, 0, 0, 0, 0, 0, 0, ...target])
+}
+
 /** A socket in a test's hands. */
 export class TestTcpSocket implements TcpSocket {
   readonly address: string

@@ -1,0 +1,96 @@
+// The NAT's UDP and name server against the RFCs that it implements, with a guest and a host in the test's hands.
+
+import { getU16, putU16 } from '@partita/ethernet'
+import { describe, expect, it } from 'vitest'
+import { NatGuest } from './nat-guest.ts'
+
+describe('UDP', () => {
+  it('goes out by a socket for each port of the guest, and answers come back from whom was asked', async () => {
+    await using guest = await NatGuest.start()
+    guest.udp('192.0.2.7', 123, 'one')
+    guest.udp('192.0.2.8', 9, 'two')
+    guest.udp('192.0.2.7', 123, 'three', 5001)
+    expect(guest.host.udp).toHaveLength(2)
+    const [first] = guest.host.udp
+    expect(first?.sent.map(({ text, address, port }) => `${text} ${address} ${port}`)).toEqual([
+      'one 192.0.2.7 123',
+      'two 192.0.2.8 9',
+    ])
+    first?.receive(Buffer.from('answer'), '192.0.2.7', 123)
+    first?.receive(Buffer.from('stranger'), '192.0.2.99', 123)
+    expect(guest.datagrams().map(({ from, ports, text }) => [from, ports, text])).toEqual([
+      ['192.0.2.7', [123, 5000], 'answer'],
+    ])
+    guest.clock.advance(121e9)
+    expect(guest.host.udp.every(({ closed }) => closed)).toBe(true)
+    expect(guest.gateway.report().udpSockets).toBe(0)
+    expect(guest.clock.armedTimers).toBe(0)
+  })
+
+  it('sockets are bounded: the one that would end first goes', async () => {
+    await using guest = await NatGuest.start({ maximumUdpSockets: 4 })
+    for (let i = 0; i < 10; i++) guest.udp('192.0.2.7', 4000, 'x', 6000 + i)
+    expect(guest.gateway.report().udpSockets).toBe(4)
+    expect(guest.host.udp.filter(({ closed }) => !closed)).toHaveLength(4)
+  })
+
+  it('names: the host’s servers in turn, and the answer is the name server’s', async () => {
+    await using guest = await NatGuest.start()
+    guest.udp('10.0.2.3', 53, 'query')
+    guest.udp('10.0.2.3', 53, 'query')
+    const [socket] = guest.host.udp
+    expect(socket?.sent.map(({ address, port }) => `${address} ${port}`)).toEqual(['192.0.2.53 53', '192.0.2.54 5353'])
+    socket?.receive(Buffer.from('answer'), '192.0.2.54', 5353)
+    socket?.receive(Buffer.from('false'), '192.0.2.54', 53)
+    expect(guest.datagrams().map(({ from, ports, text }) => [from, ports, text])).toEqual([
+      ['10.0.2.3', [53, 5000], 'answer'],
+    ])
+    // Nothing else of the gateway's is a way to anywhere.
+    guest.udp('10.0.2.3', 54, 'x', 5001)
+    guest.udp('10.0.2.2', 53, 'x', 5002)
+    expect(guest.host.udp).toHaveLength(1)
+  })
+
+  it('datagrams that are larger than a packet, both ways', async () => {
+    await using guest = await NatGuest.start()
+    const text = Array.from({ length: 4000 }, (_, i) => String.fromCharCode(97 + (i % 26))).join('')
+    guest.udp('192.0.2.7', 7, '')
+    const [socket] = guest.host.udp
+    socket?.receive(Buffer.from(text), '192.0.2.7', 7)
+    const fragments = guest.adapter.received.splice(0)
+    expect(fragments.map(({ bytes }) => getU16(bytes, 20))).toEqual([0x2000, 0x20b9, 0x0172])
+    // What came goes back, in another order, and one piece twice: that ends the packet.
+    const send = (order: number[]): void => {
+      for (const index of order) {
+        const bytes = fragments[index]?.bytes.slice(14) ?? new Uint8Array(20)
+        const source = bytes.slice(12, 16)
+        bytes.set(bytes.subarray(16, 20), 12)
+        bytes.set(source, 16)
+        guest.raw(0x0800, bytes)
+      }
+    }
+    send([2, 0, 1])
+    expect(guest.host.udp[1]?.sent.map((datagram) => datagram.text)).toEqual([text])
+    send([0, 0, 1, 2])
+    expect(guest.host.udp[1]?.sent).toHaveLength(1)
+  })
+
+  it('a checksum that is wrong', async () => {
+    await using guest = await NatGuest.start()
+    const packet = Uint8Array.from([
+      0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 2, 15, 192, 0, 2, 7, 1, 0, 0, 7, 0, 9, 1, 1, 65,
+    ])
+    let sum = 0
+    for (let at = 0; at < 20; at += 2) sum += getU16(packet, at)
+    putU16(packet, 10, ~((sum >>> 16) + (sum & 0xffff)) & 0xffff)
+    guest.raw(0x0800, packet)
+    expect(guest.host.udp).toEqual([])
+    putU16(packet, 26, 0)
+    guest.raw(0x0800, packet)
+    expect(guest.host.udp).toHaveLength(1)
+    putU16(packet, 10, 0x1234)
+    packet[20] = 2
+    guest.raw(0x0800, packet)
+    expect(guest.host.udp).toHaveLength(1)
+  })
+})
