@@ -8,7 +8,7 @@
 const FLOORS = [
   ['interface', 'struct'],
   ['hypervisor', 'processor-x86', 'processor-typescript'],
-  ['vmbus', 'ethernet', 'scsi'],
+  ['vmbus', 'ethernet', 'scsi', 'pci'],
   [
     'synthetic-storage',
     'synthetic-network',

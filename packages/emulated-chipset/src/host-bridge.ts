@@ -3,7 +3,7 @@
 // There is no SMM, so SMRAM does nothing else. What programs DRAM (timing, row boundaries) is not there.
 
 import type { PciFunction, ShadowRam } from '@partita/interface'
-import { type ConfigRegister, ConfigSpace, INTEL, PCI_CONFIG } from './config-space.ts'
+import { type ConfigRegister, ConfigSpace, INTEL, PCI_CONFIG, STATUS_ERRORS } from '@partita/pci'
 
 /** Which host bridge. */
 export type HostBridgeModel = '440BX' | '440FX'
@@ -27,9 +27,6 @@ const VIDEO_WINDOW = { START: 0xa0000, LENGTH: 0x20000 } as const
 /** All fields that there are: PAM0 has no lower one. */
 const PAM_WRITABLE_LOW = 0x3333_3000
 const PAM_WRITABLE_HIGH = 0x3333_3333
-/** PCISTS bits that a one clears: parity and system errors, aborts. */
-const STATUS_ERRORS = 0xf900_0000
-
 function registers(model: HostBridgeModel, firmware: boolean): readonly ConfigRegister[] {
   const common: readonly ConfigRegister[] = [
     [PAM_LOW, firmware ? 0 : PAM_WRITABLE_LOW, PAM_WRITABLE_LOW],

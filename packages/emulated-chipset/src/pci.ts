@@ -19,9 +19,9 @@ import {
   type ShadowRam,
   shadowRamToken,
 } from '@partita/interface'
+import type { ConfigSpace } from '@partita/pci'
 import * as v from 'valibot'
 import { ChipsetError, checkState, unsigned } from './chipset-error.ts'
-import type { ConfigSpace } from './config-space.ts'
 import { HostBridge, type HostBridgeModel } from './host-bridge.ts'
 import { isaBridge, PIRQ_ROUTES, powerManagementBase, powerManagementFunction } from './piix4.ts'
 import {

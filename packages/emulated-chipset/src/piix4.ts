@@ -1,7 +1,7 @@
 // Functions 0 and 3 of the PIIX4 (82371AB, data sheet 290562, chapters 4 and 7): the ISA bridge, whose PIRQRC registers route PCI interrupts to ISA ones, and power management, which says
 // where the fixed ACPI hardware is. The devices behind the ISA bridge are plug-ins of their own at fixed addresses; there is no SMBus.
 
-import { type ConfigRegister, ConfigSpace, INTEL, MULTI_FUNCTION, PCI_CONFIG } from './config-space.ts'
+import { type ConfigRegister, ConfigSpace, INTEL, MULTI_FUNCTION, PCI_CONFIG, STATUS_ERRORS } from '@partita/pci'
 
 /** Offset of PIRQRC[A:D]: bit 7 turns a route off, bits 3–0 are the ISA interrupt. */
 export const PIRQ_ROUTES = 0x60
@@ -15,9 +15,6 @@ const APMC_EN = 0x0200_0000
 const PMREGMISC = 0x80
 /** PMIOSE: the power management block answers. */
 const PMIOSE = 0x01
-/** PCISTS bits that a one clears. */
-const STATUS_ERRORS = 0xf900_0000
-
 /** Function 0: ISA bridge. I/O, memory and bus master are always on (PCICMD). `routed` is told of PIRQRC[A:D], the routes of PIRQA–D to ISA interrupts, one a byte. */
 export function isaBridge(routed: (routes: number) => void): ConfigSpace {
   return new ConfigSpace(

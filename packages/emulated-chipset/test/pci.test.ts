@@ -1,9 +1,9 @@
 // PCI configuration mechanism #1 and the chipset's identity, and how interrupts are wired.
 
 import { interruptLinesToken, pciBusToken } from '@partita/interface'
+import { ConfigSpace } from '@partita/pci'
 import { FakeMachine } from '@partita/testkit'
 import { describe, expect, it } from 'vitest'
-import { ConfigSpace } from '../src/config-space.ts'
 import interruptLines from '../src/interrupt-lines.ts'
 import ioApic from '../src/io-apic.ts'
 import pci, { pciInterruptGsi } from '../src/pci.ts'

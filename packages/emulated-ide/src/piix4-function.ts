@@ -10,27 +10,34 @@ import type {
   PortIo,
   SavedState,
 } from '@partita/interface'
+import {
+  BAR_IO,
+  type ConfigRegister,
+  ConfigSpace,
+  INTEL,
+  PCI_COMMAND,
+  PCI_CONFIG,
+  RECEIVED_MASTER_ABORT,
+} from '@partita/pci'
 import { type ConnectedDrive, IdeController } from './ide-controller.ts'
 import { parseControllerState } from './state.ts'
 
-const CONFIG = { COMMAND: 0x04, HEADER: 0x0c, BAR4: 0x20, IDETIM: 0x40, SIDETIM: 0x44, UDMA: 0x48 } as const
-const COMMAND_IO = 0x01
-/** PCISTS, in the upper half of the double word: received master abort, which a one clears. */
-const STATUS_MASTER_ABORT = 0x2000_0000
+/** BMIBA, and the timing registers. */
+const CONFIG = { BMIBA: 0x20, IDETIM: 0x40, SIDETIM: 0x44, UDMA: 0x48 } as const
 /** IDETIM, one word a channel: decode enable. */
 const IDETIM_DECODE = 0x8000
-const BAR_IO = 0x01
 const BUS_MASTER_PORTS = 16
 
-/** Double words of configuration space with something in them: offset, power-on value as firmware leaves it, bits that can be changed. */
-function registers(busMasterBase: number): readonly (readonly [offset: number, value: number, writable: number])[] {
+/** Configuration space; values at power-on are as firmware leaves them. */
+function registers(busMasterBase: number): readonly ConfigRegister[] {
+  const command = PCI_COMMAND.IO | PCI_COMMAND.BUS_MASTER
   return [
-    [0x00, 0x7111_8086, 0],
-    [CONFIG.COMMAND, 0x0280_0005, 0x0000_0005],
-    [0x08, 0x0101_8001, 0], // IDE, legacy mode, bus master
-    [CONFIG.HEADER, 0x0000_0000, 0x0000_f000],
+    [PCI_CONFIG.ID, 0x7111_0000 | INTEL, 0],
+    [PCI_CONFIG.COMMAND_STATUS, 0x0280_0000 | command, command, RECEIVED_MASTER_ABORT],
+    [PCI_CONFIG.CLASS_REVISION, 0x0101_8001, 0], // IDE, legacy mode, bus master
+    [PCI_CONFIG.HEADER, 0x0000_0000, 0x0000_f000],
     // All 32 bits, as SeaBIOS wants them to find out its size; there are no ports above 64 Ki.
-    [CONFIG.BAR4, busMasterBase | BAR_IO, 0xffff_fff0],
+    [CONFIG.BMIBA, busMasterBase | BAR_IO, 0xffff_fff0],
     [CONFIG.IDETIM, 0x8000_8000, 0xffff_ffff],
     [CONFIG.SIDETIM, 0, 0x0000_00ff],
     [CONFIG.UDMA, 0, 0x3333_000f],
@@ -53,42 +60,56 @@ export interface Piix4Place {
   readonly busMasterBase: number
 }
 
+/** A range of ports, and where it is now. */
+interface Window {
+  readonly base: () => number | undefined
+  readonly length: number
+  readonly handler: PortHandler
+  claimed?: { readonly base: number; readonly claim: Disposable } | undefined
+}
+
 /** The PCI function. */
 export class Piix4Function implements PciFunction, AsyncDisposable {
   readonly controller: IdeController
   readonly #ports: PortIo
-  readonly #initial: Uint32Array = new Uint32Array(64)
-  readonly #writable: Uint32Array = new Uint32Array(64)
-  readonly #config: Uint32Array
+  readonly #config: ConfigSpace
   readonly #slot: Disposable
-  readonly #busMasterPorts: PortHandler
-  /** Claims by the first port. */
-  readonly #claims: Map<number, Disposable> = new Map()
+  readonly #channels: readonly Window[]
+  readonly #busMaster: Window
 
+  /** @throws what `ports` and `pci` do where something else is at its places */
   constructor(place: Piix4Place, wiring: Piix4Wiring, drives: readonly (ConnectedDrive | undefined)[]) {
     this.#ports = wiring.ports
-    for (const [offset, value, writable] of registers(place.busMasterBase)) {
-      this.#initial[offset >> 2] = value
-      this.#writable[offset >> 2] = writable
-    }
-    this.#config = this.#initial.slice()
+    this.#config = new ConfigSpace(registers(place.busMasterBase), (offset) => {
+      if (offset === PCI_CONFIG.COMMAND_STATUS || offset === CONFIG.BMIBA || offset === CONFIG.IDETIM) this.#remap()
+    })
     this.controller = new IdeController({
       memory: wiring.memory,
       lines: wiring.lines,
       drives,
       dma: true,
       masterAbort: () => {
-        this.#config[CONFIG.COMMAND >> 2] = (this.readConfig(CONFIG.COMMAND) | STATUS_MASTER_ABORT) >>> 0
+        const register = PCI_CONFIG.COMMAND_STATUS
+        this.#config.set(register, this.#config.readConfig(register) | RECEIVED_MASTER_ABORT)
       },
     })
     const [primary, secondary] = this.controller.channels
-    this.#busMasterPorts = {
-      read: (offset, size) => (offset < 8 ? primary : secondary).busMaster.read(offset & 7, size),
-      write: (offset, size, value) => (offset < 8 ? primary : secondary).busMaster.write(offset & 7, size, value),
+    this.#channels = this.controller.ports().map(({ base, length, handler, channel }) => ({
+      base: () => (this.#decodes && ((this.#timing >>> (16 * channel)) & IDETIM_DECODE) !== 0 ? base : undefined),
+      length,
+      handler,
+    }))
+    this.#busMaster = {
+      base: () => this.#busMasterBase,
+      length: BUS_MASTER_PORTS,
+      handler: {
+        read: (offset, size) => (offset < 8 ? primary : secondary).busMaster.read(offset & 7, size),
+        write: (offset, size, value) => (offset < 8 ? primary : secondary).busMaster.write(offset & 7, size, value),
+      },
     }
     this.#slot = wiring.pci.attach(place.device, place.fn, this)
     try {
-      this.#map()
+      for (const window of this.#windows) this.#claim(window)
     } catch (error) {
       this.#unmap()
       this.#slot[Symbol.dispose]()
@@ -96,75 +117,76 @@ export class Piix4Function implements PciFunction, AsyncDisposable {
     }
   }
 
+  get #decodes(): boolean {
+    return (this.#config.readConfig(PCI_CONFIG.COMMAND_STATUS) & PCI_COMMAND.IO) !== 0
+  }
+
+  get #timing(): number {
+    return this.#config.readConfig(CONFIG.IDETIM)
+  }
+
+  get #busMasterBase(): number | undefined {
+    const base = (this.#config.readConfig(CONFIG.BMIBA) & ~(BUS_MASTER_PORTS - 1)) >>> 0
+    return this.#decodes && base !== 0 && base < 0x1_0000 ? base : undefined
+  }
+
+  /** The channels first: where a guest puts the bus master on top of them, they answer. */
+  get #windows(): readonly Window[] {
+    return [...this.#channels, this.#busMaster]
+  }
+
   readConfig(offset: number): number {
-    return this.#config[(offset >> 2) & 63] ?? 0
+    return this.#config.readConfig(offset)
   }
 
   writeConfig(offset: number, value: number, mask: number): void {
-    const index = (offset >> 2) & 63
-    const register = index * 4
-    if (register === CONFIG.COMMAND && (value & mask & STATUS_MASTER_ABORT) !== 0)
-      this.#config[index] = ((this.#config[index] ?? 0) & ~STATUS_MASTER_ABORT) >>> 0
-    const writable = (this.#writable[index] ?? 0) & mask
-    if (writable === 0) return
-    this.#config[index] = ((this.#config[index] ?? 0) & ~writable) | (value & writable)
-    if (register === CONFIG.COMMAND || register === CONFIG.BAR4 || register === CONFIG.IDETIM) this.#remap()
+    this.#config.writeConfig(offset, value, mask)
   }
 
-  /** Claim the ports that the registers say, and give up the others. */
-  #map(): void {
-    const decodes = (this.readConfig(CONFIG.COMMAND) & COMMAND_IO) !== 0
-    const timing = this.readConfig(CONFIG.IDETIM)
-    const wanted = new Map<number, { length: number; handler: PortHandler }>()
-    if (decodes) {
-      for (const { base, length, handler, channel } of this.controller.ports())
-        if (((timing >>> (16 * channel)) & IDETIM_DECODE) !== 0) wanted.set(base, { length, handler })
-      const base = (this.readConfig(CONFIG.BAR4) & ~(BUS_MASTER_PORTS - 1)) >>> 0
-      if (base !== 0 && base < 0x1_0000) wanted.set(base, { length: BUS_MASTER_PORTS, handler: this.#busMasterPorts })
-    }
-    for (const [base, claim] of this.#claims) {
-      if (wanted.has(base)) continue
-      claim[Symbol.dispose]()
-      this.#claims.delete(base)
-    }
-    for (const [base, { length, handler }] of wanted) {
-      if (!this.#claims.has(base)) this.#claims.set(base, this.#ports.claim(base, length, handler))
-    }
+  #claim(window: Window): void {
+    const base = window.base()
+    if (base === undefined || window.claimed !== undefined) return
+    window.claimed = { base, claim: this.#ports.claim(base, window.length, window.handler) }
+  }
+
+  #release(window: Window): void {
+    window.claimed?.claim[Symbol.dispose]()
+    window.claimed = undefined
   }
 
   #unmap(): void {
-    for (const claim of this.#claims.values()) claim[Symbol.dispose]()
-    this.#claims.clear()
+    for (const window of this.#windows) this.#release(window)
   }
 
+  /** Ports follow the registers. Those that a guest has put where something else is answer nowhere, until it writes to the registers again; the others are as ever. */
   #remap(): void {
-    try {
-      this.#map()
-    } catch {
-      // The guest has put it where something else is: it answers nowhere.
-      this.#unmap()
+    this.#release(this.#busMaster)
+    for (const window of this.#channels) if (window.claimed?.base !== window.base()) this.#release(window)
+    for (const window of this.#windows) {
+      try {
+        this.#claim(window)
+      } catch {
+        // The guest's mistake.
+      }
     }
   }
 
   reset(): void {
-    this.#config.set(this.#initial)
+    this.#config.reset()
     this.controller.reset()
     this.#remap()
   }
 
   /** @throws IdeError `ERR_IDE_BUSY` */
   save(): SavedState {
-    return { version: 3, data: { config: [...this.#config], channels: this.controller.save() } }
+    return { version: 3, data: { config: this.#config.save(), channels: this.controller.save() } }
   }
 
   /** @throws IdeError `ERR_STATE_INVALID` */
   restore(state: SavedState): void {
     const { config, channels } = parseControllerState(state, this.controller.kinds, true)
     this.controller.restore(channels)
-    for (let index = 0; index < 64; index++) {
-      const changing = (this.#writable[index] ?? 0) | (index === CONFIG.COMMAND >> 2 ? STATUS_MASTER_ABORT : 0)
-      this.#config[index] = ((this.#initial[index] ?? 0) & ~changing) | ((config[index] ?? 0) & changing)
-    }
+    this.#config.restore(config)
     this.#remap()
   }
 

@@ -171,12 +171,44 @@ describe('DMA', () => {
     expect(machine.ports.claims.length).toBe(5)
   })
 
-  it('answers nowhere when the guest puts it on top of another device', async () => {
-    const { machine } = await started()
-    machine.ports.claim(0xc000, 8, { read: () => 0, write: () => {} })
+  it('answers nowhere when the guest puts it on top of another device, and the channels go on', async () => {
+    const { machine, ports } = await started()
+    const bases = (): number[] => machine.ports.claims.map(({ base }) => base)
+    const CHANNELS = [0x170, 0x1f0, 0x376, 0x3f6]
+    const other = machine.ports.claim(0xc008, 8, { read: () => 0x55, write: () => {} })
     machine.pci.write(7, 1, 0x20, 0xc001)
-    expect(machine.ports.claims).toEqual([{ base: 0xc000, length: 8 }])
+    expect(bases()).toEqual([...CHANNELS, 0xc008])
+    expect([ports.read(STATUS), ports.read(0xc000), ports.read(0xc008)]).toEqual([0x50, 0xff, 0x55])
     machine.pci.write(7, 1, 0x20, 0xffa1)
-    expect(machine.ports.claims.length).toBe(6)
+    expect(bases()).toEqual([...CHANNELS, 0xc008, 0xffa0])
+    // There as soon as the guest writes to a register when nothing is in the way any more.
+    machine.pci.write(7, 1, 0x20, 0xc001)
+    other[Symbol.dispose]()
+    expect(bases()).toEqual(CHANNELS)
+    machine.pci.write(7, 1, 4, 0x0005, 0xffff)
+    expect(bases()).toEqual([...CHANNELS, 0xc000])
+  })
+
+  it('does not hide the channels, wherever the guest puts it', async () => {
+    const { machine, ports, command } = await started()
+    const bases = (): number[] => machine.ports.claims.map(({ base }) => base)
+    for (const base of [0x1f0, 0x170, 0x3f0, 0x370]) {
+      machine.pci.write(7, 1, 0x20, base)
+      expect(bases()).toEqual([0x170, 0x1f0, 0x376, 0x3f6])
+      command(0xe5)
+      expect([ports.read(STATUS), ports.read(0x1f2)]).toEqual([0x50, 0xff])
+    }
+    // With the primary channel's decoding off the place is free, until it is on again.
+    machine.pci.write(7, 1, 0x20, 0x1f0)
+    machine.pci.write(7, 1, 0x40, 0x0000, 0xffff)
+    expect(bases()).toEqual([0x170, 0x1f0, 0x376])
+    ports.write(0x1f4, 0x1234_5678, 4)
+    expect(ports.read(0x1f4, 4)).toBe(0x1234_5678)
+    machine.pci.write(7, 1, 0x40, 0x8000, 0xffff)
+    expect(bases()).toEqual([0x170, 0x1f0, 0x376, 0x3f6])
+    expect(ports.read(STATUS)).toBe(0x50)
+    // 64 KiB of ports are all that there are.
+    machine.pci.write(7, 1, 0x20, 0x1_c001)
+    expect(bases()).toEqual([0x170, 0x1f0, 0x376, 0x3f6])
   })
 })

@@ -8,9 +8,9 @@ import {
   type RamDecoding,
   shadowRamToken,
 } from '@partita/interface'
+import { ConfigSpace } from '@partita/pci'
 import { FakeMachine } from '@partita/testkit'
 import { FuzzInput, type FuzzOutcome } from '@partita/testkit/fuzz'
-import { ConfigSpace } from '../../src/config-space.ts'
 import pci from '../../src/pci.ts'
 import powerManagement from '../../src/power-management.ts'
 import reset from '../../src/reset.ts'

@@ -18,6 +18,14 @@ export const PCI_CONFIG = {
 export const INTEL = 0x8086
 /** In the register {@link PCI_CONFIG.HEADER}: there are more functions than 0. */
 export const MULTI_FUNCTION = 0x0080_0000
+/** In the lower half of {@link PCI_CONFIG.COMMAND_STATUS}, the command register: what a function answers at, and whether it is a bus master (section 6.2.2). */
+export const PCI_COMMAND = { IO: 0x0001, MEMORY: 0x0002, BUS_MASTER: 0x0004 } as const
+/** In its upper half, the status register (section 6.2.3): a transfer that nothing answered. */
+export const RECEIVED_MASTER_ABORT = 0x2000_0000
+/** All bits of the status register that a guest clears with ones: parity and system errors, aborts. */
+export const STATUS_ERRORS = 0xf900_0000
+/** In a base address register: it is for ports. */
+export const BAR_IO = 0x01
 
 /** A register of 32 bits: offset, power-on value and the bits that a guest can change; bits that it clears by writing ones to them, such as errors in a status register. */
 export type ConfigRegister = readonly [offset: number, value: number, writable: number, clearable?: number]
