@@ -3,14 +3,17 @@
 // that asked for it is answered once, no part of the receive buffer is given out twice, all of it comes back, no byte outside of it has changed.
 
 import { Frame, FrameHeaders } from '@partita/ethernet'
-import { FRAME_FLAG, type GuestBuffer, MAXIMUM_FRAME_LENGTH, type NetworkFrame, VMBUS_PACKET } from '@partita/interface'
+import { FRAME_FLAG, type GuestBuffer, VMBUS_PACKET } from '@partita/interface'
 import { PieceList } from '@partita/vmbus/ring'
 import { SharedMemory } from '@partita/vmbus/testing'
-import { makePartial, packet } from '../../../ethernet/test/packets.ts'
+import { makePartial } from '../../../ethernet/test/packets.ts'
 import { NetworkDevice } from '../../src/vsp.ts'
+import { MAC } from '../frames.ts'
 import { deviceOptions } from '../machine.ts'
-import { TestNetwork } from '../test-network.ts'
+import { CheckedNetwork } from './checked-network.ts'
 import { type ChannelWitness, FakeChannel, FuzzFailure } from './fake-channel.ts'
+import { Input } from './input.ts'
+import { largePacket } from './large-packet.ts'
 
 const PAGE = 4096
 const PAGES = 160
@@ -33,81 +36,6 @@ const OIDS = [
 const VERSIONS = [2, 0x30002, 0x40000, 0x50000, 0x60000, 0x60001, 0x70000]
 const TYPES = [0, 2, 99, 102, 105, 109, 120, 128, 129, 131, 132, 134, 135, 136, 0xffffffff]
 const UNTOUCHED: Uint8Array = new Uint8Array(PAGE).fill(0x5a)
-const MAC = [2, 0, 0, 0, 0, 1]
-
-/** Reads values from an input; past its end everything is zero. */
-class Input {
-  readonly #bytes: Uint8Array
-  #at = 0
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
-  }
-  get ended(): boolean {
-    return this.#at >= this.#bytes.length
-  }
-  u8(): number {
-    return this.#bytes[this.#at++] ?? 0
-  }
-  u16(): number {
-    return this.u8() | (this.u8() << 8)
-  }
-  /** Small, or anything. */
-  u32(): number {
-    const kind = this.u8()
-    return kind < 128 ? this.u8() : kind < 200 ? this.u16() : (this.u16() | (this.u16() << 16)) >>> 0
-  }
-  pick<T>(list: readonly T[]): T {
-    return list[this.u8() % list.length] as T
-  }
-}
-
-/** Network that looks at each frame. */
-class CheckedNetwork extends TestNetwork {
-  override send(frame: NetworkFrame): boolean {
-    const length = frame.end - frame.start
-    if (length < 14 || length > MAXIMUM_FRAME_LENGTH + 4) throw new FuzzFailure(`a frame of ${length} bytes`)
-    if ((frame.flags & ~FRAME_FLAG.CHECKSUM_VALID & ~this.accepts) !== 0)
-      throw new FuzzFailure(`flags ${frame.flags} for a port that accepts ${this.accepts}`)
-    if (
-      (frame.flags & FRAME_FLAG.CHECKSUM_PARTIAL) !== 0 &&
-      !(frame.checksumOffset + 2 <= length && frame.checksumStart >= 14)
-    )
-      throw new FuzzFailure('a checksum outside of its frame')
-    if (frame.vlan > 0xffff) throw new FuzzFailure('a tag of more than 16 bits')
-    if (frame.gsoSize === 0 && length > this.mtu + 18 + 4) throw new FuzzFailure('a frame longer than the MTU')
-    if (this.room <= 0) return false
-    this.room--
-    return true
-  }
-}
-
-const headersOf: Map<string, Uint8Array> = new Map()
-
-/** A packet to the guest with `length` bytes of payload, whose checksums are those of the packet without any. */
-function largePacket(
-  version: 4 | 6,
-  protocol: 'tcp' | 'udp',
-  tcpOptions: number,
-  ipOptions: number,
-  length: number,
-  value: number,
-): Uint8Array {
-  const key = `${version} ${protocol} ${tcpOptions} ${ipOptions}`
-  let headers = headersOf.get(key)
-  if (headers === undefined) {
-    const made = packet({ version, protocol, payload: new Uint8Array(0), tcpOptions, ipOptions })
-    headers = made.bytes
-    headers.set(MAC)
-    headersOf.set(key, headers)
-  }
-  const bytes = new Uint8Array(headers.length + length).fill(value)
-  bytes.set(headers)
-  const at = version === 4 ? 16 : 18
-  const total = bytes.length - (version === 4 ? 14 : 54)
-  bytes[at] = total >> 8
-  bytes[at + 1] = total
-  return bytes
-}
 
 /** What an input led to. */
 export interface Outcome {

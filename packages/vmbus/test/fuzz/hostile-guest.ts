@@ -1,14 +1,7 @@
 // A guest that does what it should not, and devices that are no better, in a machine whose host checks that it is not hurt. An input is
 // a program of steps; the same input does the same again.
 
-import type {
-  VmbusChannel,
-  VmbusChannelHandler,
-  VmbusDevice,
-  VmbusOffer,
-  VmbusOffered,
-  VmbusPacket,
-} from '@partita/interface'
+import type { VmbusChannel, VmbusOffered } from '@partita/interface'
 import { gpadlMessages } from '../../src/client.ts'
 import {
   EVENT_CONNECTION_BASE,
@@ -20,7 +13,10 @@ import {
 import { CONTROL, type GpaRange, RingMemory, RingReader, RingWriter } from '../../src/ring.ts'
 import { type VmbusHost, VmbusServer, type VmbusTrace } from '../../src/server.ts'
 import { SharedMemory } from '../../src/testing.ts'
+import { HostileDevice, type HostileMachine } from './hostile-device.ts'
 import { Input } from './input.ts'
+import { check } from './invariant.ts'
+import { WatchedMemory } from './watched-memory.ts'
 
 const PAGES = 64
 const PAGE = 4096
@@ -32,134 +28,8 @@ const MAX_QUEUED = 64 + 16 + 2 * 64
 /** One memory for all guests: a new one for each input would cost more than the input. */
 const shared: SharedMemory = new SharedMemory(PAGES * PAGE)
 
-/** Memory that lets the guest change it whenever the host looks at it. */
-class WatchedMemory extends SharedMemory {
-  onAccess: (() => void) | undefined
-  readonly #under: SharedMemory
-
-  constructor(under: SharedMemory) {
-    super(0)
-    this.#under = under
-  }
-
-  override isRam(gpa: number, length: number): boolean {
-    // The base class asks while it is being made.
-    this.onAccess?.()
-    return this.#under.isRam(gpa, length)
-  }
-
-  override view(gpa: number, length: number): Uint8Array | undefined {
-    this.onAccess?.()
-    return this.#under.view(gpa, length)
-  }
-
-  override read(gpa: number, target: Uint8Array): boolean {
-    this.onAccess?.()
-    return this.#under.read(gpa, target)
-  }
-
-  override write(gpa: number, source: Uint8Array): boolean {
-    this.onAccess?.()
-    return this.#under.write(gpa, source)
-  }
-
-  override readU32(gpa: number): number | undefined {
-    this.onAccess?.()
-    return this.#under.readU32(gpa)
-  }
-
-  override written(gpa: number, length: number): void {
-    this.#under.written(gpa, length)
-  }
-}
-
-/** How a device behaves, as bits. */
-const MODE = {
-  REFUSE: 1,
-  THROW: 2,
-  HOLD: 4,
-  SLOW_CLOSE: 8,
-  TOUCH: 16,
-  REENTER: 32,
-  SLOW_GPADL: 64,
-  DRAIN: 128,
-} as const
-
-class HostileDevice implements VmbusDevice {
-  readonly offer: VmbusOffer
-  mode = 0
-  readonly #guest: HostileGuest
-
-  constructor(guest: HostileGuest, index: number) {
-    this.#guest = guest
-    this.offer = {
-      interfaceId: `00000000-0000-0000-0000-00000000000${index % 3}`,
-      instanceId: `00000000-0000-0000-0000-0000000000f${index}`,
-      monitored: index % 2 === 1,
-    }
-  }
-
-  open(channel: VmbusChannel): VmbusChannelHandler | undefined {
-    if (this.mode & MODE.REENTER) this.#guest.reenter()
-    if (this.mode & MODE.THROW) throw new Error('open')
-    this.#guest.channels.push(channel)
-    if (this.#guest.channels.length > 16) this.#guest.channels.shift()
-    if (this.mode & MODE.REFUSE) return undefined
-    return {
-      receive: (packet) => this.#receive(channel, packet),
-      batchEnd: () => {
-        this.#guest.reach('batch end')
-        if (this.mode & MODE.REENTER) this.#guest.reenter()
-      },
-      writable: () => {
-        this.#guest.reach('writable')
-        if (this.mode & MODE.THROW) throw new Error('writable')
-      },
-      gpadlTeardown: () => {
-        this.#guest.reach('device gpadl')
-        if (this.mode & MODE.THROW) throw new Error('gpadl')
-        return this.mode & MODE.SLOW_GPADL ? this.#guest.later() : undefined
-      },
-      close: () => {
-        if (this.mode & MODE.REENTER) this.#guest.reenter()
-        if (this.mode & MODE.THROW) throw new Error('close')
-        return this.mode & MODE.SLOW_CLOSE ? this.#guest.later() : undefined
-      },
-    }
-  }
-
-  #receive(channel: VmbusChannel, packet: VmbusPacket): boolean {
-    const { bytes, payloadOffset, payloadLength, buffer } = packet
-    this.#guest.reach(
-      `packet ${packet.type} ${packet.flags & 1} ${Math.min(buffer.pieceCount, 3)} ${this.mode & MODE.HOLD}`,
-    )
-    check(payloadOffset >= 16 && payloadOffset + payloadLength <= bytes.length, 'payload outside of the copy')
-    for (let range = 0; range < packet.transferRangeCount; range++) {
-      packet.transferRangeOffset(range)
-      packet.transferRangeLength(range)
-    }
-    if (this.mode & MODE.THROW) throw new Error('receive')
-    if (this.mode & MODE.REENTER) this.#guest.reenter()
-    if (this.mode & MODE.TOUCH) {
-      const data = new Uint8Array(Math.min(buffer.byteLength, 64))
-      if (buffer.read(channel.memory, 0, data)) buffer.write(channel.memory, buffer.byteLength - data.length, data)
-    }
-    if (this.mode & MODE.HOLD) return false
-    const end = payloadOffset + Math.min(payloadLength, channel.maxPayload)
-    return packet.flags & 1
-      ? channel.complete(packet.transactionLow, packet.transactionHigh, bytes, payloadOffset, end)
-      : this.mode & MODE.DRAIN
-        ? true
-        : channel.send(bytes, payloadOffset, end)
-  }
-}
-
-function check(condition: boolean, what: string): void {
-  if (!condition) throw new Error(`invariant: ${what}`)
-}
-
 /** The guest, the host under it, and the steps of a program. */
-export class HostileGuest implements VmbusHost {
+export class HostileGuest implements VmbusHost, HostileMachine {
   readonly memory: WatchedMemory = new WatchedMemory(shared)
   readonly channels: VmbusChannel[] = []
   /** What was reached, as text without numbers: tells inputs apart. */
