@@ -4,11 +4,14 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PluginRegistry } from '@partita/root-partition'
+import { openRawDisk } from '@partita/disk-images/node'
+import { ideControlToken } from '@partita/emulated-ide'
+import { DEFAULT_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
 import { mem } from '@partita/testkit/assembler'
 import { protectedModeKernel } from '@partita/testkit/test-kernels'
 import { afterAll, describe, expect, it } from 'vitest'
+import { askForCd, insertCd, removeCd } from './change-cd.ts'
 import { boot } from './embed.ts'
 import { resume, suspend } from './save-and-restore.ts'
 
@@ -72,6 +75,36 @@ describe('saving and restoring', () => {
     // Without a kernel at hand: the state has all of it.
     const withoutKernel = { ...services, readFile: () => Promise.reject(new Error('no kernel')) }
     expect(await resume(configuration, withoutKernel, saved)).toEqual({ type: 'debug-exit', code: 41 })
+  })
+})
+
+describe('changing CDs', () => {
+  it('goes by the service of the IDE controller', async () => {
+    const [first, second] = ['first.iso', 'second.iso'].map((name) => join(scratch, name)) as [string, string]
+    writeFileSync(first, new Uint8Array(2048 * 10))
+    writeFileSync(second, new Uint8Array(2048 * 20))
+    const ide = { plugin: 'emulated-ide', options: { drives: [null, null, { disk: null, dvd: true }] } }
+    await using vm = await VirtualMachine.create(
+      { memory: 16 * 2 ** 20, devices: [...DEFAULT_DEVICES, ide], boot: { kernel: 'kernel' } },
+      {
+        registry: new PluginRegistry({ source: new NodePackageSource({ directory: import.meta.dirname }) }),
+        readFile: async () => capitals,
+      },
+    )
+    const sectors = (): number | undefined => vm.find(ideControlToken)?.media(2)?.medium?.sectorCount
+    expect(sectors()).toBeUndefined()
+    await insertCd(vm, 2, first)
+    expect(sectors()).toBe(40)
+    await insertCd(vm, 2, second)
+    expect(sectors()).toBe(80)
+    // Nobody holds the first one any more, and a drive that is none leaves nothing open.
+    await expect(insertCd(vm, 0, first)).rejects.toMatchObject({ code: 'ERR_IDE_DRIVE' })
+    await (await openRawDisk(first))[Symbol.asyncDispose]()
+    askForCd(vm, 2)
+    expect(sectors()).toBe(80)
+    await removeCd(vm, 2)
+    expect(sectors()).toBeUndefined()
+    await (await openRawDisk(second))[Symbol.asyncDispose]()
   })
 })
 

@@ -86,8 +86,9 @@ A disk is a unit of a synthetic SCSI controller (sda, sdb, …), read-only with 
 drive of the emulated IDE controller with ",ide", which the guest also finds on the VMBus, unless ",plain" is said. ",controller=N"
 and ",lun=N" choose its place.
 
-With --firmware bios the machine starts as a PC does, with SeaBIOS on the console, and boots from its IDE disks in their order: --disk
-means an IDE disk there. Firmware comes from Debian through apt once, as the default guest does.
+With --firmware bios the machine starts as a PC does, with SeaBIOS on the console, and boots from its IDE disks and CDs in the order of
+the options: --disk means an IDE drive there, unless ",scsi" is said. Firmware comes from Debian through apt once, as the default guest
+does.
 
 --config names a JSON file with these options: {"memory": "1G", "devices": ["my-plugin"]}. One that may be repeated is a list there,
 with an "s" at its name; relative paths begin at the file. What is on the command line comes on top.
@@ -173,7 +174,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     .option('--kernel <file>', 'a bzImage, an ELF vmlinux or a multiboot image')
     .option(
       '--firmware <what>',
-      "bios: boot from the first IDE disk, with Debian's SeaBIOS, or bios:FILE",
+      "bios: start as a PC does, with Debian's SeaBIOS, and boot from the IDE disks and CDs in their order; bios:FILE: with an image of one's own",
       parsed(parseFirmware),
     )
     .option('--initrd <file>', 'an initial ramdisk, or the first module of a multiboot kernel')
@@ -183,8 +184,8 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     .option('--root <file>', "keep the default guest's root disk in this file, which is made where it is missing")
     .option('--no-root', 'give the default guest no root disk')
     .option(
-      '--disk <file[,ro][,dvd][,ide]...>',
-      'raw disk images on the synthetic SCSI controller',
+      '--disk <file[,ro][,dvd][,ide][,scsi]...>',
+      'a raw disk image, on the synthetic SCSI controller where neither firmware nor words say otherwise; may be repeated',
       collect(parseDisk),
       [],
     )

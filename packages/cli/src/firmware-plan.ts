@@ -9,6 +9,11 @@ import type { RunOptions } from './run-command.ts'
 /** Options that say something to a kernel that is loaded directly, or to the default guest, and the value that they have when nothing was said. */
 const FOR_KERNELS = ['kernel', 'initrd', 'append', 'root'] as const
 
+/** The option that says something of the default guest's root disk, as it was written. */
+export function rootOption({ root }: Pick<RunOptions, 'root'>): 'root' | 'no-root' {
+  return root === false ? 'no-root' : 'root'
+}
+
 /**
  * The image of the firmware: the file that the option names, or Debian's.
  * @throws CliError `ERR_USAGE` for options that go with a kernel, `ERR_FILE_UNREADABLE`; DefaultGuestError where Debian's cannot be had
@@ -19,9 +24,11 @@ export async function planFirmware(
   stderr: NodeJS.WriteStream,
   signal: AbortSignal,
 ): Promise<{ readonly image: string; readonly name: string }> {
+  const given = FOR_KERNELS.find((name) => options[name] !== undefined)
   const wrong =
-    FOR_KERNELS.find((name) => options[name] !== undefined) ??
-    (options.guestFiles.length > 0 ? 'guest-file' : options.modules.length > 0 ? 'module' : undefined)
+    given === 'root'
+      ? rootOption(options)
+      : (given ?? (options.guestFiles.length > 0 ? 'guest-file' : options.modules.length > 0 ? 'module' : undefined))
   if (wrong !== undefined) {
     throw new CliError('ERR_USAGE', `--${wrong} does not go with --firmware`, {
       hint: 'Firmware boots what is on the disks; a kernel that is given is loaded without it.',

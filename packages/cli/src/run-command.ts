@@ -26,7 +26,7 @@ import { createProgressReporter } from './default-guest/progress.ts'
 import { type OpenDisks, openDisks } from './disks.ts'
 import { watchSignals } from './end-signals.ts'
 import { EXIT_STATUS, statusOf } from './exit-status.ts'
-import { planFirmware } from './firmware-plan.ts'
+import { planFirmware, rootOption } from './firmware-plan.ts'
 import { guestFilesArchive, planModules, withArchive } from './guest-files.ts'
 import { ideWords } from './ide-drives.ts'
 import { disposable, readInputFile } from './input-file.ts'
@@ -255,7 +255,7 @@ async function planBoot(
   const driveWords = ideWords(options.disks, options.hypervisor)
   if (options.kernel !== undefined) {
     if (options.root !== undefined) {
-      throw new CliError('ERR_USAGE', '--root is for the default guest', {
+      throw new CliError('ERR_USAGE', `--${rootOption(options)} is for the default guest`, {
         hint: 'A kernel of your own gets its disks from --disk.',
       })
     }

@@ -296,6 +296,19 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
       expect(status).toBe(2)
     })
 
+    it('names options as they were written', async () => {
+      for (const [args, message] of [
+        [['--firmware', 'bios', '--no-root'], '--no-root does not go with --firmware'],
+        [['--firmware', 'bios', '--root', file('r')], '--root does not go with --firmware'],
+        [['--firmware', 'bios', '--module', 'loop'], '--module does not go with --firmware'],
+        [['--kernel', kernel('p'), '--no-root'], '--no-root is for the default guest'],
+        [['--kernel', kernel('p'), '--root', file('r')], '--root is for the default guest'],
+      ] as const) {
+        const { stderr } = await partita('fake', args, directory)
+        expect(stderr.split('\n')[0]).toBe(`partita: ERR_USAGE: ${message}`)
+      }
+    })
+
     it.skipIf(process.getuid?.() === 0)('unreadable files', async () => {
       writeFileSync(file('secret'), 'x'.repeat(512))
       chmodSync(file('secret'), 0)

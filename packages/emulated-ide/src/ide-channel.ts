@@ -9,8 +9,10 @@ import { PacketDrive } from './packet-drive.ts'
 
 /** What can be on a channel. */
 export type ChannelDrive = AtaDisk | PacketDrive
-/** What a status register reads as when no drive is there to drive it: DD7 has a pull-down (ATA/ATAPI-7 volume 2). */
+/** What is read of drive 0 where drive 1 is alone: nobody answers for it, and of the lines that float DD7 alone is pulled, down, so that it does not look busy (ATA/ATAPI-7 volume 2). */
 const FLOATING = 0x7f
+/** What is read of a channel without drives: the same as where there are no ports, so that nobody waits for any. */
+const NO_DRIVES = 0xff
 
 /** A channel. The handler of its eight command block ports; {@link IdeChannel.control} is the control block's. */
 export class IdeChannel implements PortHandler, DriveChannel {
@@ -87,7 +89,7 @@ export class IdeChannel implements PortHandler, DriveChannel {
   }
 
   #readRegister(offset: number): number {
-    if (this.#empty) return 0xff
+    if (this.#empty) return NO_DRIVES
     if (offset === REGISTER.STATUS) {
       const status = this.#status()
       this.#drive?.acknowledge()
@@ -103,7 +105,7 @@ export class IdeChannel implements PortHandler, DriveChannel {
   }
 
   #status(): number {
-    if (this.#empty) return 0xff
+    if (this.#empty) return NO_DRIVES
     const drive = this.#drive
     if (drive !== undefined) return this.#inReset ? STATUS.BSY : drive.status
     return this.#selected === 1 ? 0 : FLOATING

@@ -79,6 +79,16 @@ describe('identification', () => {
     expect(ports.read(0x172)).toBe(0xff)
   })
 
+  it('shows a drive 1 that is alone, and floating lines in the place of drive 0', async () => {
+    const { ports, command, lines } = await started({ b: new MemoryDisk(2000) }, [null, 'b'])
+    ports.write(DEVICE, 0xa0)
+    expect([ports.read(STATUS), ports.read(CONTROL), ports.read(COUNT)]).toEqual([0x7f, 0x7f, 0x7f])
+    command(0xec)
+    expect([lines.level(14), ports.read(STATUS)]).toEqual([false, 0x7f])
+    command(0xe5, 0, 0, 0xf0)
+    expect([lines.level(14), ports.read(STATUS), ports.read(COUNT)]).toEqual([true, 0x50, 0xff])
+  })
+
   it('has two drives on a cable, each with its own registers', async () => {
     const { ports, command, readBlock } = await started({ a: new MemoryDisk(1000), b: new MemoryDisk(2000) })
     command(0xec, 0, 0, 0xf0)
