@@ -15,6 +15,8 @@ import {
   type PciFunction,
   type PortHandler,
   type PortIo,
+  type PowerControl,
+  type PowerEvent,
   type SynicPorts,
   type Timer,
 } from '@partita/interface'
@@ -45,11 +47,13 @@ class GuardedHandler implements PortHandler, MmioHandler {
     if (guard.failed) return allOnes(size)
     const handler = this.#handler
     try {
-      return guard.scope.call(handler.read, handler, offset, size, undefined)
+      const value: unknown = guard.scope.call(handler.read, handler, offset, size, undefined)
+      if (typeof value === 'number') return value
+      guard.returned(this.#where('read', offset, size), value, 'no number')
     } catch (error) {
-      guard.threw(`in a read of ${size} bytes at ${this.#what} 0x${(this.#base + offset).toString(16)}`, error)
-      return allOnes(size)
+      guard.threw(this.#where('read', offset, size), error)
     }
+    return allOnes(size)
   }
 
   write(offset: number, size: AccessSize, value: number): void {
@@ -57,10 +61,15 @@ class GuardedHandler implements PortHandler, MmioHandler {
     if (guard.failed) return
     const handler = this.#handler
     try {
-      guard.scope.call(handler.write, handler, offset, size, value)
+      const result: unknown = guard.scope.call(handler.write, handler, offset, size, value)
+      if (result !== undefined) void guard.watch(this.#where('write', offset, size), result)
     } catch (error) {
-      guard.threw(`in a write of ${size} bytes at ${this.#what} 0x${(this.#base + offset).toString(16)}`, error)
+      guard.threw(this.#where('write', offset, size), error)
     }
+  }
+
+  #where(what: string, offset: number, size: AccessSize): string {
+    return `in a ${what} of ${size} bytes at ${this.#what} 0x${(this.#base + offset).toString(16)}`
   }
 }
 
@@ -138,12 +147,23 @@ export function guardedPci(bus: PciBus, guard: PluginGuard, claims: Claims): Pci
   }
 }
 
+const IN_CONFIGURATION_SPACE = 'in an access to its PCI configuration space'
+
 function guardedFunction(pciFunction: PciFunction, guard: PluginGuard): PciFunction {
-  const where = 'in an access to its PCI configuration space'
   return {
-    readConfig: (offset) => guard.call(where, 0xffff_ffff, pciFunction.readConfig, pciFunction, offset),
+    readConfig(offset) {
+      if (guard.failed) return 0xffff_ffff
+      try {
+        const value: unknown = guard.scope.call(pciFunction.readConfig, pciFunction, offset, undefined, undefined)
+        if (typeof value === 'number') return value
+        guard.returned(IN_CONFIGURATION_SPACE, value, 'no number')
+      } catch (error) {
+        guard.threw(IN_CONFIGURATION_SPACE, error)
+      }
+      return 0xffff_ffff
+    },
     writeConfig: (offset, value, mask) =>
-      guard.call(where, undefined, pciFunction.writeConfig, pciFunction, offset, value, mask),
+      guard.call(IN_CONFIGURATION_SPACE, undefined, () => pciFunction.writeConfig(offset, value, mask)),
   }
 }
 
@@ -152,16 +172,10 @@ export function servedPci(bus: PciBus, provider: PluginGuard): PciBus {
   return {
     attach: (device, fn, pciFunction) => {
       const where = 'when a PCI function was plugged in'
-      const attached = provider.serve<Disposable | undefined, number, number, PciFunction>(
-        where,
-        undefined,
-        bus.attach,
-        bus,
-        device,
-        fn,
-        pciFunction,
+      const attached = provider.serve<Disposable | undefined>(where, undefined, () =>
+        bus.attach(device, fn, pciFunction),
       )
-      if (attached === undefined) throw provider.goneError()
+      if (!isObject(attached)) throw notThere(provider, where, attached)
       return servedDisposable(attached, provider, 'when a PCI function was taken out')
     },
     interrupt: (device, pin) => servedLine(() => bus.interrupt(device, pin), provider),
@@ -174,14 +188,27 @@ export function servedLines(lines: InterruptLines, provider: PluginGuard): Inter
 }
 
 function servedLine(get: () => InterruptLine, provider: PluginGuard): InterruptLine {
-  const line = provider.serve('when it was asked for an interrupt line', undefined, get)
-  if (line === undefined) throw provider.goneError()
+  const where = 'when it was asked for an interrupt line'
+  const line = provider.serve<InterruptLine | undefined>(where, undefined, get)
+  if (!isObject(line)) throw notThere(provider, where, line)
   return new ServedLine(line, provider)
 }
 
-function servedDisposable(disposable: Disposable, provider: PluginGuard, where: string): Disposable {
-  return { [Symbol.dispose]: () => provider.call(where, undefined, disposable[Symbol.dispose], disposable) }
+export function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }
+
+/** The error for who asked for something of a service, and got what is nothing to ask for more. */
+export function notThere(provider: PluginGuard, where: string, value: unknown): Error {
+  if (!provider.failed) provider.returned(where, value, 'nothing to go on with')
+  return provider.goneError()
+}
+
+export function servedDisposable(disposable: Disposable, provider: PluginGuard, where: string): Disposable {
+  return { [Symbol.dispose]: () => provider.call(where, undefined, () => disposable[Symbol.dispose]()) }
+}
+
+const DRIVEN = 'when an interrupt line was driven'
 
 class ServedLine implements InterruptLine {
   readonly #line: InterruptLine
@@ -194,7 +221,14 @@ class ServedLine implements InterruptLine {
 
   set(asserted: boolean): void {
     const line = this.#line
-    this.#provider.call<void, boolean>('when an interrupt line was driven', undefined, line.set, line, asserted)
+    const provider = this.#provider
+    if (provider.failed) return
+    try {
+      const result: unknown = provider.scope.call(line.set, line, asserted, undefined, undefined)
+      if (result !== undefined) void provider.watch(DRIVEN, result)
+    } catch (error) {
+      provider.threw(DRIVEN, error)
+    }
   }
 }
 
@@ -241,8 +275,15 @@ export function guardedMessages(messages: InterruptMessages, guard: PluginGuard)
       if (!guard.failed) messages.setExternalInterrupt(asserted)
     },
     setAcknowledge: (acknowledge) => {
+      guard.mustLive()
+      const where = 'when an interrupt was acknowledged'
       guard.own({ [Symbol.dispose]: () => messages.setExternalInterrupt(false) })
-      messages.setAcknowledge(() => guard.call('when an interrupt was acknowledged', SPURIOUS_VECTOR, acknowledge))
+      messages.setAcknowledge(() => {
+        const vector: unknown = guard.call(where, SPURIOUS_VECTOR, acknowledge)
+        if (typeof vector === 'number') return vector
+        guard.returned(where, vector, 'no number')
+        return SPURIOUS_VECTOR
+      })
     },
     onEndOfInterrupt: (callback) =>
       guard.own(
@@ -268,6 +309,8 @@ class GuardedTimer implements Timer {
   }
 
   arm(deadline: number): void {
+    // The deadlines of all are compared with one another.
+    if (typeof deadline !== 'number') throw new TypeError('the deadline of a timer is no number')
     if (!this.#guard.failed) this.#timer.arm(deadline)
   }
 
@@ -304,17 +347,14 @@ export function guardedSynic(synic: SynicPorts, guard: PluginGuard, claims: Clai
   return {
     createMessagePort: (connectionId, receive) =>
       own(connectionId, () =>
-        synic.createMessagePort(connectionId, (vpIndex, messageType, payload) =>
-          guard.call(
-            'in a message of the guest',
-            HV_STATUS_INVALID_CONNECTION_ID,
-            receive,
-            undefined,
-            vpIndex,
-            messageType,
-            payload,
-          ),
-        ),
+        synic.createMessagePort(connectionId, (vpIndex, messageType, payload) => {
+          const where = 'in a message of the guest'
+          const gone = HV_STATUS_INVALID_CONNECTION_ID
+          const status: unknown = guard.call(where, gone, receive, undefined, vpIndex, messageType, payload)
+          if (typeof status === 'number') return status
+          guard.returned(where, status, 'no number')
+          return gone
+        }),
       ),
     createEventPort: (connectionId, signal) =>
       own(connectionId, () =>
@@ -322,14 +362,15 @@ export function guardedSynic(synic: SynicPorts, guard: PluginGuard, claims: Clai
           guard.call('in a signal of the guest', undefined, signal, undefined, flag),
         ),
       ),
-    postMessage: (vpIndex, sint, messageType, payload) => synic.postMessage(vpIndex, sint, messageType, payload),
+    postMessage: (vpIndex, sint, messageType, payload) =>
+      guard.failed || synic.postMessage(vpIndex, sint, messageType, payload),
     onMessageSlotFree: (callback) =>
       guard.own(
         synic.onMessageSlotFree((vpIndex, sint) =>
           guard.call('when a message slot was free', undefined, callback, undefined, vpIndex, sint),
         ),
       ),
-    signalEvent: (vpIndex, sint, flag) => synic.signalEvent(vpIndex, sint, flag),
+    signalEvent: (vpIndex, sint, flag) => !guard.failed && synic.signalEvent(vpIndex, sint, flag),
   }
 }
 
@@ -349,6 +390,11 @@ class GuardedBackend implements CharacterBackend {
   constructor(backend: CharacterBackend, guard: PluginGuard) {
     this.#backend = backend
     this.#guard = guard
+    guard.own({
+      [Symbol.dispose]: () => {
+        if (this.#onReady !== undefined) backend.onReady = undefined
+      },
+    })
   }
 
   get onReady(): (() => void) | undefined {
@@ -362,10 +408,30 @@ class GuardedBackend implements CharacterBackend {
   }
 
   write(data: Uint8Array): boolean {
-    return this.#backend.write(data)
+    return this.#guard.failed || this.#backend.write(bytes(data))
   }
 
   read(target: Uint8Array): number {
-    return this.#backend.read(target)
+    return this.#guard.failed ? 0 : this.#backend.read(bytes(target))
+  }
+}
+
+/** What the host keeps for later is what its contract says. */
+function bytes(data: Uint8Array): Uint8Array {
+  if (data instanceof Uint8Array) return data
+  throw new TypeError('what goes to a character back end is a Uint8Array')
+}
+
+const POWER_EVENTS: ReadonlySet<unknown> = new Set(['power-off', 'reset', 'debug-exit'] satisfies PowerEvent['type'][])
+
+/** A plug-in that is gone switches nothing off any more, and what it asks for is a power event. */
+export function guardedPower(power: PowerControl, guard: PluginGuard): PowerControl {
+  return {
+    request(event) {
+      if (!POWER_EVENTS.has(event.type) || (event.type === 'debug-exit' && !Number.isInteger(event.code)))
+        throw new TypeError('what was requested is no power event')
+      if (!guard.failed)
+        power.request(event.type === 'debug-exit' ? { type: event.type, code: event.code } : { type: event.type })
+    },
   }
 }

@@ -2,7 +2,9 @@
 // and so do those that ask afterwards, or wait for an operation that never settles now.
 
 import { DISK_ERROR, type Disk, PartitaError } from '@partita/interface'
-import { messageOf, type PluginGuard } from './plugin-guard.ts'
+import { isObject } from './guarded-devices.ts'
+import type { PluginGuard } from './plugin-guard.ts'
+import { isAnswer, messageOf } from './thrown.ts'
 
 /** The disks that a plug-in provides; what it adds later is there, too. */
 export function guardedDisks(
@@ -31,18 +33,13 @@ class GuardedDisks implements ReadonlyMap<string, Disk> {
   }
 
   has(name: string): boolean {
-    return this.#provider.serve('when a disk was looked for', false, this.#disks.has, this.#disks, name)
+    return this.#provider.serve('when a disk was looked for', false, () => this.#disks.has(name)) === true
   }
 
   get(name: string): Disk | undefined {
-    const disk = this.#provider.serve<Disk | undefined, string>(
-      'when a disk was looked for',
-      undefined,
-      this.#disks.get,
-      this.#disks,
-      name,
-    )
-    if (typeof disk !== 'object') return undefined
+    const where = 'when a disk was looked for'
+    const disk = this.#provider.serve<Disk | undefined>(where, undefined, () => this.#disks.get(name))
+    if (!isObject(disk)) return undefined
     let guarded = this.#guarded.get(disk)
     if (guarded === undefined) {
       guarded = new GuardedDisk(disk, name, this.#provider, this.#user)
@@ -80,14 +77,39 @@ class GuardedDisks implements ReadonlyMap<string, Disk> {
 }
 
 type Segments = readonly Uint8Array[]
+
+// Getters of a provider may throw, too. No closures: a disk is read all the time.
+const readOf = (disk: Disk) => disk.read
+const writeOf = (disk: Disk) => disk.write
+const flushOf = (disk: Disk) => disk.flush
+const endOf = (disk: Disk) => disk[Symbol.asyncDispose]
+
+function areNumbers(sector: number, count: number): boolean {
+  return typeof sector === 'number' && typeof count === 'number'
+}
+
+function areSegments(sector: number, segments: Segments): boolean {
+  if (typeof sector !== 'number' || !Array.isArray(segments)) return false
+  for (const segment of segments) if (!(segment instanceof Uint8Array)) return false
+  return true
+}
+
 type Shape = Pick<Disk, 'sectorSize' | 'physicalSectorSize' | 'sectorCount' | 'readOnly' | 'discard' | 'zero'>
 
 /** Of a disk that cannot be looked at. */
 const NO_SHAPE: Shape = { sectorSize: 512, physicalSectorSize: 512, sectorCount: 0, readOnly: true }
 
-/** What of a disk does not change. */
+/** What of a disk does not change. @throws TypeError for what is no disk */
 function shapeOf({ sectorSize, physicalSectorSize, sectorCount, readOnly, discard, zero }: Disk): Shape {
+  const isShape =
+    isSize(sectorSize) && isSize(physicalSectorSize) && Number.isSafeInteger(sectorCount) && sectorCount >= 0
+  if (!isShape) throw new TypeError('it has no sectors')
   return { sectorSize, physicalSectorSize, sectorCount, readOnly, ...(discard && { discard }), ...(zero && { zero }) }
+}
+
+/** Sectors are 512 bytes, or a power of two above. */
+function isSize(value: number): boolean {
+  return Number.isInteger(value) && value >= 512 && Number.isInteger(Math.log2(value))
 }
 
 class GuardedDisk implements Disk {
@@ -114,9 +136,10 @@ class GuardedDisk implements Disk {
     this.sectorCount = shape.sectorCount
     this.readOnly = shape.readOnly
     const { discard, zero } = shape
-    if (discard !== undefined) this.discard = (sector, count) => this.#call('a discard', discard, sector, count)
+    if (discard !== undefined)
+      this.discard = (sector, count) => this.#call('a discard', () => discard, areNumbers, sector, count)
     if (zero !== undefined)
-      this.zero = (sector, count) => this.#call('a request to fill with zeros', zero, sector, count)
+      this.zero = (sector, count) => this.#call('a request to fill with zeros', () => zero, areNumbers, sector, count)
     provider.own({
       [Symbol.dispose]: () => {
         for (const operation of this.#pending) operation.reject(this.#gone())
@@ -126,38 +149,43 @@ class GuardedDisk implements Disk {
   }
 
   read(sector: number, segments: Segments): Promise<void> {
-    return this.#call('a read', this.#disk.read, sector, segments)
+    return this.#call('a read', readOf, areSegments, sector, segments)
   }
 
   write(sector: number, segments: Segments): Promise<void> {
-    return this.#call('a write', this.#disk.write, sector, segments)
+    return this.#call('a write', writeOf, areSegments, sector, segments)
   }
 
   flush(): Promise<void> {
-    return this.#call('a flush', this.#disk.flush)
+    return this.#call('a flush', flushOf)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#provider.failed) return
     try {
-      await this.#call('the end', () => this.#disk[Symbol.asyncDispose]())
+      await this.#call('the end', endOf)
     } catch (error) {
       // A disk whose provider is gone is closed.
       if (!this.#provider.failed) throw error
     }
   }
 
+  /** `areRight`: what a disk is not to be asked for is the fault of whoever asks. */
   #call<A = undefined, B = undefined>(
     what: string,
-    fn: (a: A, b: B) => PromiseLike<void>,
+    methodOf: (disk: Disk) => (a: A, b: B) => PromiseLike<void>,
+    areRight?: (a: A, b: B) => boolean,
     a?: A,
     b?: B,
   ): Promise<void> {
     const provider = this.#provider
     if (provider.failed) return Promise.reject(this.#gone())
+    if (areRight?.(a as A, b as B) === false)
+      return Promise.reject(new TypeError(`what ${what} of the disk ${this.#name} was given is no place, or no memory`))
+    const disk = this.#disk
     let result: PromiseLike<void>
     try {
-      result = provider.scope.call(fn, this.#disk, a as A, b as B, undefined)
+      result = provider.scope.call(methodOf(disk), disk, a as A, b as B, undefined)
     } catch (error) {
       return Promise.reject(this.#failed(what, error))
     }
@@ -174,7 +202,7 @@ class GuardedDisk implements Disk {
 
   /** What the caller gets for what was thrown. */
   #failed(what: string, error: unknown): unknown {
-    if (error instanceof PartitaError) return error
+    if (isAnswer(error)) return error
     this.#provider.threw(`in ${what} of the disk ${this.#name}`, error)
     return this.#gone(error)
   }

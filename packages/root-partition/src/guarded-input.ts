@@ -1,6 +1,7 @@
 // What sits in front of a machine, with a guard around the plug-in that emulates it: a keyboard that fails loses what is typed.
 
 import type { A20Gate, KeyboardInput, KeyboardLeds, MouseInput } from '@partita/interface'
+import { linkedSignal } from './linked-signal.ts'
 import type { PluginGuard } from './plugin-guard.ts'
 
 const DARK: KeyboardLeds = { scrollLock: false, numLock: false, capsLock: false }
@@ -13,26 +14,25 @@ export function guardedKeyboard(
 ): KeyboardInput {
   let shown: KeyboardInput['onLeds']
   return {
-    key: (code, pressed) => provider.call('in a key', false, keyboard.key, keyboard, code, pressed),
+    key: (code, pressed) => provider.call('in a key', false, () => keyboard.key(code, pressed)) === true,
     async drained(signal) {
-      const drained = provider.call<Promise<void> | undefined, AbortSignal | undefined>(
-        'when its buffer was waited for',
-        undefined,
-        keyboard.drained,
-        keyboard,
-        signal,
-      )
-      if (drained === undefined) return
+      const where = 'when its buffer was waited for'
+      if (provider.failed) return
       try {
-        await provider.orGone(drained)
+        const own = signal && linkedSignal(signal, provider)
+        await provider.answers(user, provider.scope.call(keyboard.drained, keyboard, own, undefined, undefined))
       } catch (error) {
         // The signal's reason belongs to whoever gave the signal.
         if (signal?.aborted === true) throw error
-        provider.threw('when its buffer was waited for', error)
+        provider.threw(where, error)
       }
     },
     get leds() {
-      return provider.call('when it was asked for its lamps', DARK, () => keyboard.leds)
+      const where = 'when it was asked for its lamps'
+      const leds: unknown = provider.call(where, DARK, () => keyboard.leds)
+      if (typeof leds === 'object' && leds !== null) return leds as KeyboardLeds
+      provider.returned(where, leds, 'no lamps')
+      return DARK
     },
     get onLeds() {
       return shown
@@ -53,9 +53,9 @@ export function guardedKeyboard(
 /** The mouse that a plug-in provides. */
 export function guardedMouse(mouse: MouseInput, provider: PluginGuard): MouseInput {
   return {
-    move: (dx, dy) => provider.call('in a movement', undefined, mouse.move, mouse, dx, dy),
-    wheel: (detents) => provider.call('in a turn of the wheel', undefined, mouse.wheel, mouse, detents),
-    button: (button, pressed) => provider.call('in a button', undefined, mouse.button, mouse, button, pressed),
+    move: (dx, dy) => provider.call('in a movement', undefined, () => mouse.move(dx, dy)),
+    wheel: (detents) => provider.call('in a turn of the wheel', undefined, () => mouse.wheel(detents)),
+    button: (button, pressed) => provider.call('in a button', undefined, () => mouse.button(button, pressed)),
   }
 }
 

@@ -1,15 +1,9 @@
 // A network between the plug-in that provides it and the one whose adapter is at a port of it. Either may throw in the middle of a frame: a provider that does is an unplugged
 // cable, an adapter that does takes no frames any more. A frame goes through one more call and allocates nothing.
 
-import {
-  type Network,
-  type NetworkAdapter,
-  type NetworkConnection,
-  type NetworkFrame,
-  type NetworkPort,
-  PartitaError,
-} from '@partita/interface'
-import { isThenable, type PluginGuard } from './plugin-guard.ts'
+import type { Network, NetworkAdapter, NetworkConnection, NetworkFrame, NetworkPort } from '@partita/interface'
+import type { PluginGuard } from './plugin-guard.ts'
+import { isThenable } from './thrown.ts'
 
 /** What a port says that never was there. */
 const DEFAULT_MTU = 1500
@@ -24,6 +18,7 @@ export function guardedNetwork(
   return {
     connect(adapter: NetworkAdapter, connection: NetworkConnection): NetworkPort {
       user?.mustLive()
+      if (typeof connection !== 'object' || connection === null) throw new TypeError('a connection is an object')
       const port = new GuardedPort(adapter, provider, user)
       port.connect(network, connection)
       return port
@@ -31,12 +26,19 @@ export function guardedNetwork(
   }
 }
 
-/** Not what the contract says: the plug-in that returned it fails, with what its promise was rejected with if it is one. */
-function notBoolean(guard: PluginGuard, where: string, result: unknown): void {
-  const wrong = (): void =>
-    guard.fail(where, new PartitaError('ERR_PLUGIN_INVALID', 'what it returned is neither true nor false'))
-  if (isThenable(result)) result.then(wrong, (error: unknown) => guard.threw(where, error))
-  else wrong()
+const NOT_BOOLEAN = 'neither true nor false'
+
+/** What is no frame is the fault of whoever sends it, and not of who looks into it. */
+function isFrame(frame: NetworkFrame): boolean {
+  const { bytes, start, end } = frame
+  return bytes instanceof Uint8Array && start >= 0 && start <= end && end <= bytes.length
+}
+
+/** What `connect` of a plug-in returned. */
+interface Made {
+  readonly port: unknown
+  readonly isPort: boolean
+  readonly isPromise: boolean
 }
 
 class GuardedPort implements NetworkPort {
@@ -67,39 +69,27 @@ class GuardedPort implements NetworkPort {
       this.#port = network.connect(this.#adapter, connection)
       return
     }
-    let port: unknown
+    let made: Made | undefined
     try {
-      port = provider.serve<unknown, NetworkAdapter, NetworkConnection>(
-        where,
-        undefined,
-        network.connect,
-        network,
-        this.#adapter,
-        connection,
-      )
+      made = provider.serve<Made | undefined>(where, undefined, () => {
+        const port: unknown = network.connect(this.#adapter, connection)
+        return { port, isPort: isPort(port), isPromise: isThenable(port) }
+      })
     } catch (error) {
       this.#release()
       throw error
     }
-    if (isPort(port)) this.#port = port
-    else if (isThenable(port)) this.#notPort(where, port)
-    else provider.fail(where, new PartitaError('ERR_PLUGIN_INVALID', 'what it returned is no port of a network'))
-  }
-
-  /** A promise is no port; what it is rejected with says more. Until then the cable is unplugged. */
-  #notPort(where: string, promise: PromiseLike<unknown>): void {
-    const provider = this.#provider as PluginGuard
-    promise.then(
-      () => provider.fail(where, new PartitaError('ERR_PLUGIN_INVALID', 'what it returned is a promise, and no port')),
-      (error: unknown) => provider.threw(where, error),
-    )
+    if (made === undefined) return
+    if (made.isPort) this.#port = made.port as NetworkPort
+    // Until it is known what a promise is rejected with, the cable is unplugged.
+    else provider.returned(where, made.port, made.isPromise ? 'a promise, and no port' : 'no port of a network')
   }
 
   get accepts(): number {
     const port = this.#port
     if (port === undefined) return this.#accepts
     try {
-      this.#accepts = port.accepts
+      this.#accepts = mustBeNumber(port.accepts)
     } catch (error) {
       this.#threw('when it was asked what its port accepts', error)
     }
@@ -110,7 +100,7 @@ class GuardedPort implements NetworkPort {
     const port = this.#port
     if (port === undefined) return this.#mtu
     try {
-      this.#mtu = port.mtu
+      this.#mtu = mustBeNumber(port.mtu)
     } catch (error) {
       this.#threw('when it was asked for its MTU', error)
     }
@@ -121,7 +111,7 @@ class GuardedPort implements NetworkPort {
     const port = this.#port
     if (port === undefined) return false
     try {
-      return port.linkUp
+      return port.linkUp === true
     } catch (error) {
       this.#threw('when it was asked for its link', error)
       return false
@@ -132,7 +122,7 @@ class GuardedPort implements NetworkPort {
     const port = this.#port
     if (port === undefined) return this.#linkSpeed
     try {
-      this.#linkSpeed = port.linkSpeed
+      this.#linkSpeed = mustBeNumber(port.linkSpeed)
     } catch (error) {
       this.#threw('when it was asked for its speed', error)
     }
@@ -144,10 +134,11 @@ class GuardedPort implements NetworkPort {
     if (port === undefined) return true
     const provider = this.#provider
     if (provider === undefined) return port.send(frame)
+    if (!isFrame(frame)) throw new TypeError('what was sent is no frame')
     try {
-      const taken = provider.scope.call(port.send, port, frame, undefined, undefined)
+      const taken: unknown = provider.scope.call(port.send, port, frame, undefined, undefined)
       if (typeof taken === 'boolean') return taken
-      notBoolean(provider, 'in a frame of the guest', taken)
+      provider.returned('in a frame of the guest', taken, NOT_BOOLEAN)
     } catch (error) {
       provider.threw('in a frame of the guest', error)
     }
@@ -155,18 +146,15 @@ class GuardedPort implements NetworkPort {
   }
 
   sendEnd(): void {
-    const port = this.#port
-    if (port !== undefined) this.#tell('at the end of a batch of frames', port.sendEnd, port)
+    this.#tell('at the end of a batch of frames', sendEnd)
   }
 
   resume(): void {
-    const port = this.#port
-    if (port !== undefined) this.#tell('when an adapter had room', port.resume, port)
+    this.#tell('when an adapter had room', resume)
   }
 
   adapterChanged(): void {
-    const port = this.#port
-    if (port !== undefined) this.#tell('when the address of an adapter had changed', port.adapterChanged, port)
+    this.#tell('when the address of an adapter had changed', adapterChanged)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -182,17 +170,16 @@ class GuardedPort implements NetworkPort {
     if (provider === undefined) await port[Symbol.asyncDispose]()
     else {
       const disposing = provider.callAsync('when an adapter was disconnected', () => port[Symbol.asyncDispose]())
-      if (disposing === undefined) return
-      this.#user?.waitsFor(provider)
-      await provider.orGone(disposing)
-      this.#user?.hasAnswer(provider)
+      if (disposing !== undefined) await provider.answers(this.#user, disposing)
     }
   }
 
-  #tell(where: string, fn: () => void, port: NetworkPort): void {
+  #tell(where: string, tell: (port: NetworkPort) => void): void {
+    const port = this.#port
+    if (port === undefined) return
     const provider = this.#provider
-    if (provider === undefined) fn.call(port)
-    else void provider.watch(where, provider.call<unknown>(where, undefined, fn, port))
+    if (provider === undefined) tell(port)
+    else provider.call(where, undefined, tell, undefined, port)
   }
 
   /** Of a property. What the host provides throws at whoever asked. */
@@ -222,6 +209,24 @@ class GuardedPort implements NetworkPort {
   }
 }
 
+// Called for batches of frames: no closures.
+const sendEnd = (port: NetworkPort): void => port.sendEnd()
+const resume = (port: NetworkPort): void => port.resume()
+const adapterChanged = (port: NetworkPort): void => port.adapterChanged()
+const receiveEnd = (adapter: NetworkAdapter): void => adapter.receiveEnd()
+const writable = (adapter: NetworkAdapter): void => adapter.writable()
+const portChanged = (adapter: NetworkAdapter): void => adapter.portChanged()
+
+function mustBeNumber(value: unknown): number {
+  if (typeof value === 'number') return value
+  throw new TypeError('what it has there is no number')
+}
+
+function mustBeText(value: unknown): string {
+  if (typeof value === 'string') return value
+  throw new TypeError('what it has there is no text')
+}
+
 function isPort(port: unknown): port is NetworkPort {
   const { send, sendEnd, resume, adapterChanged } = (port ?? {}) as Partial<NetworkPort>
   return [send, sendEnd, resume, adapterChanged].every((method) => typeof method === 'function')
@@ -243,7 +248,7 @@ class GuardedAdapter implements NetworkAdapter {
 
   get macAddress(): string {
     try {
-      return this.#adapter.macAddress
+      return mustBeText(this.#adapter.macAddress)
     } catch (error) {
       this.#threw('when it was asked for its address', error)
       return '00:00:00:00:00:00'
@@ -252,7 +257,7 @@ class GuardedAdapter implements NetworkAdapter {
 
   get accepts(): number {
     try {
-      return this.#adapter.accepts
+      return mustBeNumber(this.#adapter.accepts)
     } catch (error) {
       this.#threw('when it was asked what its adapter accepts', error)
       return 0
@@ -265,10 +270,11 @@ class GuardedAdapter implements NetworkAdapter {
     const user = this.#user
     if (user === undefined) return adapter.receive(frame)
     if (user.failed) return true
+    if (!isFrame(frame)) throw new TypeError('what was sent is no frame')
     try {
-      const taken = user.scope.call(adapter.receive, adapter, frame, undefined, undefined)
+      const taken: unknown = user.scope.call(adapter.receive, adapter, frame, undefined, undefined)
       if (typeof taken === 'boolean') return taken
-      notBoolean(user, 'in a frame of the network', taken)
+      user.returned('in a frame of the network', taken, NOT_BOOLEAN)
     } catch (error) {
       user.threw('in a frame of the network', error)
     }
@@ -276,15 +282,15 @@ class GuardedAdapter implements NetworkAdapter {
   }
 
   receiveEnd(): void {
-    this.#tell('at the end of a batch of frames of the network', this.#adapter.receiveEnd)
+    this.#tell('at the end of a batch of frames of the network', receiveEnd)
   }
 
   writable(): void {
-    this.#tell('when its network had room', this.#adapter.writable)
+    this.#tell('when its network had room', writable)
   }
 
   portChanged(): void {
-    this.#tell('when its network had changed', this.#adapter.portChanged)
+    this.#tell('when its network had changed', portChanged)
   }
 
   #threw(where: string, error: unknown): void {
@@ -292,10 +298,10 @@ class GuardedAdapter implements NetworkAdapter {
     this.#user.threw(where, error)
   }
 
-  #tell(where: string, fn: () => void): void {
+  #tell(where: string, tell: (adapter: NetworkAdapter) => void): void {
     if (this.closed) return
     const user = this.#user
-    if (user === undefined) fn.call(this.#adapter)
-    else void user.watch(where, user.call<unknown>(where, undefined, fn, this.#adapter))
+    if (user === undefined) tell(this.#adapter)
+    else user.call(where, undefined, tell, undefined, this.#adapter)
   }
 }

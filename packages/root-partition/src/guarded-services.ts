@@ -24,8 +24,10 @@ import {
   networkToken,
   type PciBus,
   type PortIo,
+  type PowerControl,
   pciBusToken,
   portIoToken,
+  powerControlToken,
   type ServiceToken,
   type SynicPorts,
   synicPortsToken,
@@ -41,6 +43,7 @@ import {
   guardedMmio,
   guardedPci,
   guardedPorts,
+  guardedPower,
   guardedSynic,
   servedLines,
   servedPci,
@@ -59,6 +62,8 @@ export interface ServiceSides {
   /** The guard of the plug-in that asked for it. `undefined`: the host. */
   readonly user: PluginGuard | undefined
   readonly claims: Claims
+  /** Whether something is the host's own, which it gets back as it is. */
+  readonly isOfHost: (value: object) => boolean
 }
 
 /** What is known of a service's contract. */
@@ -90,6 +95,7 @@ function contract<T>(
 contract<PortIo>(portIoToken, { used: (ports, user, { claims }) => guardedPorts(ports, user, claims) })
 contract<Mmio>(mmioToken, { used: (mmio, user, { claims }) => guardedMmio(mmio, user, claims) })
 contract<Clock>(clockToken, { used: guardedClock })
+contract<PowerControl>(powerControlToken, { used: guardedPower })
 contract<SynicPorts>(synicPortsToken, { used: (synic, user, { claims }) => guardedSynic(synic, user, claims) })
 contract<InterruptMessages>(interruptMessagesToken, { used: guardedMessages })
 contract<ReadonlyMap<string, CharacterBackend>>(characterBackendsToken, { used: guardedBackends })
@@ -97,7 +103,7 @@ contract<PciBus>(pciBusToken, { served: servedPci, used: (bus, user, { claims })
 contract<InterruptLines>(interruptLinesToken, { served: servedLines, used: guardedLines })
 contract<Vmbus>(vmbusServerToken, {
   served: servedVmbus,
-  used: (bus, user, { claims }) => guardedVmbus(bus, user, claims),
+  used: (bus, user, { claims, provider }) => guardedVmbus(bus, user, claims, provider),
 })
 contract<Network>(networkToken, {
   served: guardedNetwork,
@@ -112,10 +118,10 @@ contract<MouseInput>(mouseInputToken, { served: guardedMouse })
 /** The service `name`, between the guards of `sides`. */
 export function guardService(name: string, service: unknown, sides: ServiceSides): unknown {
   if (service === undefined) return undefined
-  const { provider, user } = sides
+  const { provider, user, isOfHost } = sides
   const known = CONTRACTS.get(name)
   let guarded: unknown = service
   if (provider !== undefined)
-    guarded = known?.served?.(service, provider, user) ?? guardedMembrane(name, service, provider, user)
+    guarded = known?.served?.(service, provider, user) ?? guardedMembrane(name, service, provider, user, isOfHost)
   return user === undefined ? guarded : (known?.used?.(guarded, user, sides) ?? guarded)
 }

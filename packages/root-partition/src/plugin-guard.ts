@@ -3,6 +3,8 @@
 
 import { PartitaError } from '@partita/interface'
 import { RootPartitionError } from './error.ts'
+import { type HostTimer, hostTimer, inTime, LATE, lateError } from './patience.ts'
+import { faultOf, isAnswer, isThenable, markFault } from './thrown.ts'
 
 /**
  * Calls functions so that what they leave to the event loop (promises, host timers, sockets) can be told from what others leave there. Calls are on the way of
@@ -37,45 +39,16 @@ export const IN_THE_EVENT_LOOP = 'in what it left to the event loop'
 /** Without a tracker, functions are just called. */
 const PLAIN_SCOPE: PluginScope = { call: (fn, self, a, b, c) => fn.call(self, a, b, c) }
 
-/** Milliseconds that a plug-in may take to start, to stop, or to be disposed of: what is in flight may wait for a slow disk. */
-const PATIENCE = 60_000
-
-/** Calls something after so many milliseconds of the host; returns what cancels that. */
-export type HostTimer = (milliseconds: number, callback: () => void) => () => void
-
-/** The timer of the JavaScript host. */
-export const hostTimer: HostTimer = (milliseconds, callback) => {
-  const timer = setTimeout(callback, milliseconds)
-  return () => clearTimeout(timer)
-}
-
-/** Wait for `work`, but not for ever: an error says that it was not done. */
-export async function inTime(work: PromiseLike<unknown>, timer: HostTimer): Promise<RootPartitionError | undefined> {
-  const late = Promise.withResolvers<RootPartitionError>()
-  const cancel = timer(PATIENCE, () =>
-    late.resolve(new RootPartitionError('ERR_PLUGIN_FAILED', `it was not done after ${PATIENCE / 1000} seconds`)),
-  )
-  try {
-    return await Promise.race([work.then(() => undefined), late.promise])
-  } finally {
-    cancel()
-  }
-}
-
-/** Errors that a fault of one plug-in became for others that called it, with the id of the one. */
-const FAULTS = new WeakMap<object, string>()
-/** An error may be the cause of another that a plug-in makes of it, and so on. */
-const LONGEST_CHAIN = 8
-
-/** Whose fault `error` is, where it came out of a service of a plug-in that was taken away. */
-export function faultOf(error: unknown): string | undefined {
-  let cause = error
-  for (let i = 0; i < LONGEST_CHAIN && typeof cause === 'object' && cause !== null; i++) {
-    const id = FAULTS.get(cause)
-    if (id !== undefined) return id
-    cause = (cause as { cause?: unknown }).cause
-  }
-  return undefined
+/** Of a {@link PluginGuard}. */
+export interface PluginGuardOptions {
+  /** Follows what the plug-in leaves to the event loop. */
+  readonly tracker?: PluginTracker | undefined
+  /** Ends the patience with the plug-in. Default: the host's. */
+  readonly timer?: HostTimer | undefined
+  /** Told once, when all that it has claimed is gone. */
+  onFailure(where: string, error: unknown): void
+  /** Told of a plug-in that is waited for, when that has taken long. */
+  onSlow?(id: string, where: string): void
 }
 
 /** The guard of one plug-in of one VM. */
@@ -84,24 +57,17 @@ export class PluginGuard {
   readonly id: string
   /** By which the tracker knows the plug-in's code. */
   readonly scope: PluginScope
-  readonly #onFailure: (where: string, error: unknown) => void
+  readonly #options: PluginGuardOptions
   readonly #owned = new Set<Disposable>()
   readonly #waiting = new Set<() => void>()
   /** Whose services have not answered yet, and how often. */
   readonly #awaited = new Map<PluginGuard, number>()
-  readonly #timer: HostTimer
   #failed = false
 
-  constructor(
-    id: string,
-    tracker: PluginTracker | undefined,
-    onFailure: (guard: PluginGuard, where: string, error: unknown) => void,
-    timer: HostTimer = hostTimer,
-  ) {
+  constructor(id: string, options: PluginGuardOptions) {
     this.id = id
-    this.#timer = timer
-    this.scope = tracker?.scope((error) => this.threw(IN_THE_EVENT_LOOP, error)) ?? PLAIN_SCOPE
-    this.#onFailure = (where, error) => onFailure(this, where, error)
+    this.#options = options
+    this.scope = options.tracker?.scope((error) => this.threw(IN_THE_EVENT_LOOP, error)) ?? PLAIN_SCOPE
   }
 
   /** Whether it was taken away: then nothing of it is called any more. */
@@ -129,18 +95,40 @@ export class PluginGuard {
   }
 
   /**
-   * Wait for what the plug-in does, until it is taken away: which it is when that takes longer than anybody can wait. Where it waits for another plug-in itself, that one goes first.
+   * What a service of the plug-in answers to that of `user`, or `undefined` when the plug-in is taken away. Until then `user` is not to blame for being late.
    * @throws what `work` is rejected with
    */
-  async inTime(where: string, work: PromiseLike<unknown>): Promise<void> {
+  async answers<T>(user: PluginGuard | undefined, work: PromiseLike<T>): Promise<T | undefined> {
+    user?.waitsFor(this)
+    try {
+      return await this.orGone(work)
+    } finally {
+      user?.hasAnswer(this)
+    }
+  }
+
+  /**
+   * What comes of what the plug-in does. It is taken away when that takes longer than anybody can wait, and then it is `undefined`. Where it waits for another plug-in itself, that one
+   * goes first.
+   * @throws what `work` is rejected with
+   */
+  async inTime<T>(where: string, work: PromiseLike<T>): Promise<T | undefined> {
     const waiting = this.orGone(work)
     for (;;) {
-      const late = await inTime(waiting, this.#timer)
-      if (late === undefined) return
-      const hinderer = this.#hinderer(new Set())
-      hinderer.fail(hinderer === this ? where : `in what ${this.id} waited for ${where}`, late)
-      if (hinderer === this) return
+      const done = await inTime(waiting, this.#options.timer ?? hostTimer, () => {
+        const { id } = this.#hinderer()
+        this.#options.onSlow?.(id, this.#whereOf(id, where))
+      })
+      if (done !== LATE) return done
+      const hinderer = this.#hinderer()
+      hinderer.fail(this.#whereOf(hinderer.id, where), lateError())
+      if (hinderer === this) return undefined
     }
+  }
+
+  /** What the one of `id` does, which this plug-in waits for. */
+  #whereOf(id: string, where: string): string {
+    return id === this.id ? where : `in what ${this.id} waited for ${where}`
   }
 
   /** The plug-in waits for an answer of another's service. */
@@ -155,10 +143,10 @@ export class PluginGuard {
     else this.#awaited.delete(provider)
   }
 
-  /** Who it waits for in the end. */
-  #hinderer(seen: Set<PluginGuard>): PluginGuard {
+  /** Who it waits for in the end. Where all of a circle wait for one another, the one that is waited for from outside. */
+  #hinderer(seen: Set<PluginGuard> = new Set()): PluginGuard {
     seen.add(this)
-    for (const other of this.#awaited.keys()) if (!other.failed && !seen.has(other)) return other.#hinderer(seen)
+    for (const other of this.#awaited.keys()) if (!other.failed) return seen.has(other) ? other : other.#hinderer(seen)
     return this
   }
 
@@ -166,6 +154,13 @@ export class PluginGuard {
   fail(where: string, error: unknown): void {
     if (this.#failed) return
     this.#failed = true
+    this.#disposeOwned()
+    for (const gone of this.#waiting) gone()
+    this.#waiting.clear()
+    this.#options.onFailure(where, error)
+  }
+
+  #disposeOwned(): void {
     for (const owned of [...this.#owned].reverse()) {
       try {
         owned[Symbol.dispose]()
@@ -174,9 +169,6 @@ export class PluginGuard {
       }
     }
     this.#owned.clear()
-    for (const gone of this.#waiting) gone()
-    this.#waiting.clear()
-    this.#onFailure(where, error)
   }
 
   /**
@@ -194,8 +186,16 @@ export class PluginGuard {
    * @throws what is an answer: a PartitaError, or the fault of a third plug-in
    */
   served(where: string, error: unknown): void {
-    if (error instanceof PartitaError || faultOf(error) !== undefined) throw error
+    if (isAnswer(error) || faultOf(error) !== undefined) throw error
     this.fail(where, error)
+  }
+
+  /** A function of the plug-in returned what its contract does not know: `what it returned is …`. Where that is a promise, what it is rejected with says more. */
+  returned(where: string, value: unknown, wrong: string): void {
+    const fail = (): void => this.fail(where, new PartitaError('ERR_PLUGIN_INVALID', `what it returned is ${wrong}`))
+    if (this.#isThenable(where, value))
+      void Promise.resolve(value).then(fail, (error: unknown) => this.threw(where, error))
+    else fail()
   }
 
   /** What others get that ask for something of a plug-in that is gone. */
@@ -210,13 +210,13 @@ export class PluginGuard {
 
   /** Note that an error for others is this plug-in's fault. */
   fault<T extends object>(error: T): T {
-    FAULTS.set(error, this.id)
-    return error
+    return markFault(error, this.id)
   }
 
-  /** Have `disposable` disposed of when the plug-in fails. What comes back disposes of it once, and forgets it. */
+  /** Have `disposable` disposed of when the plug-in fails, which is now when it has failed already. What comes back disposes of it once, and forgets it. */
   own(disposable: Disposable): Disposable {
     this.#owned.add(disposable)
+    if (this.#failed) this.#disposeOwned()
     return {
       [Symbol.dispose]: () => {
         if (this.#owned.delete(disposable)) disposable[Symbol.dispose]()
@@ -237,7 +237,7 @@ export class PluginGuard {
       })
   }
 
-  /** Call a function of the plug-in: `fallback` when it throws or is gone. */
+  /** Call a function of the plug-in: `fallback` when it throws, is gone, or returns a promise, whose rejection is the plug-in's. */
   call<T, A = undefined, B = undefined, C = undefined>(
     where: string,
     fallback: T,
@@ -247,16 +247,10 @@ export class PluginGuard {
     b?: B,
     c?: C,
   ): T {
-    if (this.#failed) return fallback
-    try {
-      return this.scope.call(fn, self, a as A, b as B, c as C)
-    } catch (error) {
-      this.threw(where, error)
-      return fallback
-    }
+    return this.#run(false, where, fallback, fn, self, a as A, b as B, c as C)
   }
 
-  /** Call a function of a service of the plug-in: `fallback` when it is gone or throws what is no answer. @throws what is an answer */
+  /** As {@link PluginGuard.call}, for a function of a service of the plug-in. @throws what is an answer */
   serve<T, A = undefined, B = undefined, C = undefined>(
     where: string,
     fallback: T,
@@ -266,11 +260,26 @@ export class PluginGuard {
     b?: B,
     c?: C,
   ): T {
+    return this.#run(true, where, fallback, fn, self, a as A, b as B, c as C)
+  }
+
+  #run<T, A, B, C>(
+    answers: boolean,
+    where: string,
+    fallback: T,
+    fn: (a: A, b: B, c: C) => T,
+    self: unknown,
+    a: A,
+    b: B,
+    c: C,
+  ): T {
     if (this.#failed) return fallback
     try {
-      return this.scope.call(fn, self, a as A, b as B, c as C)
+      const result = this.scope.call(fn, self, a, b, c)
+      return typeof result === 'object' && this.watch(where, result) !== undefined ? fallback : result
     } catch (error) {
-      this.served(where, error)
+      if (answers) this.served(where, error)
+      else this.threw(where, error)
       return fallback
     }
   }
@@ -288,20 +297,20 @@ export class PluginGuard {
 
   /** What a function returned that need not return anything: if it is a promise, its rejection is the plug-in's. What comes back never rejects. */
   watch(where: string, result: unknown, vital = false): Promise<void> | undefined {
-    if (!isThenable(result)) return undefined
+    if (!this.#isThenable(where, result)) return undefined
     return Promise.resolve(result).then(
       () => undefined,
       (error: unknown) => this.threw(where, error, vital),
     )
   }
-}
 
-/** Whether something is to be awaited. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
-}
-
-/** What a thrown value says, in one line. */
-export function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message || error.name : String(error)).replace(/\s*\n\s*/g, ' ')
+  /** Whether something of the plug-in's is to be awaited; not where its asking throws, which is the plug-in's failure. */
+  #isThenable(where: string, value: unknown): value is PromiseLike<unknown> {
+    try {
+      return isThenable(value)
+    } catch (error) {
+      this.threw(where, error)
+      return false
+    }
+  }
 }

@@ -1,23 +1,14 @@
 // Starts planned plug-ins one after the other, hands each the services that it declared and nothing else, and disposes of them in reverse. One that fails is
 // taken away with what needs it; the others live.
 
-import type { Logger, Plugin, PluginContext, PluginInstance, ServiceToken } from '@partita/interface'
-import { PartitaError } from '@partita/interface'
+import type { Logger, PartitaError, Plugin, PluginContext, PluginInstance, ServiceToken } from '@partita/interface'
 import { Claims } from './claims.ts'
 import { RootPartitionError } from './error.ts'
 import { guardService } from './guarded-services.ts'
-import {
-  faultOf,
-  type HostTimer,
-  hostTimer,
-  IN_THE_EVENT_LOOP,
-  inTime,
-  messageOf,
-  type PluginFailure,
-  PluginGuard,
-  type PluginTracker,
-} from './plugin-guard.ts'
+import { type HostTimer, hostTimer, inTime, slowNotice } from './patience.ts'
+import { IN_THE_EVENT_LOOP, type PluginFailure, PluginGuard, type PluginTracker } from './plugin-guard.ts'
 import type { PlannedPlugin } from './plugin-plan.ts'
+import { faultOf, isAnswer, messageOf, stackOf } from './thrown.ts'
 
 /** A plug-in that was created. */
 export interface StartedPlugin {
@@ -87,7 +78,7 @@ export class PluginHost implements AsyncDisposable {
         await host[Symbol.asyncDispose]()
       } catch (disposal) {
         options.logger.log('error', 'A plug-in failed to clean up after another had failed', {
-          error: String(disposal),
+          error: messageOf(disposal),
         })
       }
       throw error
@@ -112,21 +103,27 @@ export class PluginHost implements AsyncDisposable {
 
   /** Disposes of all in reverse. The first PartitaError is thrown when all are gone; anything else is the failure of a plug-in. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const stack = new AsyncDisposableStack()
-    for (const entry of this.#entries.splice(0)) stack.defer(() => entry.dispose())
-    await stack.disposeAsync()
+    let first: { readonly error: unknown } | undefined
+    for (const entry of this.#entries.splice(0).reverse()) {
+      try {
+        await entry.dispose()
+      } catch (error) {
+        first ??= { error }
+      }
+    }
     await Promise.all(this.#leaving)
+    if (first !== undefined) throw first.error
   }
 
   async #create({ id, plugin, options, strays }: PlannedPlugin): Promise<void> {
     const { logger, tracker, essential, timer } = this.#options
     const trusted = essential?.has(id) === true
-    const guard = new PluginGuard(
-      id,
-      trusted ? undefined : tracker,
-      (_guard, where, error) => this.#failed(id, plugin, where, error),
+    const guard = new PluginGuard(id, {
+      tracker: trusted ? undefined : tracker,
       timer,
-    )
+      onFailure: (where, error) => this.#failed(id, plugin, where, error),
+      onSlow: (slow, where) => logger.log('warn', slowNotice(slow, where), { plugin: slow }),
+    })
     if (strays !== undefined) {
       strays.blame = (error) => guard.fail(IN_THE_EVENT_LOOP, error)
       if (strays.first !== undefined) strays.blame(strays.first.error)
@@ -160,32 +157,33 @@ export class PluginHost implements AsyncDisposable {
     }
     let instance: PluginInstance | undefined
     let creating: Promise<PluginInstance> | undefined
+    const where = 'when it was created'
     try {
       creating = Promise.resolve(guard.scope.call(plugin.create, plugin, context, undefined, undefined))
-      instance = await guard.orGone(creating)
+      instance = await guard.inTime(where, creating)
     } catch (error) {
-      const isRefusal = error instanceof PartitaError && faultOf(error) === undefined
-      if (trusted || isRefusal) throw pluginFailure(id, 'could not be created', error)
-      guard.threw('when it was created', error, true)
+      if (trusted || (isAnswer(error) && faultOf(error) === undefined))
+        throw pluginFailure(id, 'could not be created', error)
+      guard.threw(where, error, true)
     }
     // What it needs may have failed while it was made.
     const gone = plugin.needs.find(({ name }) => this.#lost.has(name))
-    if (gone !== undefined && !guard.failed) {
+    if (gone !== undefined && !guard.failed)
       guard.fail(`because it needs ${this.#lost.get(gone.name)}`, new Error(`${gone.name} is gone`))
-      creating = Promise.resolve(instance as PluginInstance)
-    }
-    if (guard.failed) {
+    const made = guard.failed ? undefined : guard.call(where, undefined, lookAt, undefined, instance, plugin)
+    if (made === undefined) {
       // What comes late, or came after all, goes again. Nobody waits for it.
-      creating?.then((late) => late?.[Symbol.asyncDispose]?.()).catch(() => {})
+      const end = (late: PluginInstance | undefined): unknown => late?.[Symbol.asyncDispose]?.()
+      creating
+        ?.then((late) => guard.scope.call(end, undefined, late, undefined, undefined))
+        .catch((error: unknown) => this.#failedLeaving(id, error))
       return
     }
-    if (typeof instance?.[Symbol.asyncDispose] !== 'function') {
+    if (!made.isDisposable)
       throw new RootPartitionError('ERR_PLUGIN_INVALID', `What ${id} created cannot be disposed of`)
-    }
-    const dispose = once(() => this.#dispose(instance, guard, trusted))
-    this.#entries.push({ id, plugin, instance, guard, dispose })
-    for (const { name } of plugin.provides) {
-      const provided = instance.services?.[name]
+    const dispose = once(() => this.#dispose(instance as PluginInstance, guard, trusted))
+    this.#entries.push({ id, plugin, instance: instance as PluginInstance, guard, dispose })
+    for (const [name, provided] of made.services) {
       if (provided === undefined)
         throw new RootPartitionError('ERR_PLUGIN_INVALID', `${id} does not provide ${name}, as it promised`)
       this.#services.set(name, provided)
@@ -202,7 +200,7 @@ export class PluginHost implements AsyncDisposable {
       if (guard.failed) await inTime(disposing, this.#options.timer ?? hostTimer)
       else await guard.inTime(where, disposing)
     } catch (error) {
-      if (trusted || guard.failed || error instanceof PartitaError) throw error
+      if (trusted || guard.failed || isAnswer(error)) throw error
       guard.fail(where, error)
     }
   }
@@ -212,18 +210,34 @@ export class PluginHost implements AsyncDisposable {
       provider: this.#providers.get(name),
       user,
       claims: this.#claims,
+      isOfHost: (value) => this.#isOfHost(value),
     })
+  }
+
+  /** Services of the host, and what is in its maps. */
+  #isOfHost(value: object): boolean {
+    for (const [name, service] of this.#services) {
+      if (this.#providers.has(name)) continue
+      if (service === value) return true
+      if (service instanceof Map) for (const inner of service.values()) if (inner === value) return true
+    }
+    return false
+  }
+
+  #failedLeaving(id: string, error: unknown): void {
+    this.#options.logger.log('debug', `The plug-in ${id} failed to clean up: ${messageOf(error)}`)
   }
 
   /** What a plug-in has claimed is gone by now. */
   #failed(id: string, plugin: Plugin, where: string, error: unknown): void {
     const message = `The plug-in ${id} failed ${where}: ${messageOf(error)}`
-    const stack = error instanceof Error ? error.stack : undefined
+    const stack = stackOf(error)
     const end = this.#options.essential?.has(id) ? '' : '; its device is taken away'
     this.#options.logger.log('error', `${message}${end}`, { id, ...(stack && { stack }) })
     this.#options.onFailure?.({ id, where, error, message })
     for (const { name } of plugin.provides) this.#lost.set(name, id)
-    for (const other of this.#entries) {
+    // Others go while this goes on.
+    for (const other of [...this.#entries]) {
       if (other.plugin.needs.some(({ name }) => plugin.provides.some((token) => token.name === name)))
         other.guard.fail(`because it needs ${id}`, error)
     }
@@ -233,9 +247,7 @@ export class PluginHost implements AsyncDisposable {
     // Not inside of the call that failed.
     const leaving = Promise.resolve()
       .then(() => entry.dispose())
-      .catch((disposal: unknown) =>
-        this.#options.logger.log('debug', `The plug-in ${id} failed to clean up: ${messageOf(disposal)}`),
-      )
+      .catch((disposal: unknown) => this.#failedLeaving(id, disposal))
       .finally(() => this.#leaving.delete(leaving))
     this.#leaving.add(leaving)
   }
@@ -249,9 +261,21 @@ function once(run: () => PromiseLike<void>): () => Promise<void> {
   }
 }
 
+/** What there is of an instance. Its properties may be code. */
+function lookAt(
+  instance: PluginInstance | undefined,
+  { provides }: Plugin,
+): { readonly isDisposable: boolean; readonly services: readonly (readonly [string, unknown])[] } {
+  const services = instance?.services
+  return {
+    isDisposable: typeof instance?.[Symbol.asyncDispose] === 'function',
+    services: provides.map(({ name }) => [name, services?.[name]]),
+  }
+}
+
 /** The error for something that a plug-in threw: its own if it has a code. */
 export function pluginFailure(id: string, what: string, cause: unknown): PartitaError {
-  if (cause instanceof PartitaError) return cause
+  if (isAnswer(cause)) return cause
   return new RootPartitionError('ERR_PLUGIN_FAILED', `The plug-in ${id} ${what}: ${messageOf(cause)}`, {
     cause,
     data: { id },

@@ -1,11 +1,13 @@
 // Resolves the plug-ins of a VM before any of them starts: loads them, checks kinds and options, matches needs with what is provided, and
 // orders them so that each comes after what it needs.
 
-import type { Plugin, PluginKind } from '@partita/interface'
+import { type Logger, type Plugin, type PluginKind, silentLogger } from '@partita/interface'
 import { RootPartitionError } from './error.ts'
-import { messageOf, type PluginScope, type PluginTracker } from './plugin-guard.ts'
+import { type HostTimer, hostTimer, inTime, LATE, lateError, slowNotice } from './patience.ts'
+import type { PluginScope, PluginTracker } from './plugin-guard.ts'
 import type { PluginRegistry } from './plugin-registry.ts'
 import { didYouMean } from './suggestion.ts'
+import { messageOf } from './thrown.ts'
 
 /** An issue of a Standard Schema. */
 interface SchemaIssue {
@@ -43,21 +45,42 @@ interface Strays {
   blame?: (error: unknown) => void
 }
 
+/** Options of {@link planPlugins}. */
+export interface PluginPlanOptions {
+  /**
+   * Told of a plug-in whose own code throws, or is never done, while it is loaded or looks at its options: it is left out. Without this, that is an error as any other.
+   */
+  readonly onLoadFailure?: ((reference: string, error: RootPartitionError) => void) | undefined
+  /** Follows what modules leave to the event loop. */
+  readonly tracker?: PluginTracker | undefined
+  /** Ends the patience with plug-ins that are never loaded. Default: the host's. */
+  readonly timer?: HostTimer | undefined
+  /** Told of plug-ins that are waited for. */
+  readonly logger?: Logger | undefined
+}
+
+/** A plug-in on its way. */
+interface LoadedPlugin {
+  readonly request: PluginRequest
+  readonly plugin: Plugin
+  readonly id: string
+  readonly strays: Strays
+  readonly scope: PluginScope | undefined
+}
+
 /**
  * Check all requests and put them in order of need; among equals the order of the requests stays.
  *
  * @param services names of the services that are there already
- * @param onLoadFailure told of a plug-in whose own code throws while it is loaded or looks at its options: it is left out. Without it, that is an error as any other
- * @param tracker follows what modules leave to the event loop
  * @throws RootPartitionError any of the `ERR_PLUGIN_…` codes
  */
 export async function planPlugins(
   registry: PluginRegistry,
   requests: readonly PluginRequest[],
   services: Iterable<string>,
-  onLoadFailure?: (reference: string, error: RootPartitionError) => void,
-  tracker?: PluginTracker,
+  options: PluginPlanOptions = {},
 ): Promise<PlannedPlugin[]> {
+  const { onLoadFailure, tracker } = options
   const failed: string[] = []
   const tolerate = (name: string, { kinds }: PluginRequest, error: unknown): void => {
     const own = error instanceof RootPartitionError && error.code === 'ERR_PLUGIN_LOAD'
@@ -65,26 +88,27 @@ export async function planPlugins(
     failed.push(name)
     onLoadFailure(name, error)
   }
-  const loaded: { request: PluginRequest; plugin: Plugin; id: string; strays: Strays | undefined }[] = []
+  const loaded: LoadedPlugin[] = []
   const ids = new Set<string>()
   for (const request of requests) {
     try {
-      const strays: Strays | undefined = tracker === undefined ? undefined : {}
+      const strays: Strays = {}
       const scope = tracker?.scope((error) => {
-        if (strays?.blame !== undefined) strays.blame(error)
-        else if (strays !== undefined) strays.first ??= { error }
+        if (strays.blame !== undefined) strays.blame(error)
+        else strays.first ??= { error }
       })
-      const plugin = await loadOne(registry, request.plugin, scope)
+      const plugin = await loadOne(registry, request, scope, options)
       checkKind(plugin, request)
-      loaded.push({ request, plugin, id: chooseId(plugin, request, ids), strays })
+      loaded.push({ request, plugin, id: chooseId(plugin, request, ids), strays, scope })
     } catch (error) {
       tolerate(request.id ?? String(request.plugin), request, error)
     }
   }
   const planned: PlannedPlugin[] = []
-  for (const { request, plugin, id, strays } of loaded) {
+  for (const { request, plugin, id, strays, scope } of loaded) {
     try {
-      planned.push({ id, plugin, options: await checkOptions(registry, plugin, id, request), strays })
+      const own = await checkOptions(registry, plugin, id, request, scope, options)
+      planned.push({ id, plugin, options: own, ...(tracker && { strays }) })
     } catch (error) {
       tolerate(id, request, error)
     }
@@ -94,12 +118,30 @@ export async function planPlugins(
 
 async function loadOne(
   registry: PluginRegistry,
-  reference: string | Plugin,
+  { plugin: reference, id }: PluginRequest,
   scope: PluginScope | undefined,
+  options: PluginPlanOptions,
 ): Promise<Plugin> {
   if (typeof reference !== 'string') return reference
-  if (scope === undefined) return registry.load(reference)
-  return scope.call(registry.load, registry, reference, undefined, undefined)
+  const loading =
+    scope === undefined
+      ? registry.load(reference)
+      : scope.call(registry.load, registry, reference, undefined, undefined)
+  const plugin = await patiently(loading, id ?? reference, 'when it was loaded', options)
+  if (plugin !== LATE) return plugin
+  const cause = lateError()
+  throw new RootPartitionError('ERR_PLUGIN_LOAD', `The plug-in ${reference} cannot be loaded: ${cause.message}`, {
+    cause,
+  })
+}
+
+function patiently<T>(
+  work: PromiseLike<T>,
+  id: string,
+  where: string,
+  { timer = hostTimer, logger = silentLogger }: PluginPlanOptions,
+): Promise<T | typeof LATE> {
+  return inTime(work, timer, () => logger.log('warn', slowNotice(id, where), { plugin: id }))
 }
 
 function checkKind(plugin: Plugin, { kinds }: PluginRequest): void {
@@ -129,10 +171,23 @@ async function checkOptions(
   plugin: Plugin,
   id: string,
   request: PluginRequest,
+  scope: PluginScope | undefined,
+  options: PluginPlanOptions,
 ): Promise<unknown> {
-  let result: Awaited<ReturnType<Plugin['options']['~standard']['validate']>>
+  // All of what the schema gives may be code of the plug-in.
+  const check = async (): Promise<Checked> => {
+    const result = await plugin.options['~standard'].validate(request.options ?? {})
+    const { issues } = result
+    return issues === undefined
+      ? { value: result.value }
+      : { value: undefined, issues: issues.map(describeIssue), keys: issues.map(({ path }) => keysOf(path)[0]) }
+  }
+  let checked: Checked
   try {
-    result = await plugin.options['~standard'].validate(request.options ?? {})
+    const checking = scope === undefined ? check() : scope.call(check, undefined, undefined, undefined, undefined)
+    const done = await patiently(checking, id, 'when it looked at its options', options)
+    if (done === LATE) throw lateError()
+    checked = done
   } catch (cause) {
     throw new RootPartitionError(
       'ERR_PLUGIN_LOAD',
@@ -140,18 +195,27 @@ async function checkOptions(
       { cause },
     )
   }
-  if (result.issues === undefined) return result.value
-  const issues = result.issues.map(describeIssue)
+  const { value, issues, keys = [] } = checked
+  if (issues === undefined) return value
   const known = typeof request.plugin === 'string' ? await registry.options(request.plugin) : undefined
   throw new RootPartitionError('ERR_PLUGIN_OPTIONS', `The options of ${id} are wrong: ${issues.join('; ')}`, {
     data: { plugin: plugin.name, id, issues },
-    ...(known !== undefined && { hint: optionsHint(Object.keys(known), result.issues) }),
+    ...(known !== undefined && { hint: optionsHint(Object.keys(known), keys) }),
   })
 }
 
-function optionsHint(names: readonly string[], issues: readonly SchemaIssue[]): string {
+/** What a schema says of options. */
+interface Checked {
+  readonly value: unknown
+  /** What is wrong, in words. */
+  readonly issues?: readonly string[]
+  /** The options that are wrong. */
+  readonly keys?: readonly (string | undefined)[]
+}
+
+function optionsHint(names: readonly string[], keys: readonly (string | undefined)[]): string {
   if (names.length === 0) return 'It takes no options.'
-  const strange = issues.map(({ path }) => keysOf(path)[0]).find((key) => key !== undefined && !names.includes(key))
+  const strange = keys.find((key) => key !== undefined && !names.includes(key))
   const meant = strange === undefined ? undefined : didYouMean(strange, names)
   return `${meant === undefined ? '' : `${meant} `}Its options are ${names.join(', ')}.`
 }

@@ -11,9 +11,9 @@ import * as v from 'valibot'
 import { BUILT_IN_PACKAGES } from './built-in.ts'
 import { RootPartitionError } from './error.ts'
 import { type FoundPackage, MODULE_ABSENT, type PackageSource } from './package-source.ts'
-import { messageOf } from './plugin-guard.ts'
 import { type PackageManifest, PLUGIN_KINDS, parsePackageManifest } from './plugin-manifest.ts'
 import { didYouMean } from './suggestion.ts'
+import { messageOf } from './thrown.ts'
 
 /** One line of a listing. */
 export interface PluginListing {
@@ -177,11 +177,12 @@ export class PluginRegistry {
       )
     }
     const plugin = checkPlugin(module['default'], known.name)
+    const says = lookAt(known.name, () => ({ name: plugin.name, kind: plugin.kind, contract: plugin.contract }))
     for (const key of ['name', 'kind', 'contract'] as const) {
-      if (plugin[key] !== known[key]) {
+      if (says[key] !== known[key]) {
         throw new RootPartitionError(
           'ERR_PLUGIN_INVALID',
-          `The plug-in ${known.name} is not what its manifest says: ${key} is ${plugin[key]}, not ${known[key]}`,
+          `The plug-in ${known.name} is not what its manifest says: ${key} is ${says[key]}, not ${known[key]}`,
           { hint: 'Build its package anew, or have its package.json say the same under "partita".' },
         )
       }
@@ -201,7 +202,7 @@ export class PluginRegistry {
       )
     }
     const plugin = module['default']
-    const contract = (plugin as { contract?: unknown } | undefined)?.contract
+    const contract = lookAt(path, () => (plugin as { contract?: unknown } | undefined | null)?.contract)
     if (typeof contract === 'number') checkContract(path, contract)
     return checkPlugin(plugin, path)
   }
@@ -297,7 +298,11 @@ export class PluginRegistry {
 }
 
 function isAbsent(cause: unknown): boolean {
-  return (cause as { code?: unknown } | undefined)?.code === MODULE_ABSENT
+  try {
+    return (cause as { code?: unknown } | undefined | null)?.code === MODULE_ABSENT
+  } catch {
+    return false
+  }
 }
 
 /** Whether a reference names a module and not a package. */
@@ -325,7 +330,7 @@ function checkContract(name: string, contract: number): void {
 }
 
 function checkPlugin(value: unknown, name: string): Plugin {
-  const result = v.safeParse(pluginSchema, value)
+  const result = lookAt(name, () => v.safeParse(pluginSchema, value))
   if (result.success) return value as Plugin
   const issue = result.issues[0]
   const where = v.getDotPath(issue)
@@ -335,6 +340,19 @@ function checkPlugin(value: unknown, name: string): Plugin {
       ? `The default export of ${name} is not a plug-in`
       : `The plug-in ${name} is wrong at ${where}: ${issue.message}`,
   )
+}
+
+/** Look at what a module exports, whose properties may be code. @throws RootPartitionError `ERR_PLUGIN_LOAD` */
+function lookAt<T>(name: string, look: () => T): T {
+  try {
+    return look()
+  } catch (cause) {
+    throw new RootPartitionError(
+      'ERR_PLUGIN_LOAD',
+      `The plug-in ${name} failed when it was looked at: ${messageOf(cause)}`,
+      { cause },
+    )
+  }
 }
 
 function isStandardSchema(value: unknown): boolean {

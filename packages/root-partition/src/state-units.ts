@@ -1,7 +1,8 @@
 // State units: the started plug-ins as things that start, stop, reset, save and restore together, in order of need or its reverse.
 
-import type { SavedState } from '@partita/interface'
+import type { PluginInstance, SavedState } from '@partita/interface'
 import { RootPartitionError } from './error.ts'
+import type { PluginGuard } from './plugin-guard.ts'
 import { pluginFailure, type StartedPlugin } from './plugin-host.ts'
 
 /** Drives the units of one VM. */
@@ -40,10 +41,9 @@ export class StateUnits {
     }
   }
 
-  /** Bring all to the power-on state, in order of need. One that fails is taken away. */
+  /** Bring all to the power-on state, in order of need. One that fails is taken away, also later, where it returns a promise, which nobody waits for. */
   reset(): void {
-    for (const { guard, instance } of this.#units)
-      if (instance.reset !== undefined) guard.call('when it was reset', undefined, instance.reset, instance)
+    for (const { guard, instance } of this.#units) void guard.callAsync('when it was reset', () => instance.reset?.())
   }
 
   /**
@@ -52,9 +52,10 @@ export class StateUnits {
    */
   save(): Record<string, SavedState> {
     const saved: Record<string, SavedState> = {}
-    for (const { id, instance } of this.#units) {
+    for (const { id, instance, guard } of this.#units) {
       try {
-        if (instance.save !== undefined) saved[id] = instance.save()
+        const state = guard.scope.call(stateOf, undefined, instance, guard, undefined)
+        if (state !== undefined) saved[id] = state
       } catch (cause) {
         throw pluginFailure(id, 'could not be saved', cause)
       }
@@ -67,7 +68,9 @@ export class StateUnits {
    * @throws RootPartitionError `ERR_STATE_INVALID` when the state is of other units; PartitaError `ERR_STATE_INVALID` of a unit
    */
   restore(saved: Readonly<Record<string, SavedState>>): void {
-    const saveable = this.#units.filter(({ instance }) => instance.restore !== undefined)
+    const saveable = this.#units.filter(({ instance, guard }) =>
+      guard.call('when it was to be restored', false, () => instance.restore !== undefined),
+    )
     const own = new Set(saveable.map(({ id }) => id))
     const strange = Object.keys(saved).find((id) => !own.has(id)) ?? [...own].find((id) => saved[id] === undefined)
     if (strange !== undefined) {
@@ -75,12 +78,24 @@ export class StateUnits {
         data: { id: strange },
       })
     }
-    for (const { id, instance } of saveable) {
+    for (const { id, instance, guard } of saveable) {
+      const restore = (): unknown => instance.restore?.(saved[id] as SavedState)
       try {
-        instance.restore?.(saved[id] as SavedState)
+        void guard.watch('when it was restored', guard.scope.call(restore, undefined, undefined, undefined, undefined))
       } catch (cause) {
         throw pluginFailure(id, 'could not be restored', cause)
       }
     }
   }
+}
+
+/** The state of a unit, or nothing where it has none. @throws what `save` throws; TypeError for what is no state */
+function stateOf(instance: PluginInstance, guard: PluginGuard): SavedState | undefined {
+  if (instance.save === undefined) return undefined
+  const state: unknown = instance.save()
+  // A promise is none, whatever it comes to.
+  void guard.watch('when it was saved', state)
+  if (typeof (state as Partial<SavedState> | undefined | null)?.version !== 'number')
+    throw new TypeError('what it returned is no state with a version')
+  return state as SavedState
 }

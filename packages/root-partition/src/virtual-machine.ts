@@ -16,12 +16,14 @@ import { RootPartitionError } from './error.ts'
 import { describeMachine } from './machine-description.ts'
 import { MemoryManager } from './memory-manager.ts'
 import { partitionPlugin, partitionToken } from './partition-plugin.ts'
-import type { HostTimer, PluginFailure, PluginTracker } from './plugin-guard.ts'
-import { PluginHost, pluginFailure } from './plugin-host.ts'
+import type { HostTimer } from './patience.ts'
+import type { PluginFailure, PluginTracker } from './plugin-guard.ts'
+import { PluginHost } from './plugin-host.ts'
 import { type PlannedPlugin, type PluginRequest, planPlugins } from './plugin-plan.ts'
 import type { PluginRegistry } from './plugin-registry.ts'
 import { restoreRam, SAVED_MACHINE_VERSION, type SavedMachine, saveRam } from './saved-machine.ts'
 import { StateUnits } from './state-units.ts'
+import { namedError } from './thrown.ts'
 
 /** How a VM's run ended. */
 export type VmOutcome =
@@ -47,7 +49,7 @@ export interface VirtualMachineServices {
   readonly hostTime?: HostTime
   /** How the partition gives way to the host. The host's event loop where omitted. */
   readonly eventLoop?: EventLoop
-  /** Ends the patience with plug-ins that never start, stop, or go. Default: the host's timers. */
+  /** Ends the patience with plug-ins that are never loaded, made, started, stopped or gone. Default: the host's timers. */
   readonly hostTimer?: HostTimer
   /** Follows what plug-ins leave to the event loop, so that an error there takes away the plug-in that it comes from: `NodePluginTracker` of `./node`. */
   readonly tracker?: PluginTracker
@@ -149,18 +151,17 @@ export class VirtualMachine implements AsyncDisposable {
     const logger = services.logger ?? silentLogger
     const failures = new Failures(services.onPluginFailure)
     const ends = configuration.onPluginFailure === 'end'
-    const planned = await planPlugins(
-      services.registry,
-      requests,
-      given.keys(),
-      ends
+    const planned = await planPlugins(services.registry, requests, given.keys(), {
+      tracker: services.tracker,
+      timer: services.hostTimer,
+      logger,
+      onLoadFailure: ends
         ? undefined
         : (id, error) => {
             logger.log('error', `${error.message}; the machine goes on without it`, { id })
             failures.add({ id, where: 'when it was loaded', error, message: error.message })
           },
-      services.tracker,
-    )
+    })
     const essential = new Set(
       planned.filter(({ plugin }) => plugin.kind === 'processor' || plugin === partition).map(({ id }) => id),
     )
@@ -424,7 +425,7 @@ class Failures {
     this.all.push(failure)
     this.#callback?.(failure)
     if (!fatal || this.fatal !== undefined) return
-    this.fatal = pluginFailure(failure.id, `failed ${failure.where}`, failure.error)
+    this.fatal = namedError(failure.error, failure.message, failure.id)
     this.onFatal?.()
   }
 }

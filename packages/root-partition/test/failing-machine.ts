@@ -46,6 +46,8 @@ export function device(
 /** Of a machine. */
 interface Setup {
   readonly devices: readonly Plugin[]
+  /** Further plug-ins of the registry. */
+  readonly plugins?: readonly Plugin[]
   readonly script?: Script
   readonly configuration?: object
   readonly services?: ReadonlyMap<string, unknown>
@@ -61,6 +63,8 @@ export interface FailingMachine {
   readonly failures: readonly PluginFailure[]
   /** What was logged as an error. */
   readonly errors: readonly string[]
+  /** What was logged as a warning. */
+  readonly warnings: readonly string[]
   /** Messages of the failures. */
   messages(): string[]
 }
@@ -68,6 +72,7 @@ export interface FailingMachine {
 /** A machine that runs `script` and then switches itself off. */
 export async function machine({
   devices,
+  plugins = [],
   script = () => 'halt',
   configuration = {},
   services,
@@ -80,16 +85,18 @@ export async function machine({
   const { plugin } = processorPlugin(log, script)
   const host = new FakeHost()
   const errors: string[] = []
+  const warnings: string[] = []
   const logger: Logger = {
     log: (level, message) => {
       if (level === 'error') errors.push(message)
+      if (level === 'warn') warnings.push(message)
     },
     child: () => logger,
   }
   const registry = new PluginRegistry({
     source,
     packages: [],
-    plugins: [plugin, powerPlugin, ...devices] as Plugin<never>[],
+    plugins: [plugin, powerPlugin, ...plugins, ...devices] as Plugin<never>[],
   })
   const vm = await VirtualMachine.create(
     {
@@ -111,7 +118,7 @@ export async function machine({
       ...(hostTimer && { hostTimer }),
     },
   )
-  return { vm, host, failures, errors, messages: () => failures.map(({ message }) => message) }
+  return { vm, host, failures, errors, warnings, messages: () => failures.map(({ message }) => message) }
 }
 
 /** A script's last step. */

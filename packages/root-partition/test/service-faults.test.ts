@@ -764,7 +764,12 @@ describe('services of the machine that a plug-in provides', () => {
 
 describe('a plug-in that is never done', () => {
   it('with what another waits for while it stops is taken away, and not the other', async () => {
-    const forever = { read: () => new Promise<never>(() => {}) }
+    const forever = {
+      sectorSize: 512,
+      physicalSectorSize: 512,
+      sectorCount: 8,
+      read: () => new Promise<never>(() => {}),
+    }
     const outcomes: unknown[] = []
     const { living, messages } = await afterwards(
       [
@@ -806,7 +811,7 @@ describe('a plug-in that is never done', () => {
         return () => {}
       },
     )
-    expect(new Set(waits)).toEqual(new Set([60_000]))
+    expect(new Set(waits)).toEqual(new Set([5000, 60_000]))
     expect(messages).toEqual([
       `The plug-in slow failed when it was ${what === 'start' ? 'started' : 'stopped'}: it was not done after 60 seconds`,
     ])
