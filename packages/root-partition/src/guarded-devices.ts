@@ -148,23 +148,36 @@ export function guardedPci(bus: PciBus, guard: PluginGuard, claims: Claims): Pci
 }
 
 const IN_CONFIGURATION_SPACE = 'in an access to its PCI configuration space'
+const readConfig = (pciFunction: PciFunction, offset: number): number => pciFunction.readConfig(offset)
 
 function guardedFunction(pciFunction: PciFunction, guard: PluginGuard): PciFunction {
   return {
-    readConfig(offset) {
-      if (guard.failed) return 0xffff_ffff
-      try {
-        const value: unknown = guard.scope.call(pciFunction.readConfig, pciFunction, offset, undefined, undefined)
-        if (typeof value === 'number') return value
-        guard.returned(IN_CONFIGURATION_SPACE, value, 'no number')
-      } catch (error) {
-        guard.threw(IN_CONFIGURATION_SPACE, error)
-      }
-      return 0xffff_ffff
-    },
+    readConfig: (offset) =>
+      numberOf(guard, IN_CONFIGURATION_SPACE, 0xffff_ffff, readConfig, pciFunction, offset, undefined),
     writeConfig: (offset, value, mask) =>
       guard.call(IN_CONFIGURATION_SPACE, undefined, () => pciFunction.writeConfig(offset, value, mask)),
   }
+}
+
+/** What a function of the plug-in returns that has to be a number: `fallback` where it is none. */
+function numberOf<A, B, C>(
+  guard: PluginGuard,
+  where: string,
+  fallback: number,
+  fn: (a: A, b: B, c: C) => number,
+  a: A,
+  b: B,
+  c: C,
+): number {
+  if (guard.failed) return fallback
+  try {
+    const value: unknown = guard.scope.call(fn, undefined, a, b, c)
+    if (typeof value === 'number') return value
+    guard.returned(where, value, 'no number')
+  } catch (error) {
+    guard.threw(where, error)
+  }
+  return fallback
 }
 
 /** The bus of a plug-in, which may throw. */
@@ -278,12 +291,9 @@ export function guardedMessages(messages: InterruptMessages, guard: PluginGuard)
       guard.mustLive()
       const where = 'when an interrupt was acknowledged'
       guard.own({ [Symbol.dispose]: () => messages.setExternalInterrupt(false) })
-      messages.setAcknowledge(() => {
-        const vector: unknown = guard.call(where, SPURIOUS_VECTOR, acknowledge)
-        if (typeof vector === 'number') return vector
-        guard.returned(where, vector, 'no number')
-        return SPURIOUS_VECTOR
-      })
+      messages.setAcknowledge(() =>
+        numberOf(guard, where, SPURIOUS_VECTOR, acknowledge, undefined, undefined, undefined),
+      )
     },
     onEndOfInterrupt: (callback) =>
       guard.own(
@@ -347,14 +357,17 @@ export function guardedSynic(synic: SynicPorts, guard: PluginGuard, claims: Clai
   return {
     createMessagePort: (connectionId, receive) =>
       own(connectionId, () =>
-        synic.createMessagePort(connectionId, (vpIndex, messageType, payload) => {
-          const where = 'in a message of the guest'
-          const gone = HV_STATUS_INVALID_CONNECTION_ID
-          const status: unknown = guard.call(where, gone, receive, undefined, vpIndex, messageType, payload)
-          if (typeof status === 'number') return status
-          guard.returned(where, status, 'no number')
-          return gone
-        }),
+        synic.createMessagePort(connectionId, (vpIndex, messageType, payload) =>
+          numberOf(
+            guard,
+            'in a message of the guest',
+            HV_STATUS_INVALID_CONNECTION_ID,
+            receive,
+            vpIndex,
+            messageType,
+            payload,
+          ),
+        ),
       ),
     createEventPort: (connectionId, signal) =>
       own(connectionId, () =>

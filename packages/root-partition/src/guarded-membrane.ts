@@ -141,7 +141,8 @@ function guardedObject(target: object, from: Side, to: Side): object {
  * What proxies are made of: a list, something to call, something to construct, anything else. These have nothing of their targets, so that what cannot be changed in a target binds no proxy. A
  * function that is no arrow has a `prototype` for good, and so has each target that stands behind it.
  */
-const SHADOWS = { list: [], callable: () => {}, constructible: Object.assign(() => {}, {}), other: Object.create(null) }
+function constructible(): void {}
+const SHADOWS = { list: [], callable: () => {}, constructible, other: Object.create(null) }
 
 function shadowOf(target: object): object {
   if (Array.isArray(target)) return SHADOWS.list

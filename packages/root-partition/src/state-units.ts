@@ -4,6 +4,7 @@ import type { PluginInstance, SavedState } from '@partita/interface'
 import { RootPartitionError } from './error.ts'
 import type { PluginGuard } from './plugin-guard.ts'
 import { pluginFailure, type StartedPlugin } from './plugin-host.ts'
+import { isThenable } from './thrown.ts'
 
 /** Drives the units of one VM. */
 export class StateUnits {
@@ -94,7 +95,7 @@ function stateOf(instance: PluginInstance, guard: PluginGuard): SavedState | und
   if (instance.save === undefined) return undefined
   const state: unknown = instance.save()
   // A promise is none, whatever it comes to.
-  void guard.watch('when it was saved', state)
+  if (isThenable(state)) void guard.watch('when it was saved', state)
   if (typeof (state as Partial<SavedState> | undefined | null)?.version !== 'number')
     throw new TypeError('what it returned is no state with a version')
   return state as SavedState

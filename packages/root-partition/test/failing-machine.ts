@@ -1,6 +1,7 @@
 // A machine for plug-ins that fail: a processor that runs a script, a way to power off, and what was said of failures.
 
 import {
+  type CharacterBackend,
   definePlugin,
   type Logger,
   type Plugin,
@@ -51,6 +52,7 @@ interface Setup {
   readonly script?: Script
   readonly configuration?: object
   readonly services?: ReadonlyMap<string, unknown>
+  readonly characterBackends?: ReadonlyMap<string, CharacterBackend>
   readonly source?: PackageSource
   readonly tracker?: PluginTracker
   readonly hostTimer?: HostTimer
@@ -76,6 +78,7 @@ export async function machine({
   script = () => 'halt',
   configuration = {},
   services,
+  characterBackends,
   source = emptySource,
   tracker,
   hostTimer,
@@ -114,6 +117,7 @@ export async function machine({
       readFile: async () => multibootKernel(Uint8Array.of(0xf4)),
       onPluginFailure: (failure) => failures.push(failure),
       ...(services && { services }),
+      ...(characterBackends && { characterBackends }),
       ...(tracker && { tracker }),
       ...(hostTimer && { hostTimer }),
     },
