@@ -12,6 +12,9 @@ export const BUFFER_SIZE = 0x1_0000
 export const TRANSFER = { NONE: 0, PIO_IN: 1, PIO_OUT: 2, DMA_IN: 3, DMA_OUT: 4 } as const
 export type Transfer = (typeof TRANSFER)[keyof typeof TRANSFER]
 
+/** In the place of work that has just begun. */
+const STARTING: Promise<void> = Promise.resolve()
+
 /** What a drive asks of its channel. */
 export interface DriveChannel {
   /** Its INTRQ may have changed. */
@@ -183,6 +186,8 @@ export abstract class Drive {
   /** Do something with BSY; it ends the command, or begins its next step, by itself when it succeeds. */
   protected start(operation: () => Promise<void>): undefined {
     this.#status = STATUS.BSY
+    // Until the operation returns, too: data for the bus master that it comes to at once moves when it is over.
+    this.#job = STARTING
     const job = operation()
       .catch((failure: unknown) => {
         if (!this.#resetPending) this.failed(failure)

@@ -166,6 +166,37 @@ describe('a transfer goes on in another machine', () => {
   }
 })
 
+describe('coming to rest', () => {
+  it('waits for a transfer by DMA whose bus master was started before its packet', async () => {
+    const disk = new MemoryDisk(CD.length / 512, { readOnly: true, contents: CD })
+    const host = await started({ cd: disk }, [{ disk: 'cd', dvd: true }])
+    await host.packet('00')
+    const gate = Promise.withResolvers<void>()
+    const read = disk.read.bind(disk)
+    disk.read = async (sector, segments) => {
+      await gate.promise
+      await read(sector, segments)
+    }
+    host.prepareDma(0x1000, [[0x8000, 4096]], true)
+    host.startDma(true)
+    host.sendPacket('28 00 00 00 00 07 00 00 02', 0, true)
+    // What a packet begins at once is over soon; its data is not.
+    for (let turn = 0; turn < 100; turn++) await Promise.resolve()
+    expect(host.ports.read(CONTROL)).toBe(0x80)
+    expect(() => host.instance.save?.()).toThrowError(expect.objectContaining({ code: 'ERR_IDE_BUSY' }))
+    let rested = false
+    const rest = host.settle().then(() => {
+      rested = true
+    })
+    for (let turn = 0; turn < 100; turn++) await Promise.resolve()
+    expect(rested).toBe(false)
+    gate.resolve()
+    await rest
+    expect([host.ports.read(STATUS), host.ports.read(BM + 2) & 7]).toEqual([0x50, 4])
+    expect(host.machine.memory.bytes.slice(0x8000, 0x9000)).toEqual(CD.slice(7 * 2048, 9 * 2048))
+  })
+})
+
 describe('state', () => {
   it('goes on in the middle of PIO transfers, in and out', async () => {
     for (const out of [false, true]) {

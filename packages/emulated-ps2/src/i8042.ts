@@ -208,6 +208,8 @@ export class I8042 implements Disposable {
         this.#setCommandByte(AFTER_SELF_TEST)
         this.#released = false
         this.#answers.clear()
+        // What nobody has read is written over.
+        this.#source = SOURCE.NONE
         this.#answer(ANSWER.SELF_TEST_PASSED)
         break
       case COMMAND.DISABLE_KEYBOARD:

@@ -42,6 +42,18 @@ it('the self test turns both interfaces off', async () => {
   expect(ps2.drain()).toEqual([0x1e])
 })
 
+it('the answer to the self test takes the place of what was not read', async () => {
+  await using ps2 = await Ps2Machine.start()
+  ps2.keyboard.key('KeyA', true)
+  ps2.keyboard.key('KeyB', true)
+  expect([ps2.status & 1, ps2.machine.lines.level(1)]).toEqual([1, true])
+  ps2.command(0xaa)
+  expect(ps2.machine.lines.level(1)).toBe(false)
+  expect(ps2.drain()).toEqual([0x55])
+  ps2.command(0xae)
+  expect(ps2.drain()).toEqual([0x30])
+})
+
 it('a write to the keyboard turns its interface on', async () => {
   await using ps2 = await Ps2Machine.start()
   ps2.command(0xad)

@@ -16,6 +16,12 @@ const MAXIMUM_STATE = 4 * 70_000
 /** Something does not add up. */
 class FuzzFailure extends Error {}
 
+/** Sectors of all disks that cannot be read or written. */
+const BAD_SECTORS: readonly number[] = [40, 77, 300]
+/** Ports of another device, and bases of the bus master that collide with it, and with the channels, or do not. */
+const OTHER_PORTS = { base: 0xc008, length: 4 } as const
+const BUS_MASTER_BASES: readonly number[] = [0xc001, 0x1f1, 0x171, 0x3f1, 0xffa1, 0x1, 0xd001]
+
 /** A disk that finishes when it is told to, well or not, and is never to be asked for what it does not have. */
 class SlowDisk extends MemoryDisk {
   readonly world: World
@@ -24,17 +30,22 @@ class SlowDisk extends MemoryDisk {
     this.world = world
   }
   override read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
-    return this.#later(() => super.read(sector, segments))
+    return this.#later(() => this.#good(sector, segments) ?? super.read(sector, segments))
   }
   override write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
     if (this.readOnly) this.world.problems.push('a read-only disk is written to')
-    return this.#later(() => super.write(sector, segments))
+    return this.#later(() => this.#good(sector, segments) ?? super.write(sector, segments))
   }
   override flush(): Promise<void> {
     return this.#later(() => super.flush())
   }
   override discard(sector: number, count: number): Promise<void> {
     return this.#later(() => super.discard(sector, count))
+  }
+  #good(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
+    const end = sector + segments.reduce((sum, { length }) => sum + length, 0) / 512
+    if (!BAD_SECTORS.some((bad) => bad >= sector && bad < end)) return undefined
+    return Promise.reject(new PartitaError(DISK_ERROR.IO, 'a bad sector'))
   }
   #later(run: () => Promise<void>): Promise<void> {
     return new Promise<void>((resolve, reject) => {
@@ -78,6 +89,7 @@ class Life {
   readonly #spare: readonly Disk[]
   #machine: FakeMachine = new FakeMachine({ ramSize: RAM })
   #instance: PluginInstance | undefined
+  #other: Disposable | undefined
   readonly features: Set<string> = new Set()
   steps = 0
 
@@ -101,6 +113,7 @@ class Life {
 
   async start(): Promise<void> {
     this.#machine.provide(disksToken, this.#disks)
+    this.#other = this.#machine.ports.claim(OTHER_PORTS.base, OTHER_PORTS.length, { read: () => 0, write: () => {} })
     this.#instance = await this.#machine.start(ide, this.#options)
   }
 
@@ -166,7 +179,7 @@ class Life {
         await this.#media()
         break
       case 21:
-        if (this.#pci) this.#machine.pci.write(7, 1, input.below(64) * 4, input.u32(), input.edgy())
+        if (this.#pci) this.#configure()
         break
       case 22:
         if (input.below(4) === 0) await this.#migrate()
@@ -181,6 +194,28 @@ class Life {
     // Each drive has one thing at a time to do.
     if (this.#world.waiting.length > DRIVES) throw new FuzzFailure(`${this.#world.waiting.length} operations under way`)
     if (this.#world.problems.length > 0) throw new FuzzFailure(this.#world.problems.join('; '))
+  }
+
+  /** Write to configuration space. The channels answer where they are decoded, wherever the bus master is. */
+  #configure(): void {
+    const input = this.#input
+    const { pci, ports } = this.#machine
+    if (input.below(2) === 0) pci.write(7, 1, 0x20, input.pick(BUS_MASTER_BASES))
+    else pci.write(7, 1, input.below(64) * 4, input.u32(), input.edgy())
+    const io = (pci.read(7, 1, 0x04) & 1) !== 0
+    const timing = pci.read(7, 1, 0x40)
+    for (const [index, bases] of [
+      [0x1f0, 0x3f6],
+      [0x170, 0x376],
+    ].entries()) {
+      const decoded = io && ((timing >>> (16 * index)) & 0x8000) !== 0
+      for (const base of bases) {
+        const length = base < 0x300 ? 8 : 1
+        const claimed = ports.claims.some((claim) => claim.base === base && claim.length === length)
+        if (claimed !== decoded) throw new FuzzFailure(`ports ${base} are ${claimed ? '' : 'not '}claimed`)
+      }
+    }
+    this.features.add(`claims ${ports.claims.length}`)
   }
 
   /** A command with registers that make sense, or not. */
@@ -299,6 +334,7 @@ class Life {
     if (state === undefined) throw new FuzzFailure('there is no state')
     if (sizeOf(state) > MAXIMUM_STATE) throw new FuzzFailure(`the state has ${sizeOf(state)} bytes`)
     const before = this.#machine
+    this.#other?.[Symbol.dispose]()
     const media = [1, 2].map((position) => mediumOf(before.service(ideControlToken), position))
     const open = [1, 2].map((position) => before.service(ideControlToken).media(position)?.trayOpen === true)
     const lines = before.lines.asserted.toSorted().join()
@@ -345,6 +381,7 @@ class Life {
         if (this.#ports.read(0x1f7 - channel) !== 0x50) throw new FuzzFailure(`drive ${channel}.${second} hangs`)
       }
     }
+    this.#other?.[Symbol.dispose]()
     await this.#machine[Symbol.asyncDispose]()
     if (this.#machine.ports.claims.length > 0) throw new FuzzFailure('ports are left behind')
     if (this.#machine.lines.asserted.length > 0) throw new FuzzFailure('an interrupt line is left behind')
