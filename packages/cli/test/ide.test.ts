@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { MemoryDisk } from '@partita/disk-images'
 import { ideControlToken } from '@partita/emulated-ide'
-import { type Disk, disksToken } from '@partita/interface'
+import { DISK_ERROR, type Disk, disksToken, PartitaError } from '@partita/interface'
 import { GENERATION_1_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
 import { describe, expect, test } from 'vitest'
@@ -23,6 +23,15 @@ const guest = await ensureDefaultGuest().catch((error: unknown) => {
 })
 
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
+/** Have reads of a sector fail. */
+function spoil(disk: MemoryDisk, bad: number): void {
+  const read = disk.read.bind(disk)
+  disk.read = async (sector, segments) => {
+    const count = segments.reduce((sum, { length }) => sum + length, 0) / 512
+    if (sector <= bad && bad < sector + count) throw new PartitaError(DISK_ERROR.IO, 'a bad sector')
+    await read(sector, segments)
+  }
+}
 const noise = (bytes: number, seed: number): Uint8Array =>
   Uint8Array.from({ length: bytes }, (_, i) => (i * 31 + seed) ^ (i >> 7) ^ (i >> 15))
 
@@ -115,6 +124,27 @@ describe.skipIf(guest === undefined)('IDE drives of a machine of generation 1', 
     )
     expect(made.output).toContain('SAME')
     expect(await output('dmesg | grep -icE "lost interrupt|exception|failed command"')).toMatch(/(^|\s)0\n$/)
+
+    // Sectors that the host cannot read: the drivers hear which.
+    spoil(disk, 40_003)
+    spoil(otherCd as MemoryDisk, 2_401)
+    await media?.insert(2, otherCd as MemoryDisk)
+    for (const [name, skip] of [
+      ['sdb', 40_000 / 64],
+      ['sr0', 2_368 / 64],
+    ] as const) {
+      const read = await console.run(`dd if=/dev/${name} of=/dev/null bs=32k skip=${skip} count=1 iflag=direct`)
+      expect([read.status, read.output]).toEqual([1, expect.stringContaining('Input/output error')])
+    }
+    const errors = await output('dmesg | grep -E "I/O error|res 5|Add. Sense"')
+    // Status, error, and the address in the registers: 9C43h.
+    expect(errors).toContain('res 51/40:40:43:9c:00/00:00:00:00:00/e0 Emask 0x9 (media error)')
+    expect(errors).toContain('I/O error, dev sdb, sector 40003 op 0x0:(READ)')
+    // The driver of CDs counts no less than its requests.
+    expect(errors).toContain('I/O error, dev sr0, sector 2368 op 0x0:(READ)')
+    expect(errors).toMatch(/sr 1:0:0:0: \[sr0\] .*Add\. Sense: Unrecovered read error\n/)
+    // And are none the worse for it.
+    expect((await console.run('dd if=/dev/sdb of=/dev/null bs=32k skip=626 count=1 iflag=direct')).status).toBe(0)
     console.type('poweroff -f')
     expect(await end).toMatchObject({ type: 'power-off' })
   })
