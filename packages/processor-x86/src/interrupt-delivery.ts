@@ -33,12 +33,13 @@ function hasErrorCode(vector: number): boolean {
 }
 
 /**
- * Deliver an event. STATE.RIP is the RIP to push. Throws the guest fault that its delivery meets, with nothing changed.
+ * Deliver an event. STATE.RIP is the RIP to push. Throws the guest fault that its delivery meets, with nothing changed, unless the fault is one of a task that it has switched to.
+ * @param record of the instruction that is the event; 0 for an exception and a hardware interrupt
  */
-export function deliver(cpu: Cpu, vector: number, kind: EventKind, errorCode: number): void {
+export function deliver(cpu: Cpu, vector: number, kind: EventKind, errorCode: number, record = 0): void {
   if (!cpu.protectedMode) deliverReal(cpu, vector)
   else if (cpu.longMode) deliverLong(cpu, vector, kind, errorCode)
-  else deliverProtected(cpu, vector, kind, errorCode)
+  else deliverProtected(cpu, vector, kind, errorCode, record)
 }
 
 /** EFLAGS as pushed. */
@@ -118,7 +119,7 @@ function deliverLong(cpu: Cpu, vector: number, kind: EventKind, errorCode: numbe
   cpu.set64(STATE.RIP, offset)
 }
 
-function deliverProtected(cpu: Cpu, vector: number, kind: EventKind, errorCode: number): void {
+function deliverProtected(cpu: Cpu, vector: number, kind: EventKind, errorCode: number, record: number): void {
   const external = kind === 'software' ? 0 : 1
   const error = gateError(vector, kind)
   if (vector * 8 + 7 > cpu.get32(STATE.IDTR_LIMIT)) cpu.fault(VECTOR.GP, error)
@@ -134,7 +135,7 @@ function deliverProtected(cpu: Cpu, vector: number, kind: EventKind, errorCode: 
   const selector = low >>> 16
   const pushError = kind === 'exception' && hasErrorCode(vector)
   if (type === TYPE.TASK_GATE) {
-    switchTaskByGate(cpu, selector, external, pushError ? errorCode : undefined)
+    switchTaskByGate(cpu, selector, external, pushError ? errorCode : undefined, record)
     return
   }
   const wide = type >= TYPE.INTERRUPT_GATE32

@@ -49,13 +49,19 @@ const TSS16 = {
 const BUSY = 2
 const DR6_BT = 0x8000n
 
-/** Through the task gate of an interrupt or exception. */
-export function switchTaskByGate(cpu: Cpu, selector: number, external: number, errorCode: number | undefined): void {
+/** Through the task gate of an interrupt or exception; `record` as {@link switchTask} has it. */
+export function switchTaskByGate(
+  cpu: Cpu,
+  selector: number,
+  external: number,
+  errorCode: number | undefined,
+  record: number,
+): void {
   const error = (selector & 0xfffc) | external
   if (selector & 4) cpu.fault(VECTOR.GP, error)
   const tss = readDescriptor(cpu, selector, VECTOR.GP, external)
   checkAvailable(cpu, tss, error)
-  switchTask(cpu, selector, tss, 'gate', external, errorCode, 0)
+  switchTask(cpu, selector, tss, 'gate', external, errorCode, record)
 }
 
 /** #GP unless the descriptor is an available TSS, #NP unless it is present. */
@@ -66,7 +72,7 @@ export function checkAvailable(cpu: Cpu, tss: Descriptor, error: number): void {
 
 /**
  * Switch to the task of a checked TSS. STATE.RIP is what the old task goes on with. Faults thrown before the new task's registers are loaded leave the old task as it
- * was; those after belong to the new task, before its first instruction. `record`: the instruction that switches, 0 for an interrupt.
+ * was; those after belong to the new task, before its first instruction. `record`: the instruction that switches; 0 for an exception and a hardware interrupt.
  */
 export function switchTask(
   cpu: Cpu,

@@ -262,7 +262,7 @@ describe('32-bit protected mode', () => {
   describe('task switches', () => {
     const NEW = AT.DATA + 0x1000
     const NEW_TSS = FREE
-    beforeEach(() => {
+    const newTask = (): void => {
       m.setDescriptor(NEW_TSS, systemDescriptor('tss', 32, NEW, 0x67))
       for (let offset = 0; offset < 0x68; offset += 4) m.write32(NEW + offset, 0)
       m.write32(NEW + 0x20, TARGET)
@@ -271,7 +271,8 @@ describe('32-bit protected mode', () => {
       m.write32(NEW + 0x38, AT.STACK - 0x1000)
       for (const [i, selector] of [SELECTOR.DATA, SELECTOR.CODE, SELECTOR.DATA, SELECTOR.DATA, 0, 0].entries())
         m.write32(NEW + 0x48 + i * 4, selector)
-    })
+    }
+    beforeEach(newTask)
     it('by JMP: state saved and loaded, busy bits moved, TS set', () => {
       m.program(TARGET, 32, (a) => {
         a.out(0x80, 'eax')
@@ -330,6 +331,18 @@ describe('32-bit protected mode', () => {
       expect(m.kernel((a) => a.jmpFar(NEW_TSS, 0))).toBe(`#TS(${0x1000})`)
       expect(m.events[0]).toMatchObject({ rip: TARGET, cs: SELECTOR.CODE })
       expect(m.vp.getSegment('tr').selector).toBe(NEW_TSS)
+    })
+    it.each<[string, number, number, number, (a: Assembler) => unknown]>([
+      ['INT n', 0x30, 0, 3, (a) => a.nop().int(0x30)],
+      ['INT3', 3, 0, 2, (a) => a.nop().int3()],
+      ['INT1', 1, 1, 2, (a) => a.nop().bytes(0xf1)],
+      ['an exception', 6, 1, 1, (a) => a.nop().ud2()],
+    ])('also where %s led to it through a task gate', (_name, vector, external, saved, code) => {
+      m.write32(NEW + 0x54, 0x1000)
+      m.write64(AT.IDT + vector * 8, (0xe5n << 40n) | (BigInt(NEW_TSS) << 16n))
+      expect(m.kernel(code)).toBe(`#TS(${0x1000 | external})`)
+      expect(m.events[0]).toMatchObject({ rip: TARGET, cs: SELECTOR.CODE })
+      expect(m.read(AT.TSS + 0x20, 4)).toBe(AT.CODE + saved)
     })
   })
 })

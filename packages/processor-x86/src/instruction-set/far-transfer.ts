@@ -351,7 +351,7 @@ function returnToTask(cpu: Cpu, record: number): number {
 
 function softwareInterrupt(cpu: Cpu, record: number, vector: number): number {
   cpu.setRip(record, cpu.u8[record + RECORD.LENGTH] as number)
-  deliver(cpu, vector, 'software', 0)
+  deliver(cpu, vector, 'software', 0, record)
   cpu.trapSuppressed = true
   return STATUS.JUMP
 }
@@ -367,7 +367,7 @@ const into = system((cpu, record) => {
 /** INT1 is privileged software exception 1: no DPL check. */
 const int1 = system((cpu, record) => {
   cpu.set64(STATE.RIP, cpu.nextRipOf(record))
-  deliver(cpu, VECTOR.DB, 'external', 0)
+  deliver(cpu, VECTOR.DB, 'external', 0, record)
   cpu.trapSuppressed = true
   return STATUS.JUMP
 })
