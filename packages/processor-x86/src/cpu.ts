@@ -377,7 +377,7 @@ export class Cpu {
       this.setFault(VECTOR.GP, 0)
       return true
     }
-    if (this.mmu.checksAlignment && (bytes === 2 || bytes === 4 || bytes === 8) && lo & (bytes - 1)) {
+    if (this.mmu.checksAlignment && isMisaligned(lo, bytes)) {
       this.setFault(VECTOR.AC, 0)
       return true
     }
@@ -684,8 +684,7 @@ export class Cpu {
   }
   /** Alignment checks and data breakpoints of an access that the program makes itself. No TLB has a page while either is on. */
   #checkExplicit(lo: number, hi: number, bytes: number, write: boolean): void {
-    if (this.mmu.checksAlignment && (bytes === 2 || bytes === 4 || bytes === 8) && lo & (bytes - 1))
-      this.fault(VECTOR.AC, 0)
+    if (this.mmu.checksAlignment && isMisaligned(lo, bytes)) this.fault(VECTOR.AC, 0)
     if (this.mmu.watching) this.#watch(lo, hi, bytes, write)
   }
   #checkCanonical(lo: number, hi: number, bytes: number): void {
@@ -747,6 +746,7 @@ export class Cpu {
         continue
       }
       this.#checkCanonical(lo, hi, 1)
+      if (done === 0 && !supervisor && this.mmu.checksAlignment && isMisaligned(lo, length)) this.fault(VECTOR.AC, 0)
       if (!this.#translate(lo, hi, ACCESS.WRITE, supervisor)) this.#rethrow()
       done += PAGE - (lo & 0xfff)
     }
@@ -815,6 +815,15 @@ export function canonical(hi: number, lo: number, bytes: number): boolean {
   if ((lo >>> 0) + bytes - 1 <= 0xffffffff) return true
   const next = (hi + 1) | 0
   return (next << 16) >> 16 === next
+}
+
+/**
+ * What alignment checks refuse (SDM vol. 3, table 6-7): integers and numbers of SSE are aligned to their size, 80-bit numbers to 8. Sixteen bytes of an instruction that does
+ * not ask for alignment itself may be checked or not (SDM vol. 2, MOVDQU); processors do.
+ */
+function isMisaligned(lo: number, bytes: number): boolean {
+  if (bytes === 2 || bytes === 4 || bytes === 8 || bytes === 16) return (lo & (bytes - 1)) !== 0
+  return bytes === 10 && (lo & 7) !== 0
 }
 
 /** Largest naturally aligned access of at most 4 bytes. */

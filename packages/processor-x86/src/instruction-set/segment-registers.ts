@@ -197,10 +197,12 @@ const storeTable = (baseField: number, limitField: number): ReturnType<typeof sy
     const bytes = is64(cpu) ? 10 : 6
     const at = cpu.linearAddress(record, bytes, 'write')
     const second = BigInt.asUintN(64, at + 2n)
-    cpu.probeWrite(at, bytes)
+    // A word and double words: what is checked for alignment is an address behind an odd word (SDM vol. 3, 3.5.1).
+    cpu.probeWrite(at, 2)
+    for (let done = 2; done < bytes; done += 4) cpu.probeWrite(BigInt.asUintN(64, at + BigInt(done)), 4)
     cpu.writeU16(at, cpu.get32(limitField))
-    if (bytes === 10) cpu.writeU64(second, cpu.get64(baseField))
-    else cpu.writeU32(second, Number(cpu.get64(baseField) & 0xffffffffn))
+    cpu.writeU32(second, cpu.get32(baseField))
+    if (bytes === 10) cpu.writeU32(BigInt.asUintN(64, at + 6n), cpu.get32(baseField + 4))
     return STATUS.NEXT
   })
 const loadTable = (baseField: number, limitField: number): ReturnType<typeof system> =>

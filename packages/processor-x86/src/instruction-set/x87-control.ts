@@ -1,7 +1,12 @@
 // x87 control (SDM vol. 1, 8.3.8): initialisation, control and status words, environment, stack management, WAIT.
 
 import type { Cpu } from '../cpu.ts'
-import { type InstructionDefinition, instruction, type Semantics } from '../instruction/definition.ts'
+import {
+  type InstructionDefinition,
+  type InstructionForm,
+  instruction,
+  type Semantics,
+} from '../instruction/definition.ts'
 import { type InstructionEmitter, i32, i64, VECTOR } from '../instruction/emitter.ts'
 import { system } from '../instruction/system.ts'
 import { STATE, STATUS } from '../state-layout.ts'
@@ -68,13 +73,18 @@ const wait: Semantics = (e) => {
 
 // --- environment
 
+/** What an environment consists of, and is aligned to where that is checked (SDM vol. 3, table 6-7). */
+const unitOf = ({ operandSize }: InstructionForm): number => (operandSize === 2 ? 2 : 4)
+
 const storeEnvironment = (registers: boolean) =>
   system((cpu: Cpu, record, form) => {
     requireX87(cpu)
     const bytes = saveEnvironment(cpu, form.operandSize, registers)
     const linear = cpu.linearAddress(record, bytes.length, 'write')
     // Processors try the first double word, then the last byte.
-    cpu.probeWrite(linear, 4)
+    for (let done = 0; done < 4; done += unitOf(form)) {
+      cpu.probeWrite(BigInt.asUintN(64, linear + BigInt(done)), unitOf(form))
+    }
     cpu.probeWrite(BigInt.asUintN(64, linear + BigInt(bytes.length - 1)), 1)
     cpu.writeBytes(linear, bytes)
     if (registers) initialise(cpu)
@@ -86,7 +96,10 @@ const loadEnvironment = (registers: boolean) =>
     requireX87(cpu)
     requireNoException(cpu)
     const size = environmentSize(form.operandSize) + (registers ? REGISTERS_SIZE : 0)
-    const bytes = cpu.readBytes(cpu.linearAddress(record, size, 'read'), size)
+    const linear = cpu.linearAddress(record, size, 'read')
+    if (unitOf(form) === 2) cpu.readU16(linear)
+    else cpu.readU32(linear)
+    const bytes = cpu.readBytes(linear, size)
     restoreEnvironment(cpu, form.operandSize, bytes, registers)
     return STATUS.NEXT
   })

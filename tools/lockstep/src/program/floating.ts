@@ -17,7 +17,7 @@ function vector(random: Random, size: number, i: Omit<Instruction, 'rm'>, regist
   return withMemory(memory(random, size, size === 16 ? 16 : 1), i)
 }
 
-/** Of a move that need not be aligned. With EFLAGS.AC some processors check sixteen bytes all the same (SDM vol. 3, table 6-7), and others do not. */
+/** Of sixteen bytes that need not be aligned. With EFLAGS.AC some processors check sixteen bytes all the same (SDM vol. 3, table 6-7), and others do not. */
 function anywhere({ random, defined }: Context, size: number): Operand {
   return defined && size === 16 ? alignedMemory(random, size) : memory(random, size)
 }
@@ -210,7 +210,8 @@ export const sseConvert: Maker = ({ random }) => {
 }
 
 /** Comparisons to EFLAGS, MXCSR, transfers of lanes, strings of SSE4.2. */
-export const sseOther: Maker = ({ random, defined }) => {
+export const sseOther: Maker = (context) => {
+  const { random, defined } = context
   const reg = xmm(random)
   switch (random.below(5)) {
     case 0: {
@@ -255,12 +256,11 @@ export const sseOther: Maker = ({ random, defined }) => {
       return withMemory(memory(random, size), { prefix: [0x66], w, op: [0x0f, 0x3a, op], reg, imm })
     }
     default: {
-      const pieces = vector(random, 1, {
-        prefix: [0x66],
-        op: [0x0f, 0x3a, random.range(0x60, 0x63)],
-        reg,
-        imm: [random.below(256)],
-      })
+      // PCMPESTRM to PCMPISTRI
+      const i = { prefix: [0x66], op: [0x0f, 0x3a, random.range(0x60, 0x63)], reg, imm: [random.below(256)] }
+      const pieces = random.once(3)
+        ? withMemory(anywhere(context, 16), i)
+        : [instruction({ ...i, rm: random.below(16) })]
       return defined ? [...pieces, defineFlags(random)] : pieces
     }
   }
