@@ -8,7 +8,7 @@ import { translate } from './translation.ts'
 export type ScanCodeSet = 1 | 2 | 3
 
 /** The longest sequence: Pause, or a grey key while both Shift keys are down. */
-export const LONGEST_SEQUENCE = 9
+const LONGEST_SEQUENCE = 9
 
 /** What changes the bytes of a key: other keys that are down, and a lamp. */
 export interface Modifiers {

@@ -10,7 +10,7 @@ import { bytesUpTo, checkState, STATE_VERSION, upTo } from './ps2-error.ts'
 import { KEY_TYPE, KEYS, type Key } from './scan-codes.ts'
 
 /** Commands of the host. */
-export const KEYBOARD_COMMAND = {
+const KEYBOARD_COMMAND = {
   SET_LEDS: 0xed,
   ECHO: 0xee,
   SCAN_CODE_SET: 0xf0,

@@ -11,7 +11,7 @@ import { type Ps2Device, REPLY } from './ps2-device.ts'
 import { bytesUpTo, checkState, STATE_VERSION, upTo } from './ps2-error.ts'
 
 /** Commands of the host. */
-export const MOUSE_COMMAND = {
+const MOUSE_COMMAND = {
   SET_SCALING_1_1: 0xe6,
   SET_SCALING_2_1: 0xe7,
   SET_RESOLUTION: 0xe8,
