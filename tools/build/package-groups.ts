@@ -21,7 +21,7 @@ const RULES: readonly (readonly [pattern: RegExp, group: Group])[] = [
   [/^(hypervisor|processor-.+)$/, 'Hypervisor'],
   [/^vmbus$/, 'Bus'],
   [/^(synthetic-.+|integration-services|dynamic-memory|hvsocket)$/, 'Synthetic pairs'],
-  [/^(emulated-.+|firmware)$/, 'Emulated devices'],
+  [/^(emulated-.+|firmware|pci)$/, 'Emulated devices'],
   [/^(root-partition|cli|management|console)$/, 'Root partition'],
   [/^guest$/, 'Child partition'],
   [/^(disk-images|virtual-switch|ethernet|scsi|.+-backend)$/, 'Behind the devices'],
