@@ -3,7 +3,7 @@
 
 import { DISK_ERROR, type Disk, PartitaError } from '@partita/interface'
 import { isObject } from './guarded-devices.ts'
-import type { PluginGuard } from './plugin-guard.ts'
+import type { PluginGuard, Waiting } from './plugin-guard.ts'
 import { isAnswer, messageOf } from './thrown.ts'
 
 /** The disks that a plug-in provides; what it adds later is there, too. */
@@ -187,21 +187,29 @@ class GuardedDisk implements Disk {
     try {
       result = provider.scope.call(methodOf(disk), disk, a as A, b as B, undefined)
     } catch (error) {
-      return Promise.reject(this.#failed(what, error))
+      return Promise.reject(this.errorOf(what, error))
     }
-    const operation = new Operation(result, (error) => this.#failed(what, error), this.#settled)
+    const operation = new Operation(result, this, what)
     this.#pending.add(operation)
-    this.#user?.waitsFor(provider)
+    this.#user?.waitsFor(provider, operation)
     return operation.promise
   }
 
-  readonly #settled = (operation: Operation): void => {
+  /** An operation is over. */
+  settled(operation: Operation): void {
     this.#pending.delete(operation)
-    this.#user?.hasAnswer(this.#provider)
+    this.#user?.hasAnswer(operation)
+  }
+
+  /** What whoever waits for an operation in vain gets. */
+  unanswered(what: string): unknown {
+    const { id } = this.#provider
+    const message = `${id}, which provides the disk ${this.#name}, does not answer ${what}`
+    return this.#provider.fault(new PartitaError(DISK_ERROR.IO, message, { data: { id } }))
   }
 
   /** What the caller gets for what was thrown. */
-  #failed(what: string, error: unknown): unknown {
+  errorOf(what: string, error: unknown): unknown {
     if (isAnswer(error)) return error
     this.#provider.threw(`in ${what} of the disk ${this.#name}`, error)
     return this.#gone(error)
@@ -219,27 +227,31 @@ class GuardedDisk implements Disk {
 }
 
 /** What is under way. It ends with the promise of the disk, or when the disk's provider is gone. */
-class Operation {
+class Operation implements Waiting {
   readonly promise: Promise<void>
   readonly reject: (error: unknown) => void
+  readonly #disk: GuardedDisk
+  readonly #what: string
 
-  constructor(
-    result: PromiseLike<void>,
-    errorOf: (error: unknown) => unknown,
-    settled: (operation: Operation) => void,
-  ) {
+  constructor(result: PromiseLike<void>, disk: GuardedDisk, what: string) {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.promise = promise
     this.reject = reject
+    this.#disk = disk
+    this.#what = what
     Promise.resolve(result).then(
       () => {
-        settled(this)
+        disk.settled(this)
         resolve()
       },
       (error: unknown) => {
-        settled(this)
-        reject(errorOf(error))
+        disk.settled(this)
+        reject(disk.errorOf(what, error))
       },
     )
+  }
+
+  end(): void {
+    this.reject(this.#disk.unanswered(this.#what))
   }
 }

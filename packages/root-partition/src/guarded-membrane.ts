@@ -4,7 +4,7 @@
 
 import { linkedSignal } from './linked-signal.ts'
 import { PASSAGE, type Passage, passageOf } from './membrane-values.ts'
-import type { PluginGuard } from './plugin-guard.ts'
+import { isUnanswered, type PluginGuard } from './plugin-guard.ts'
 import { faultOf } from './thrown.ts'
 
 /** One side. */
@@ -115,7 +115,7 @@ function bringsHome(value: object, to: Side, depth: number): boolean {
 
 async function passPromise(value: PromiseLike<unknown>, from: Side, guard: PluginGuard, to: Side): Promise<unknown> {
   try {
-    const settled = await guard.answers(to.guard, value)
+    const settled = await guard.answers(to.guard, value, true)
     if (guard.failed) throw guard.goneError()
     return pass(settled, from, to)
   } catch (error) {
@@ -125,6 +125,7 @@ async function passPromise(value: PromiseLike<unknown>, from: Side, guard: Plugi
 
 /** @throws an answer as it is; for a fault, what says whose it is */
 function threw({ isProvider, service }: Side, guard: PluginGuard, error: unknown): never {
+  if (isUnanswered(error)) throw error
   if (isProvider) guard.served(`in its service ${service}`, error)
   else guard.threw(`in what it gave to ${service}`, error)
   throw faultOf(error) === undefined ? guard.goneError(error) : error

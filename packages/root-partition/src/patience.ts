@@ -38,6 +38,19 @@ export async function inTime<T>(
   }
 }
 
+/** Whether `work` settles as soon as nothing is in its way any more. */
+export async function settlesNow(work: PromiseLike<unknown>, timer: HostTimer): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const settled = (): void => resolve(true)
+  work.then(settled, settled)
+  const cancel = timer(NOTICE, () => resolve(false))
+  try {
+    return await promise
+  } finally {
+    cancel()
+  }
+}
+
 /** The error for what is {@link LATE}. */
 export function lateError(): Error {
   return new Error(`it was not done after ${PATIENCE / 1000} seconds`)

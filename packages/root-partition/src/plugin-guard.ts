@@ -3,7 +3,7 @@
 
 import { PartitaError } from '@partita/interface'
 import { RootPartitionError } from './error.ts'
-import { type HostTimer, hostTimer, inTime, LATE, lateError } from './patience.ts'
+import { type HostTimer, hostTimer, inTime, LATE, lateError, settlesNow } from './patience.ts'
 import { faultOf, isAnswer, isThenable, markFault } from './thrown.ts'
 
 /**
@@ -36,6 +36,14 @@ export interface PluginFailure {
 /** Where errors come from that no call of ours threw. */
 export const IN_THE_EVENT_LOOP = 'in what it left to the event loop'
 
+/** Errors of answers that have not come: it is not known yet whose fault that is. */
+const UNANSWERED = new WeakSet<object>()
+
+/** Whether an error says that an answer has not come. */
+export function isUnanswered(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && UNANSWERED.has(error)
+}
+
 /** Without a tracker, functions are just called. */
 const PLAIN_SCOPE: PluginScope = { call: (fn, self, a, b, c) => fn.call(self, a, b, c) }
 
@@ -51,6 +59,12 @@ export interface PluginGuardOptions {
   onSlow?(id: string, where: string): void
 }
 
+/** An answer of a service that a plug-in waits for. */
+export interface Waiting {
+  /** It does not come: whoever waits gets an error. */
+  end(): void
+}
+
 /** The guard of one plug-in of one VM. */
 export class PluginGuard {
   /** The plug-in's id in the VM. */
@@ -60,8 +74,8 @@ export class PluginGuard {
   readonly #options: PluginGuardOptions
   readonly #owned = new Set<Disposable>()
   readonly #waiting = new Set<() => void>()
-  /** Whose services have not answered yet, and how often. */
-  readonly #awaited = new Map<PluginGuard, number>()
+  /** Whose services have not answered yet, oldest first. */
+  readonly #awaited = new Map<Waiting, PluginGuard>()
   #failed = false
 
   constructor(id: string, options: PluginGuardOptions) {
@@ -95,35 +109,53 @@ export class PluginGuard {
   }
 
   /**
-   * What a service of the plug-in answers to that of `user`, or `undefined` when the plug-in is taken away. Until then `user` is not to blame for being late.
+   * What a service of the plug-in answers to that of `user`, or `undefined` when the plug-in is taken away, or `user` has waited for too long.
+   * @param mustAnswer whoever waits for too long gets an error
    * @throws what `work` is rejected with
    */
-  async answers<T>(user: PluginGuard | undefined, work: PromiseLike<T>): Promise<T | undefined> {
-    user?.waitsFor(this)
-    try {
-      return await this.orGone(work)
-    } finally {
-      user?.hasAnswer(this)
+  answers<T>(user: PluginGuard | undefined, work: PromiseLike<T>, mustAnswer = false): Promise<T | undefined> {
+    const answer = this.orGone(work)
+    if (user === undefined) return answer
+    const { promise, resolve, reject } = Promise.withResolvers<T | undefined>()
+    const waiting: Waiting = { end: () => (mustAnswer ? reject(this.#unanswered()) : resolve(undefined)) }
+    user.waitsFor(this, waiting)
+    answer.finally(() => user.hasAnswer(waiting)).then(resolve, reject)
+    return promise
+  }
+
+  /**
+   * What comes of what the plug-in does. When that takes longer than anybody can wait, it is taken away, and then it is `undefined`. Where it waits for another plug-in itself, that one
+   * goes, and it gets as much time again.
+   * @throws what `work` is rejected with
+   */
+  async inTime<T>(where: string, work: PromiseLike<T>): Promise<T | undefined> {
+    const { timer = hostTimer, onSlow } = this.#options
+    const waiting = this.orGone(work)
+    for (;;) {
+      const done = await inTime(waiting, timer, () => {
+        const { id } = this.#hinderer()
+        onSlow?.(id, this.#whereOf(id, where))
+      })
+      if (done !== LATE) return done
+      const late = await this.#culprit(waiting, timer)
+      late.fail(this.#whereOf(late.id, where), lateError())
+      if (late === this) return undefined
     }
   }
 
   /**
-   * What comes of what the plug-in does. It is taken away when that takes longer than anybody can wait, and then it is `undefined`. Where it waits for another plug-in itself, that one
-   * goes first.
-   * @throws what `work` is rejected with
+   * Whose fault it is that the plug-in is not done. Who goes on when the answers that it waits for do not come was waiting for them; who does not has nobody else to blame: what it has not
+   * been told yet is something else.
    */
-  async inTime<T>(where: string, work: PromiseLike<T>): Promise<T | undefined> {
-    const waiting = this.orGone(work)
-    for (;;) {
-      const done = await inTime(waiting, this.#options.timer ?? hostTimer, () => {
-        const { id } = this.#hinderer()
-        this.#options.onSlow?.(id, this.#whereOf(id, where))
-      })
-      if (done !== LATE) return done
-      const hinderer = this.#hinderer()
-      hinderer.fail(this.#whereOf(hinderer.id, where), lateError())
-      if (hinderer === this) return undefined
+  async #culprit(work: PromiseLike<unknown>, timer: HostTimer): Promise<PluginGuard> {
+    const hinderer = this.#hinderer()
+    if (hinderer === this) return this
+    for (const waiting of [...this.#awaited.keys()]) {
+      this.#awaited.delete(waiting)
+      waiting.end()
     }
+    const goesOn = (await settlesNow(work, timer)) || this.#awaited.size > 0
+    return goesOn ? hinderer : this
   }
 
   /** What the one of `id` does, which this plug-in waits for. */
@@ -132,21 +164,20 @@ export class PluginGuard {
   }
 
   /** The plug-in waits for an answer of another's service. */
-  waitsFor(provider: PluginGuard): void {
-    this.#awaited.set(provider, (this.#awaited.get(provider) ?? 0) + 1)
+  waitsFor(provider: PluginGuard, waiting: Waiting): void {
+    this.#awaited.set(waiting, provider)
   }
 
   /** The answer has come. */
-  hasAnswer(provider: PluginGuard): void {
-    const count = this.#awaited.get(provider) ?? 0
-    if (count > 1) this.#awaited.set(provider, count - 1)
-    else this.#awaited.delete(provider)
+  hasAnswer(waiting: Waiting): void {
+    this.#awaited.delete(waiting)
   }
 
   /** Who it waits for in the end. Where all of a circle wait for one another, the one that is waited for from outside. */
   #hinderer(seen: Set<PluginGuard> = new Set()): PluginGuard {
     seen.add(this)
-    for (const other of this.#awaited.keys()) if (!other.failed) return seen.has(other) ? other : other.#hinderer(seen)
+    for (const other of this.#awaited.values())
+      if (!other.failed) return seen.has(other) ? other : other.#hinderer(seen)
     return this
   }
 
@@ -206,6 +237,16 @@ export class PluginGuard {
         ...(cause !== undefined && { cause }),
       }),
     )
+  }
+
+  /** What others get that have waited for an answer of the plug-in for too long. */
+  #unanswered(): RootPartitionError {
+    const { id } = this
+    const error = this.fault(
+      new RootPartitionError('ERR_PLUGIN_FAILED', `The plug-in ${id} does not answer`, { data: { id } }),
+    )
+    UNANSWERED.add(error)
+    return error
   }
 
   /** Note that an error for others is this plug-in's fault. */

@@ -200,8 +200,8 @@ export class PluginHost implements AsyncDisposable {
       if (guard.failed) await inTime(disposing, this.#options.timer ?? hostTimer)
       else await guard.inTime(where, disposing)
     } catch (error) {
-      if (trusted || guard.failed || isAnswer(error)) throw error
-      guard.fail(where, error)
+      if (trusted || guard.failed || (isAnswer(error) && faultOf(error) === undefined)) throw error
+      guard.threw(where, error)
     }
   }
 

@@ -207,6 +207,53 @@ describe('a plug-in that is never', () => {
 })
 
 describe('what is waited for', () => {
+  it('of another is not to blame where that is something else: news that may never come', async () => {
+    const token: ServiceToken<{ readonly closed: Promise<void>; next(): Promise<number> }> = serviceToken('test/bus')
+    const bus = device('bus', [], () => ({ services: { [token.name]: { closed: never(), next: () => never() } } }), {
+      provides: [token],
+    })
+    const rider = device(
+      'rider',
+      [],
+      (context) => {
+        const service = context.find(token)
+        service?.closed.catch(() => {})
+        service?.next().catch(() => {})
+        return { stop: () => never() }
+      },
+      { uses: [token] },
+    )
+    const { vm, messages } = await run({ devices: [bus, rider] })
+    expect(messages()).toEqual([`The plug-in rider failed when it was stopped: ${LATE}`])
+    expect(vm.plugins).toContain('bus')
+  })
+
+  it('one after the other: each that does not answer goes', async () => {
+    const tokens = ['one', 'two'].map((name): ServiceToken<{ ready(): Promise<void> }> => serviceToken(`test/${name}`))
+    const silent = tokens.map((token) =>
+      device(token.name, [], () => ({ services: { [token.name]: { ready: () => never() } } }), { provides: [token] }),
+    )
+    const user = device(
+      'user',
+      [],
+      (context) => ({
+        async start() {
+          for (const token of tokens)
+            await context
+              .find(token)
+              ?.ready()
+              .catch(() => {})
+        },
+      }),
+      { uses: tokens },
+    )
+    const { vm, messages, host } = await run({ devices: [...silent, user] })
+    const where = 'in what user waited for when it was started'
+    expect(messages()).toEqual(tokens.map(({ name }) => `The plug-in ${name} failed ${where}: ${LATE}`))
+    expect(vm.plugins).toContain('user')
+    expect(host.now).toBeLessThanOrEqual(130_000)
+  })
+
   it('is said once, also where it comes after all', async () => {
     const time = new VirtualHost()
     const slow = device('slow', [], () => ({

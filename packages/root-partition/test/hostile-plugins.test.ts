@@ -787,6 +787,27 @@ describe('a plug-in that is gone', () => {
     expect({ written, onReady: backend.onReady }).toEqual({ written: [], onReady: undefined })
   })
 
+  it('is no error for the end of others that still call it', async () => {
+    const token: ServiceToken<{ run(): void }> = serviceToken('test/service')
+    const { vm, messages } = await machine({
+      devices: [
+        device('gone', [], () => ({ services: { [token.name]: { run: fail } } }), { provides: [token] }),
+        device(
+          'user',
+          [],
+          (context) => {
+            const service = context.find(token)
+            return { [Symbol.asyncDispose]: async () => service?.run() }
+          },
+          { uses: [token] },
+        ),
+      ],
+    })
+    expect(() => vm.find(token)?.run()).toThrow()
+    await vm[Symbol.asyncDispose]()
+    expect(messages()).toEqual(['The plug-in gone failed in its service test/service: no'])
+  })
+
   it('and others that refuse to end: all are ended, and the first error is told', async () => {
     const ended: string[] = []
     const refusing = (name: string): Plugin =>
