@@ -38,6 +38,8 @@ export interface BusMasterHost {
   started(): void
   /** An address that nothing answers at (a PCI master abort). */
   masterAbort(): void
+  /** Whether the function may use the PCI bus (bit 2 of PCICMD). Who changes that asks the channels again. */
+  mayTransfer(): boolean
 }
 
 /** Registers and table walk of one channel. */
@@ -58,8 +60,9 @@ export class BusMaster {
     this.#host = host
   }
 
+  /** The guest has started it, and lets it use the bus. */
   get started(): boolean {
-    return (this.#status & STATUS.ACTIVE) !== 0
+    return (this.#status & STATUS.ACTIVE) !== 0 && this.#host.mayTransfer()
   }
 
   read(offset: number, size: AccessSize): number {

@@ -3,7 +3,7 @@
 import type { AccessSize, GuestMemory, InterruptLine, PortHandler } from '@partita/interface'
 import { CONTROL, DEVICE, REGISTER, SHARED_COMMAND, STATUS } from './ata.ts'
 import type { AtaDisk } from './ata-disk.ts'
-import { BusMaster } from './bus-master.ts'
+import { BusMaster, type BusMasterHost } from './bus-master.ts'
 import type { DriveChannel } from './drive.ts'
 import { PacketDrive } from './packet-drive.ts'
 
@@ -26,10 +26,9 @@ export class IdeChannel implements PortHandler, DriveChannel {
   /** Alternate status and device control, at 0x3F6 or 0x376. */
   readonly control: PortHandler
 
-  /** `masterAbort` is called for an address of the bus master that nothing answers at. */
-  constructor(memory: GuestMemory, line: InterruptLine, masterAbort: () => void) {
+  constructor(memory: GuestMemory, line: InterruptLine, host: Omit<BusMasterHost, 'started'>) {
     this.#line = line
-    this.busMaster = new BusMaster(memory, { started: () => this.dmaRequested(), masterAbort })
+    this.busMaster = new BusMaster(memory, { ...host, started: () => this.dmaRequested() })
     this.control = {
       read: (_offset, size) =>
         (size === 1 ? this.#status() : this.#status() | (size === 2 ? 0xff00 : 0xffff_ff00)) >>> 0,
@@ -169,7 +168,7 @@ export class IdeChannel implements PortHandler, DriveChannel {
     this.#line.set(intrq)
   }
 
-  /** Moves data when both sides are ready: the drive has a DMA command, and the guest has started the bus master. */
+  /** Moves data when both sides are ready: the drive has a DMA command, and the guest has started the bus master, and lets it use the bus. */
   dmaRequested(): void {
     const drive = this.#drive
     if (drive?.waitsForDma === true && this.busMaster.started) drive.runDma(this.busMaster)

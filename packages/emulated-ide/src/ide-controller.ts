@@ -10,6 +10,7 @@ import {
 } from '@partita/interface'
 import type { DvdUnit } from '@partita/scsi'
 import { AtaDisk, type AtaDiskOptions } from './ata-disk.ts'
+import type { BusMasterHost } from './bus-master.ts'
 import { type ChannelDrive, IdeChannel } from './ide-channel.ts'
 import { IdeError } from './ide-error.ts'
 import { PacketDrive, type PacketDriveOptions } from './packet-drive.ts'
@@ -36,17 +37,20 @@ export interface IdeControllerOptions {
   readonly drives: readonly (ConnectedDrive | undefined)[]
   /** There is a bus master. */
   readonly dma: boolean
-  /** An address of the bus master that nothing answers at. */
-  readonly masterAbort?: () => void
+  /** What the bus masters ask of their PCI function, and tell it. */
+  readonly busMaster?: Omit<BusMasterHost, 'started'>
 }
+
+/** Without a PCI function nobody can start a bus master. */
+const NO_BUS: Omit<BusMasterHost, 'started'> = { masterAbort: () => {}, mayTransfer: () => false }
 
 /** Two channels with up to four drives. */
 export class IdeController {
   readonly channels: readonly [IdeChannel, IdeChannel]
 
-  constructor({ memory, lines, drives, dma, masterAbort = () => {} }: IdeControllerOptions) {
+  constructor({ memory, lines, drives, dma, busMaster = NO_BUS }: IdeControllerOptions) {
     const [primary, secondary] = CHANNEL_PLACES.map(
-      ({ interrupt }) => new IdeChannel(memory, lines.line(interrupt), masterAbort),
+      ({ interrupt }) => new IdeChannel(memory, lines.line(interrupt), busMaster),
     )
     this.channels = [primary as IdeChannel, secondary as IdeChannel]
     this.channels.forEach((channel, index) => {
@@ -110,8 +114,13 @@ export class IdeController {
     )
   }
 
+  /** Transfers that have all that they waited for go on. */
+  resume(): void {
+    for (const channel of this.channels) channel.dmaRequested()
+  }
+
   /**
-   * Take over checked states.
+   * Take over checked states. Nothing is under way before {@link IdeController.resume}.
    * @throws IdeError `ERR_STATE_INVALID` for what only the unit of a CD drive can check; everything is as it was then
    */
   restore(states: readonly ChannelState[]): void {
@@ -126,8 +135,6 @@ export class IdeController {
       channel?.busMaster.restore(saved.busMaster)
       channel?.restore(saved)
     })
-    // A transfer that had both sides ready goes on.
-    for (const channel of this.channels) channel.dmaRequested()
   }
 
   #restoreUnits(states: readonly ChannelState[]): void {

@@ -36,6 +36,7 @@ export class LegacyController implements AsyncDisposable {
   /** @throws IdeError `ERR_STATE_INVALID` */
   restore(state: SavedState): void {
     this.controller.restore(parseControllerState(state, this.controller.kinds, false).channels)
+    this.controller.resume()
   }
 
   /** Waits for what is under way; the disks stay with who provided them. */

@@ -82,15 +82,20 @@ export class Piix4Function implements PciFunction, AsyncDisposable {
     this.#ports = wiring.ports
     this.#config = new ConfigSpace(registers(place.busMasterBase), (offset) => {
       if (offset === PCI_CONFIG.COMMAND_STATUS || offset === CONFIG.BMIBA || offset === CONFIG.IDETIM) this.#remap()
+      // The function may have become a bus master.
+      if (offset === PCI_CONFIG.COMMAND_STATUS) this.controller.resume()
     })
     this.controller = new IdeController({
       memory: wiring.memory,
       lines: wiring.lines,
       drives,
       dma: true,
-      masterAbort: () => {
-        const register = PCI_CONFIG.COMMAND_STATUS
-        this.#config.set(register, this.#config.readConfig(register) | RECEIVED_MASTER_ABORT)
+      busMaster: {
+        masterAbort: () => {
+          const register = PCI_CONFIG.COMMAND_STATUS
+          this.#config.set(register, this.#config.readConfig(register) | RECEIVED_MASTER_ABORT)
+        },
+        mayTransfer: () => (this.#config.readConfig(PCI_CONFIG.COMMAND_STATUS) & PCI_COMMAND.BUS_MASTER) !== 0,
       },
     })
     const [primary, secondary] = this.controller.channels
@@ -188,6 +193,7 @@ export class Piix4Function implements PciFunction, AsyncDisposable {
     this.controller.restore(channels)
     this.#config.restore(config)
     this.#remap()
+    this.controller.resume()
   }
 
   /** Waits for what is under way; the disks stay with who provided them. */

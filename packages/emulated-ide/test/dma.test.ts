@@ -1,5 +1,6 @@
 // Bus-master DMA as a driver sees it: facts of the bus-master programming interface, revision 1.0.
 import { MemoryDisk } from '@partita/disk-images'
+import type { SavedState } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
 import { BM, CONTROL, pattern, SECTORS, STATUS, started } from './host.ts'
 
@@ -144,6 +145,30 @@ describe('DMA', () => {
     const back = new Uint8Array(512)
     await disk.read(64 + 127, [back])
     expect(back.every((byte) => byte === 0x5a)).toBe(true)
+  })
+
+  it('waits while the function is no bus master, also in another machine', async () => {
+    const disk = new MemoryDisk(SECTORS)
+    await disk.write(7, [pattern(7)])
+    const host = await started({ disk0: disk })
+    const { machine, command, prepareDma, startDma, settle, ports, lines } = host
+    machine.pci.write(7, 1, 4, 0x0001, 0xffff)
+    prepareDma(0x1000, [[0x8000, 512]], true)
+    command(0xc8, 7, 1)
+    startDma(true)
+    await settle()
+    expect([lines.level(14), ports.read(BM + 2) & 7, ports.read(CONTROL)]).toEqual([false, 1, 0x58])
+    const other = await started({ disk0: disk })
+    other.machine.memory.bytes.set(machine.memory.bytes)
+    other.instance.restore?.(structuredClone(host.instance.save?.()) as SavedState)
+    await other.settle()
+    expect([other.ports.read(BM + 2) & 7, other.ports.read(CONTROL)]).toEqual([1, 0x58])
+    for (const each of [host, other]) {
+      each.machine.pci.write(7, 1, 4, 0x0005, 0xffff)
+      await each.settle()
+      expect([each.lines.level(14), each.ports.read(BM + 2) & 7, each.ports.read(STATUS)]).toEqual([true, 4, 0x50])
+      expect(each.machine.memory.bytes.slice(0x8000, 0x8200)).toEqual(pattern(7))
+    }
   })
 
   it("has registers that clear by ones and keep the driver's bits", async () => {
