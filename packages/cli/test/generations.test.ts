@@ -33,22 +33,36 @@ const image = join(directory, 'disk.img')
 beforeAll(() => writeFileSync(image, new Uint8Array(65_536)))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
+/** A machine as the command makes it. */
+async function machine(
+  choice: MachineChoice,
+  disks: readonly string[],
+): Promise<AsyncDisposable & { vm: VirtualMachine }> {
+  await using stack = new AsyncDisposableStack()
+  const open = stack.use(await openDisks(disks.map(parseDisk), choice.hypervisor))
+  const vm = stack.use(
+    await VirtualMachine.create(
+      {
+        memory: 16 * 2 ** 20,
+        hypervisor: choice.hypervisor,
+        devices: devicesWith(choice, open.devices),
+        boot: { kernel: 'kernel' },
+      },
+      {
+        registry: new PluginRegistry({ source: new NodePackageSource({ directory: import.meta.dirname }) }),
+        readFile: async () => KERNEL,
+        services: open.services,
+      },
+    ),
+  )
+  const owned = stack.move()
+  return { vm, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
 /** What is at the ports of a machine. */
 async function look(choice: MachineChoice, disks: readonly string[]): Promise<Record<string, number>> {
-  await using open = await openDisks(disks.map(parseDisk), choice.hypervisor)
-  await using vm = await VirtualMachine.create(
-    {
-      memory: 16 * 2 ** 20,
-      hypervisor: choice.hypervisor,
-      devices: devicesWith(choice, open.devices),
-      boot: { kernel: 'kernel' },
-    },
-    {
-      registry: new PluginRegistry({ source: new NodePackageSource({ directory: import.meta.dirname }) }),
-      readFile: async () => KERNEL,
-      services: open.services,
-    },
-  )
+  await using made = await machine(choice, disks)
+  const { vm } = made
   const { ports } = vm.partition
   const pci = (device: number, fn: number): number => {
     ports.write(0xcf8, 4, 0x8000_0000 | (device << 11) | (fn << 8))
@@ -97,4 +111,24 @@ describe.each(['hyper-v', 'none'] as const)('with --hypervisor %s', (hypervisor)
       ),
     ).toEqual(expected)
   })
+})
+
+it('a guest that puts the bus master on top of other devices loses neither them nor its disks', async () => {
+  await using made = await machine({ hypervisor: 'none', machine: 'gen1' }, [`${image},ide`])
+  const { ports } = made.vm.partition
+  const place = (base: number): number => {
+    ports.write(0xcf8, 4, 0x8000_0000 | (7 << 11) | (1 << 8) | 0x20)
+    ports.write(0xcfc, 4, base | 1)
+    return ports.read(0xcfc, 4)
+  }
+  ports.write(0x3ff, 1, 0x5a) // the serial port's scratch register
+  // PCI configuration itself, the keyboard's, the serial port's and the channels' ports.
+  for (const base of [0xcf0, 0x60, 0x3f0, 0x1f0]) {
+    expect(place(base)).toBe(base | 1)
+    expect([ports.read(IDE_STATUS.primary, 1), ports.read(0x3f6, 1)]).toEqual([READY, READY])
+    expect([ports.read(0x3ff, 1), ports.read(PS2.STATUS, 1) & 0x14]).toEqual([0x5a, 0x14])
+    expect(ports.read(0xffa2, 1)).toBe(NOBODY)
+  }
+  place(0xffa0)
+  expect(ports.read(0xffa2, 1)).toBe(BUS_MASTER)
 })
