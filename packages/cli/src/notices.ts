@@ -1,4 +1,4 @@
-// What standard error gets to see while the guest runs: errors of devices in one line each, and the lines of a trace. Both are bounded, so that a guest that makes
+// What standard error gets to see while the guest runs: errors of devices in one line each, plug-ins that are waited for, and the lines of a trace. All are bounded, so that a guest that makes
 // mistakes without end does not fill the terminal or a file.
 
 import type { Logger, LogLevel } from '@partita/interface'
@@ -72,7 +72,7 @@ export class Notices {
 
 /** Which lines of the log become notices. */
 export interface NoticeRules {
-  /** Show errors. */
+  /** Show errors, and warnings that name a plug-in. */
   readonly errors: boolean
   /** By plug-in id: the name of the trace that shows what it logs as `trace`. */
   readonly traces: ReadonlyMap<string, string>
@@ -84,7 +84,8 @@ export function withNotices(logger: Logger, notices: Notices, rules: NoticeRules
   return {
     log(level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>): void {
       logger.log(level, message, fields)
-      if (level === 'error' && rules.errors) notices.error(message)
+      const warns = level === 'warn' && typeof fields?.['plugin'] === 'string'
+      if ((level === 'error' || warns) && rules.errors) notices.error(message)
       else if (level === 'trace' && trace !== undefined) notices.trace(trace, message)
     },
     child: (fields) =>

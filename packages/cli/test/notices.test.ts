@@ -35,7 +35,7 @@ describe('Notices', () => {
 })
 
 describe('withNotices', () => {
-  it('shows errors, and the trace of the plug-ins that are traced', () => {
+  it('shows errors, warnings that name a plug-in, and the trace of the plug-ins that are traced', () => {
     const { notices, written } = fixture()
     const rules = { errors: true, traces: new Map([['@partita/vmbus', 'vmbus']]) }
     const logger = withNotices(silentLogger, notices, rules)
@@ -45,7 +45,9 @@ describe('withNotices', () => {
     bus.log('debug', 'b')
     other.log('trace', 'c')
     other.log('error', 'd')
-    expect(written).toEqual(['vmbus 0.000 a\n', 'partita: d\n'])
+    other.log('warn', 'e')
+    other.log('warn', 'f', { plugin: 'slow' })
+    expect(written).toEqual(['vmbus 0.000 a\n', 'partita: d\n', 'partita: f\n'])
   })
 
   it('passes everything on, and leaves errors to a log that is shown', () => {

@@ -20,7 +20,7 @@ export type RootPartitionErrorCode =
   | 'ERR_PLUGIN_INVALID'
   /** It asked for a service that it had not declared. */
   | 'ERR_PLUGIN_UNDECLARED'
-  /** Its module, or its options' schema, threw. */
+  /** Its module, or its options' schema, threw, or was never done. */
   | 'ERR_PLUGIN_LOAD'
   /** It threw something without a code of its own, or was never done. What others get who use a service of one that is gone. */
   | 'ERR_PLUGIN_FAILED'

@@ -163,12 +163,12 @@ export class PluginGuard {
     return id === this.id ? where : `in what ${this.id} waited for ${where}`
   }
 
-  /** The plug-in waits for an answer of another's service. */
+  /** The plug-in waits for an answer of another's service. @internal */
   waitsFor(provider: PluginGuard, waiting: Waiting): void {
     this.#awaited.set(waiting, provider)
   }
 
-  /** The answer has come. */
+  /** The answer has come. @internal */
   hasAnswer(waiting: Waiting): void {
     this.#awaited.delete(waiting)
   }

@@ -1,4 +1,5 @@
-// The loop of the fuzzer: inputs that reach something new are kept and changed.
+// The loop of the fuzzer: inputs that reach something new are kept and changed. The kit's fuzzer (`@partita/testkit/fuzz`) stands on this package, and a dependency on it, even of tests alone,
+// would make a circle of the two in the graph of packages: so its loop and its input are here once more, in the little that this needs.
 
 import { runGuestInput } from './hostile-guest.ts'
 import { runRingInput } from './hostile-ring.ts'
