@@ -110,6 +110,57 @@ const JOURNEYS: Readonly<Record<string, (traveller: Traveller) => Promise<unknow
     await t.move()
     return [await t.data(1024), status(t)]
   },
+  'WRITE BUFFER, and READ BUFFER': async (t) => {
+    t.host.command(0xe8)
+    await t.move()
+    await t.data(512, pattern(91))
+    t.host.command(0xe4)
+    await t.move()
+    return [await t.data(512), status(t)]
+  },
+  'TRIM, its ranges in two tables': async (t) => {
+    t.host.command(0x30, 511, 2)
+    await t.move()
+    await t.data(1024, Uint8Array.from([...pattern(60), ...pattern(61)]))
+    // The 256 sectors from 256 on, in the last of 64 ranges.
+    t.host.machine.memory.bytes.set([0, 1, 0, 0, 0, 0, 0, 1], 0xa000 + 304)
+    t.host.prepareDma(0x1000, [[0x8000, 200]], false)
+    t.host.startDma(false)
+    t.host.ports.write(ERROR, 1)
+    t.host.commandExt(0x06, 0, 1)
+    await t.move()
+    expect([t.host.ports.read(CONTROL), t.host.ports.read(BM + 2) & 7]).toEqual([0x58, 0])
+    t.host.prepareDma(0x1000, [[0xa000, 312]], false)
+    await t.move()
+    t.host.startDma(false)
+    await t.move()
+    const ended = [...status(t), t.host.ports.read(BM + 2)]
+    t.host.command(0x20, 511, 2)
+    await t.move()
+    const sectors = await t.data(1024)
+    expect(sectors).toEqual([...new Uint8Array(512), ...pattern(61)])
+    return [ended, sectors]
+  },
+  'SMART: a page, after a setting': async (t) => {
+    t.host.ports.write(ERROR, 0xd2)
+    t.host.command(0xb0, 0xc2_4f_00, 0xf1)
+    await t.move()
+    t.host.ports.write(ERROR, 0xd0)
+    t.host.command(0xb0, 0xc2_4f_00)
+    await t.move()
+    return [await t.data(512), status(t)]
+  },
+  'SET MAX ADDRESS, right behind READ NATIVE MAX ADDRESS': async (t) => {
+    t.host.command(0xf8)
+    await t.move()
+    t.host.command(0xf9, 499)
+    await t.move()
+    const set = status(t)
+    t.host.command(0x20, 500, 1)
+    await t.move()
+    t.host.command(0xec)
+    return [set, status(t), await t.data(512)]
+  },
   'a packet, and its data by PIO': async (t) => {
     t.host.ports.write(DEVICE, 0xb0)
     t.host.ports.write(ERROR, 0)
