@@ -376,7 +376,7 @@ export function guardedSynic(synic: SynicPorts, guard: PluginGuard, claims: Clai
         ),
       ),
     postMessage: (vpIndex, sint, messageType, payload) =>
-      guard.failed || synic.postMessage(vpIndex, sint, messageType, payload),
+      guard.failed || synic.postMessage(vpIndex, sint, messageType, bytes(payload)),
     onMessageSlotFree: (callback) =>
       guard.own(
         synic.onMessageSlotFree((vpIndex, sint) =>
@@ -429,10 +429,10 @@ class GuardedBackend implements CharacterBackend {
   }
 }
 
-/** What the host keeps for later is what its contract says. */
+/** What others keep for later is what their contract says. */
 function bytes(data: Uint8Array): Uint8Array {
   if (data instanceof Uint8Array) return data
-  throw new TypeError('what goes to a character back end is a Uint8Array')
+  throw new TypeError('what was to be bytes is no Uint8Array')
 }
 
 const POWER_EVENTS: ReadonlySet<unknown> = new Set(['power-off', 'reset', 'debug-exit'] satisfies PowerEvent['type'][])

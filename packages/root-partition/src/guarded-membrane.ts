@@ -127,7 +127,7 @@ async function passPromise(value: PromiseLike<unknown>, from: Side, guard: Plugi
 function threw({ isProvider, service }: Side, guard: PluginGuard, error: unknown): never {
   if (isUnanswered(error)) throw error
   if (isProvider) guard.served(`in its service ${service}`, error)
-  else guard.threw(`in what it gave to ${service}`, error)
+  else guard.replied(`in what it gave to ${service}`, error)
   throw faultOf(error) === undefined ? guard.goneError(error) : error
 }
 

@@ -44,6 +44,9 @@ export function isUnanswered(error: unknown): boolean {
   return typeof error === 'object' && error !== null && UNANSWERED.has(error)
 }
 
+/** Errors with codes that came out of what a plug-in gave to others, for as long as these may know what to do with them. */
+const ANSWERS = new WeakMap<object, { readonly guard: PluginGuard; readonly where: string }>()
+
 /** Without a tracker, functions are just called. */
 const PLAIN_SCOPE: PluginScope = { call: (fn, self, a, b, c) => fn.call(self, a, b, c) }
 
@@ -203,11 +206,13 @@ export class PluginGuard {
   }
 
   /**
-   * A function of the plug-in threw, and nobody wanted that: take it away, unless the error is another plug-in's fault, whose service it called. `vital`: it cannot go on
-   * without what it called for.
+   * A function of the plug-in threw, and nobody wanted that: take it away, unless the error is another plug-in's fault, whose service it called, or which gave it what it called. `vital`: it
+   * cannot go on without what it called for.
    */
   threw(where: string, error: unknown, vital = false): void {
-    const other = faultOf(error)
+    const answer = typeof error === 'object' && error !== null ? ANSWERS.get(error) : undefined
+    answer?.guard.fail(answer.where, error)
+    const other = answer?.guard.id ?? faultOf(error)
     if (other === undefined || other === this.id) this.fail(where, error)
     else if (vital) this.fail(`because it uses ${other}`, error)
   }
@@ -219,6 +224,18 @@ export class PluginGuard {
   served(where: string, error: unknown): void {
     if (isAnswer(error) || faultOf(error) !== undefined) throw error
     this.fail(where, error)
+  }
+
+  /**
+   * A function that the plug-in gave to another threw: take it away, unless that is an answer, which only becomes a failure where the other does not want it either.
+   * @throws what is an answer
+   */
+  replied(where: string, error: unknown): void {
+    if (isAnswer(error) && faultOf(error) === undefined) {
+      if (!ANSWERS.has(error)) ANSWERS.set(error, { guard: this, where })
+      throw error
+    }
+    this.threw(where, error)
   }
 
   /** A function of the plug-in returned what its contract does not know: `what it returned is …`. Where that is a promise, what it is rejected with says more. */

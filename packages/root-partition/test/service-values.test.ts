@@ -1,7 +1,7 @@
 // What goes from one plug-in to another through a service that nobody but they know: whatever it is in (lists, records, maps, iterators, classes), who throws is taken away, and not who asked.
 
 import { EventEmitter } from 'node:events'
-import { PartitaError, type Plugin, type ServiceToken, serviceToken } from '@partita/interface'
+import { clockToken, PartitaError, type Plugin, type ServiceToken, serviceToken } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
 import { device, machine, off } from './failing-machine.ts'
 
@@ -295,6 +295,50 @@ describe('what a plug-in gives to the service of another', () => {
     expect(messages).toEqual([])
     expect(() => call(taken)).toThrow(expect.objectContaining({ code: 'ERR_PLUGIN_FAILED', data: { id: 'user' } }))
     expect(living).toEqual(['provider', 'user'])
+  })
+
+  it('may have errors with codes for answers: a disk’s, to who reads it', async () => {
+    const full = new PartitaError('ERR_DISK_IO', 'a bad sector')
+    const disk = { read: () => Promise.reject(full) }
+    const seen: unknown[] = []
+    const { messages, living } = await used(
+      { attach: async (given: typeof disk) => void seen.push(await given.read().catch((error: unknown) => error)) },
+      (s) => s.attach(disk),
+    )
+    expect(seen).toEqual([full])
+    expect({ messages, living }).toEqual({ messages: [], living: ['provider', 'user'] })
+  })
+
+  it('and throws an answer that nobody wants takes its own plug-in away', async () => {
+    const busy = new PartitaError('ERR_TEST', 'busy')
+    let listener: (() => void) | undefined
+    const provides = device(
+      'provider',
+      [clockToken],
+      (context) => {
+        context
+          .get(clockToken)
+          .createTimer(() => listener?.())
+          .arm(0)
+        return { services: { [token.name]: { listen: (callback: () => void) => void (listener = callback) } } }
+      },
+      { provides: [token] },
+    )
+    const user = device(
+      'user',
+      [],
+      (context) => ({
+        start: () =>
+          context.find(token)?.listen(() => {
+            throw busy
+          }),
+      }),
+      { uses: [token] },
+    )
+    const { vm, messages } = await machine({ script: off, devices: [provides, user] })
+    await vm.run()
+    expect(messages()).toEqual(['The plug-in user failed in what it gave to test/service: busy'])
+    expect(vm.plugins).toContain('provider')
   })
 
   it('and is a listener of an emitter is taken away, and can be taken off before', async () => {
