@@ -8,7 +8,7 @@ import { guardService } from './guarded-services.ts'
 import { type HostTimer, hostTimer, inTime, slowNotice } from './patience.ts'
 import { IN_THE_EVENT_LOOP, type PluginFailure, PluginGuard, type PluginTracker } from './plugin-guard.ts'
 import type { PlannedPlugin } from './plugin-plan.ts'
-import { faultOf, isAnswer, messageOf, stackOf } from './thrown.ts'
+import { faultOf, isAnswer, messageOf, nameIn, stackOf } from './thrown.ts'
 
 /** A plug-in that was created. */
 export interface StartedPlugin {
@@ -273,9 +273,9 @@ function lookAt(
   }
 }
 
-/** The error for something that a plug-in threw: its own if it has a code. */
+/** The error for something that a plug-in threw: its own if it has a code, with a message that names the plug-in. */
 export function pluginFailure(id: string, what: string, cause: unknown): PartitaError {
-  if (isAnswer(cause)) return cause
+  if (isAnswer(cause)) return nameIn(cause, id)
   return new RootPartitionError('ERR_PLUGIN_FAILED', `The plug-in ${id} ${what}: ${messageOf(cause)}`, {
     cause,
     data: { id },

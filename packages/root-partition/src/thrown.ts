@@ -58,6 +58,14 @@ export function namedError(error: unknown, message: string, id: string): Partita
   return new RootPartitionError('ERR_PLUGIN_FAILED', message, { cause: error, data: { id } })
 }
 
+/** Have the message of an error begin with a plug-in's id, unless it names it. The error stays what it is: of its class, with its code and its stack. */
+export function nameIn(error: PartitaError, id: string): PartitaError {
+  attempt(() => {
+    if (!error.message.includes(id)) error.message = `${id}: ${error.message}`
+  })
+  return error
+}
+
 /** What a thrown value says, in one line of bounded length. */
 export function messageOf(error: unknown): string {
   const text = attempt(() => textOf(error)) ?? 'something that cannot be shown'

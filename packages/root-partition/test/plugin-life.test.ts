@@ -574,6 +574,8 @@ describe('what two plug-ins want', () => {
     const refuses = device('refuses', [], () => {
       throw new PartitaError('ERR_SERIAL_BACKEND', 'no such backend')
     })
-    await expect(machine({ devices: [refuses] })).rejects.toThrow(code('ERR_SERIAL_BACKEND'))
+    await expect(machine({ devices: [refuses] })).rejects.toThrow(
+      code('ERR_SERIAL_BACKEND', { message: 'refuses: no such backend' }),
+    )
   })
 })
