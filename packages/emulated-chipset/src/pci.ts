@@ -127,6 +127,7 @@ export class PciHost implements PciBus, PortHandler, ResetRegisterHost {
   readonly #block: PowerManagementBlock | undefined
   #address = 0
   #resetRegister: PortHandler | undefined
+  #resetOwner = ''
 
   constructor(services: PciServices, options: PciOptions) {
     const { hostBridge, powerManagementBase: base, firmware } = options
@@ -180,9 +181,16 @@ export class PciHost implements PciBus, PortHandler, ResetRegisterHost {
     return new PciInterrupt(pirq)
   }
 
-  setResetRegister(handler: PortHandler): Disposable {
-    if (this.#resetRegister !== undefined) throw new ChipsetError('ERR_CHIPSET_CONFLICT', 'port 0xcf9 is taken')
+  setResetRegister(handler: PortHandler, owner: string): Disposable {
+    if (this.#resetRegister !== undefined) {
+      const plugins = [this.#resetOwner, owner]
+      throw new ChipsetError('ERR_CHIPSET_CONFLICT', `${plugins.join(' and ')} collide: both want the port 0xcf9`, {
+        hint: 'Leave one of them out.',
+        data: { plugins },
+      })
+    }
     this.#resetRegister = handler
+    this.#resetOwner = owner
     return {
       [Symbol.dispose]: () => {
         if (this.#resetRegister === handler) this.#resetRegister = undefined

@@ -153,7 +153,7 @@ const plugin: Plugin<ResetOptions> = definePlugin<ResetOptions>({
     owning.use(
       host === undefined
         ? ports.claim(0xcf9, 1, registers.resetControl)
-        : host.setResetRegister(registers.resetControl),
+        : host.setResetRegister(registers.resetControl, context.id),
     )
     owning.use(ports.claim(0x92, 1, registers.portA))
     if (context.options.keyboardController) owning.use(ports.claim(0x64, 1, registers.keyboardCommand))

@@ -25,10 +25,10 @@ export interface PowerManagementBlock {
 /** The byte-wide reset register inside the address register of PCI configuration mechanism #1. */
 export interface ResetRegisterHost {
   /**
-   * Let `handler` answer byte accesses to port 0xCF9.
-   * @throws ChipsetError `ERR_CHIPSET_CONFLICT` when another one does
+   * Let `handler` answer byte accesses to port 0xCF9. `owner` is the id of the plug-in that it belongs to.
+   * @throws ChipsetError `ERR_CHIPSET_CONFLICT` when another one does; the message and `data.plugins` name both
    */
-  setResetRegister(handler: PortHandler): Disposable
+  setResetRegister(handler: PortHandler, owner: string): Disposable
 }
 
 /** The 8259A pair: inputs 0–15, without 2. */

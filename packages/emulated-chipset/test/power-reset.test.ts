@@ -6,7 +6,7 @@ import { Oscillator } from '../src/frequency.ts'
 import pci from '../src/pci.ts'
 import powerManagement from '../src/power-management.ts'
 import reset from '../src/reset.ts'
-import { powerButtonToken } from '../src/tokens.ts'
+import { powerButtonToken, resetRegisterHostToken } from '../src/tokens.ts'
 
 async function started(options: object = {}) {
   const machine = new FakeMachine()
@@ -126,6 +126,20 @@ describe('reset', () => {
     machine.ports.write(0xcf9, 0x06)
     expect(machine.power.events).toEqual([{ type: 'reset' }])
     expect(machine.ports.read(0xcf9)).toBe(0x06)
+  })
+
+  it('refuses a second owner of that port, with the names of both', async () => {
+    const machine = new FakeMachine()
+    await machine.start(pci)
+    await machine.start(reset)
+    const handler = { read: () => 0, write: () => {} }
+    expect(() => machine.service(resetRegisterHostToken).setResetRegister(handler, 'other')).toThrow(
+      expect.objectContaining({
+        code: 'ERR_CHIPSET_CONFLICT',
+        message: '@partita/emulated-chipset/reset and other collide: both want the port 0xcf9',
+        data: { plugins: ['@partita/emulated-chipset/reset', 'other'] },
+      }),
+    )
   })
 
   it('resets by keyboard controller pulse and fast reset, and not by other commands', async () => {

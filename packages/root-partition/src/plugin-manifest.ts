@@ -15,23 +15,27 @@ export const PLUGIN_KINDS: readonly PluginKind[] = [
   'service',
 ]
 
+// Listings show it: one line, and nothing that a terminal obeys.
+const line = v.pipe(v.string(), v.regex(/^\P{Cc}*$/u, 'must be one line of plain text'))
+/** A name: text that messages and listings can show. */
+export const word: v.GenericSchema<string> = v.pipe(line, v.nonEmpty())
 const guid = v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, 'must be a GUID'))
 
 const manifestSchema: v.GenericSchema<unknown, PluginManifest> = v.object({
   plugins: v.array(
     v.object({
-      name: v.pipe(v.string(), v.nonEmpty()),
+      name: word,
       kind: v.picklist(PLUGIN_KINDS),
       contract: v.pipe(v.number(), v.safeInteger()),
-      description: v.string(),
+      description: line,
       export: v.pipe(v.string(), v.regex(/^\.(\/.+)?$/, 'must be "." or "./…"')),
-      guids: v.exactOptional(v.array(v.object({ interfaceId: guid, description: v.string() }))),
+      guids: v.exactOptional(v.array(v.object({ interfaceId: guid, description: line }))),
       options: v.exactOptional(
         v.record(
-          v.string(),
+          line,
           v.object({
-            type: v.pipe(v.string(), v.nonEmpty()),
-            description: v.string(),
+            type: word,
+            description: line,
             default: v.exactOptional(v.unknown()),
             required: v.exactOptional(v.boolean()),
           }),
@@ -42,8 +46,8 @@ const manifestSchema: v.GenericSchema<unknown, PluginManifest> = v.object({
 })
 
 const packageSchema = v.object({
-  name: v.pipe(v.string(), v.nonEmpty()),
-  version: v.optional(v.string(), '0.0.0'),
+  name: word,
+  version: v.optional(line, '0.0.0'),
   partita: manifestSchema,
 })
 

@@ -11,7 +11,7 @@ import * as v from 'valibot'
 import { BUILT_IN_PACKAGES } from './built-in.ts'
 import { RootPartitionError } from './error.ts'
 import { type FoundPackage, MODULE_ABSENT, type PackageSource } from './package-source.ts'
-import { type PackageManifest, PLUGIN_KINDS, parsePackageManifest } from './plugin-manifest.ts'
+import { type PackageManifest, PLUGIN_KINDS, parsePackageManifest, word } from './plugin-manifest.ts'
 import { didYouMean } from './suggestion.ts'
 import { messageOf } from './thrown.ts'
 
@@ -63,7 +63,7 @@ export interface PluginRegistryOptions {
 const isFunction = v.function()
 const tokens = v.array(v.object({ name: v.pipe(v.string(), v.nonEmpty()) }))
 const pluginSchema = v.object({
-  name: v.pipe(v.string(), v.nonEmpty()),
+  name: word,
   kind: v.picklist(PLUGIN_KINDS),
   contract: v.number(),
   description: v.string(),

@@ -1,7 +1,7 @@
 // The manifests of the built-in plug-ins tell of the options that their schemas have, with the defaults that they give.
 
 import { describe, expect, it } from 'vitest'
-import { BUILT_IN_PACKAGES, PluginRegistry } from '../src/index.ts'
+import { BUILT_IN_PACKAGES, PluginRegistry, parsePackageManifest } from '../src/index.ts'
 import { NodePackageSource } from '../src/node.ts'
 
 const registry = new PluginRegistry({ source: new NodePackageSource({ directory: import.meta.dirname }) })
@@ -36,5 +36,29 @@ describe.each(listings)('$name', ({ name, options, kind, guids }) => {
   it('names its interfaces where it offers devices on the VMBus', () => {
     if (kind === 'vsp') expect(guids.length).toBeGreaterThan(0)
     else expect(guids).toEqual([])
+  })
+})
+
+describe('a manifest', () => {
+  const plugin = { name: 'p', kind: 'vsp', contract: 1, description: 'd', export: '.' }
+  const option = { type: 'number', description: 'd' }
+  const line = 'two\nlines'
+  const clear = '\u001b[2J'
+
+  it.each<[string, object]>([
+    ['name', { name: line }],
+    ['name', { name: '' }],
+    ['description', { description: clear }],
+    ['options.a.description', { options: { a: { ...option, description: line } } }],
+    ['options.a.type', { options: { a: { ...option, type: clear } } }],
+    ['guids.0.description', { guids: [{ interfaceId: '85725d6e-6a6e-45c0-8de6-d63d4a90cccf', description: line }] }],
+  ])('whose %s would spoil a listing is refused', (path, more) => {
+    const json = { name: 'package', version: '1.0.0', partita: { plugins: [{ ...plugin, ...more }] } }
+    expect(() => parsePackageManifest(json, './package')).toThrow(
+      expect.objectContaining({
+        code: 'ERR_PLUGIN_INVALID',
+        message: expect.stringContaining(`./package is wrong at partita.plugins.0.${path}: `),
+      }),
+    )
   })
 })
