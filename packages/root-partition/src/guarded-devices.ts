@@ -266,6 +266,7 @@ export function guardedLines(lines: InterruptLines, guard: PluginGuard): Interru
   const known = new Map<number, InterruptLine>()
   return {
     line(gsi) {
+      if (typeof gsi !== 'number') throw new TypeError('the number of an interrupt line is no number')
       let line = known.get(gsi)
       if (line === undefined) {
         line = guardedLine(lines.line(gsi), guard)

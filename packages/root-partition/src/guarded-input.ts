@@ -14,7 +14,8 @@ export function guardedKeyboard(
 ): KeyboardInput {
   let shown: KeyboardInput['onLeds']
   return {
-    key: (code, pressed) => provider.call('in a key', false, () => keyboard.key(code, pressed)) === true,
+    key: (code, pressed) =>
+      typeof code === 'string' && provider.call('in a key', false, () => keyboard.key(code, pressed)) === true,
     async drained(signal) {
       const where = 'when its buffer was waited for'
       if (provider.failed) return
@@ -52,10 +53,23 @@ export function guardedKeyboard(
 
 /** The mouse that a plug-in provides. */
 export function guardedMouse(mouse: MouseInput, provider: PluginGuard): MouseInput {
+  const number = (value: number): number => {
+    if (typeof value === 'number') return value
+    throw new TypeError('what a mouse is told is no number')
+  }
   return {
-    move: (dx, dy) => provider.call('in a movement', undefined, () => mouse.move(dx, dy)),
-    wheel: (detents) => provider.call('in a turn of the wheel', undefined, () => mouse.wheel(detents)),
-    button: (button, pressed) => provider.call('in a button', undefined, () => mouse.button(button, pressed)),
+    move(dx, dy) {
+      const [x, y] = [number(dx), number(dy)]
+      provider.call('in a movement', undefined, () => mouse.move(x, y))
+    },
+    wheel(detents) {
+      const turn = number(detents)
+      provider.call('in a turn of the wheel', undefined, () => mouse.wheel(turn))
+    },
+    button(button, pressed) {
+      const which = number(button)
+      provider.call('in a button', undefined, () => mouse.button(which, pressed))
+    },
   }
 }
 

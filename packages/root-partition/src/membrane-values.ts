@@ -83,7 +83,8 @@ function holdsActive(value: object, look: (inner: unknown) => boolean): boolean 
   if (prototype === null || prototype === Object.prototype) return holdsCallable(value, look)
   let own = false
   for (let holder = prototype; holder !== null && holder !== Object.prototype; holder = Object.getPrototypeOf(holder)) {
-    if (ITERATORS.has(holder)) return true
+    // What listens to a target is called by whoever dispatches.
+    if (ITERATORS.has(holder) || holder === EventTarget.prototype) return true
     // A class that is made of one of the platform has methods of its own; an object of the platform may have got some.
     if (isOfPlatform(holder)) return own || Object.values(Object.getOwnPropertyDescriptors(value)).some(isFunction)
     own ||= Reflect.ownKeys(holder).some((key) => key !== 'constructor' && isCallable(holder, key))

@@ -45,10 +45,14 @@ interface Strays {
   blame?: (error: unknown) => void
 }
 
+/** Failures of a plug-in's own code, and of those that need it. */
+const TOLERATED: ReadonlySet<string> = new Set(['ERR_PLUGIN_LOAD', 'ERR_PLUGIN_NEEDS'])
+
 /** Options of {@link planPlugins}. */
 export interface PluginPlanOptions {
   /**
-   * Told of a plug-in whose own code throws, or is never done, while it is loaded or looks at its options: it is left out. Without this, that is an error as any other.
+   * Told of a plug-in whose own code throws, or is never done, while it is loaded or looks at its options: it is left out, and so is what then has not what it needs. Without this, that is
+   * an error as any other.
    */
   readonly onLoadFailure?: ((reference: string, error: RootPartitionError) => void) | undefined
   /** Follows what modules leave to the event loop. */
@@ -83,7 +87,7 @@ export async function planPlugins(
   const { onLoadFailure, tracker } = options
   const failed: string[] = []
   const tolerate = (name: string, { kinds }: PluginRequest, error: unknown): void => {
-    const own = error instanceof RootPartitionError && error.code === 'ERR_PLUGIN_LOAD'
+    const own = error instanceof RootPartitionError && TOLERATED.has(error.code)
     if (onLoadFailure === undefined || !own || kinds?.includes('processor')) throw error
     failed.push(name)
     onLoadFailure(name, error)
@@ -113,7 +117,33 @@ export async function planPlugins(
       tolerate(id, request, error)
     }
   }
-  return order(planned, new Set(services), failed)
+  const present = new Set(services)
+  if (onLoadFailure !== undefined && failed.length > 0) leaveOut(planned, loaded, present, failed, tolerate)
+  return order(planned, present, failed)
+}
+
+/** Where some could not be loaded, nobody knows what they would have provided: whoever needs what is not there goes with them. */
+function leaveOut(
+  planned: PlannedPlugin[],
+  loaded: readonly LoadedPlugin[],
+  present: ReadonlySet<string>,
+  failed: readonly string[],
+  tolerate: (name: string, request: PluginRequest, error: unknown) => void,
+): void {
+  for (;;) {
+    const provided = new Set([...present, ...planned.flatMap(({ plugin }) => plugin.provides.map(({ name }) => name))])
+    const index = planned.findIndex(({ plugin }) => plugin.needs.some(({ name }) => !provided.has(name)))
+    if (index < 0) return
+    const [{ id, plugin }] = planned.splice(index, 1) as [PlannedPlugin]
+    const missing = plugin.needs.find(({ name }) => !provided.has(name))?.name
+    const error = new RootPartitionError(
+      'ERR_PLUGIN_NEEDS',
+      `${id} needs ${missing}, which nothing provides; ${failed.join(' and ')} could not be loaded`,
+      { data: { id, service: missing } },
+    )
+    const request = loaded.find((entry) => entry.id === id)?.request as PluginRequest
+    tolerate(id, request, error)
+  }
 }
 
 async function loadOne(

@@ -90,7 +90,7 @@ export class StateUnits {
   }
 }
 
-/** The state of a unit, or nothing where it has none. @throws what `save` throws; TypeError for what is no state */
+/** A copy of the state of a unit, or nothing where it has none. @throws what `save` throws; what is no state, or no plain data */
 function stateOf(instance: PluginInstance, guard: PluginGuard): SavedState | undefined {
   if (instance.save === undefined) return undefined
   const state: unknown = instance.save()
@@ -98,5 +98,6 @@ function stateOf(instance: PluginInstance, guard: PluginGuard): SavedState | und
   if (isThenable(state)) void guard.watch('when it was saved', state)
   if (typeof (state as Partial<SavedState> | undefined | null)?.version !== 'number')
     throw new TypeError('what it returned is no state with a version')
-  return state as SavedState
+  // What cannot be copied cannot be kept; and what the unit does with it later is its own affair.
+  return structuredClone(state as SavedState)
 }

@@ -6,6 +6,8 @@ import {
   clockToken,
   type Disk,
   disksToken,
+  interruptLinesToken,
+  mouseInputToken,
   type Network,
   type NetworkPort,
   networkToken,
@@ -17,10 +19,11 @@ import {
   type VmbusChannel,
   vmbusServerToken,
 } from '@partita/interface'
+import { FakeInterruptLines } from '@partita/testkit'
 import { VmbusPair } from '@partita/vmbus/testing'
 import { describe, expect, it } from 'vitest'
 import { device, machine, off } from './failing-machine.ts'
-import { type Any, disposable, failures } from './hostile-values.ts'
+import { type Any, disposable, failures, thorny } from './hostile-values.ts'
 
 describe('what is given to others may be anything', () => {
   /** Plug-ins that provide the real things, and one that misuses them. */
@@ -74,6 +77,8 @@ describe('what is given to others may be anything', () => {
           .get('console')
           ?.write('x' as Any),
     ],
+    ['interrupt lines', [interruptLinesToken], (context) => context.get(interruptLinesToken).line(thorny({}) as Any)],
+    ['movements', [mouseInputToken], (context) => context.get(mouseInputToken).move(5n as Any, 1)],
     ['ports', [portIoToken], (context) => context.get(portIoToken).claim('x' as Any, 1, {} as Any)],
     ['frames', [networkToken], (context) => connect(context).send({} as Any)],
     [
@@ -123,6 +128,15 @@ describe('what is given to others may be anything', () => {
         device('bus', [], () => ({ services: { [vmbusServerToken.name]: pair.server } }), {
           provides: [vmbusServerToken],
         }),
+        device('wires', [], () => ({ services: { [interruptLinesToken.name]: new FakeInterruptLines() } }), {
+          provides: [interruptLinesToken],
+        }),
+        device(
+          'mouse',
+          [],
+          () => ({ services: { [mouseInputToken.name]: { move: (dx: number) => dx + 1, wheel() {}, button() {} } } }),
+          { provides: [mouseInputToken] },
+        ),
         bad,
       ],
       characterBackends: new Map([['console', backend]]),
@@ -130,7 +144,7 @@ describe('what is given to others may be anything', () => {
     expect(await vm.run()).toEqual({ type: 'power-off' })
     expect(thrown).toHaveLength(1)
     expect(messages()).toEqual([expect.stringMatching(/^The plug-in misuser failed when it was started: /)])
-    expect(vm.plugins).toEqual(expect.arrayContaining(['net', 'bus']))
+    expect(vm.plugins).toEqual(expect.arrayContaining(['net', 'bus', 'wires', 'mouse']))
   })
 
   function connect(context: PluginContext): NetworkPort {

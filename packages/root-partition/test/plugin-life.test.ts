@@ -55,7 +55,7 @@ describe('a plug-in that throws', () => {
     expect(vm.plugins).not.toContain('./broken.js')
   })
 
-  it('when it looks at its options is left out; what needs it is refused, with its name', async () => {
+  it('when it looks at its options is left out with what needs it, and what needs that', async () => {
     const token = serviceToken('test/bus')
     const options = v.custom<unknown>(() => {
       throw new TypeError('no schema')
@@ -64,8 +64,22 @@ describe('a plug-in that throws', () => {
     const { vm, messages } = await machine({ devices: [bus], script: off })
     expect(messages()).toEqual(['The plug-in bus failed when it looked at its options: no schema'])
     expect(await vm.run()).toEqual({ type: 'power-off' })
-    await expect(machine({ devices: [bus, device('rider', [token], () => {})] })).rejects.toThrow(
-      code('ERR_PLUGIN_NEEDS', { hint: expect.stringContaining('bus could not be loaded') }),
+    const next = serviceToken('test/next')
+    const riders = [
+      device('far', [next], () => {}),
+      device('rider', [token], () => {}, { provides: [next] }),
+      device('other', [], () => {}),
+    ]
+    const all = await machine({ devices: [bus, ...riders], script: off })
+    expect(all.messages()).toEqual([
+      'The plug-in bus failed when it looked at its options: no schema',
+      'rider needs test/bus, which nothing provides; bus could not be loaded',
+      'far needs test/next, which nothing provides; bus and rider could not be loaded',
+    ])
+    expect(await all.vm.run()).toEqual({ type: 'power-off' })
+    expect(all.vm.plugins).toContain('other')
+    await expect(machine({ devices: [bus, ...riders], configuration: { onPluginFailure: 'end' } })).rejects.toThrow(
+      code('ERR_PLUGIN_LOAD'),
     )
   })
 

@@ -21,7 +21,7 @@ import { FakeInterruptLines, FakePciBus } from '@partita/testkit'
 import { VmbusPair } from '@partita/vmbus/testing'
 import { describe, expect, it } from 'vitest'
 import { device, machine, off } from './failing-machine.ts'
-import { type Any, disposable, failures, reject, thorny, turn } from './hostile-values.ts'
+import { type Any, disposable, fail, failures, reject, thorny, turn } from './hostile-values.ts'
 
 describe('what is returned may be anything', () => {
   const GARBAGE: readonly [string, unknown][] = [
@@ -128,6 +128,25 @@ describe('what is returned may be anything', () => {
       }),
     )
     expect(vm.plugins).toContain('odd')
+  })
+
+  it.each<[string, unknown]>([
+    ['a function', fail],
+    ['a promise', Promise.resolve(1)],
+    ['something thorny', thorny({})],
+  ])('as data of a saved state: %s', async (_, data) => {
+    const { vm } = await machine({ devices: [device('odd', [], () => ({ save: () => ({ version: 1, data }) }))] })
+    expect(() => vm.save()).toThrow(
+      expect.objectContaining({ message: expect.stringMatching(/^The plug-in odd could not be saved: /) }),
+    )
+  })
+
+  it('as a saved state is a copy, which the plug-in does not change any more', async () => {
+    const data = { n: 1 }
+    const { vm } = await machine({ devices: [device('odd', [], () => ({ save: () => ({ version: 1, data }) }))] })
+    const saved = vm.save()
+    data.n = 2
+    expect(saved.units['odd']).toEqual({ version: 1, data: { n: 1 } })
   })
 
   it('by a restore that ends later', async () => {

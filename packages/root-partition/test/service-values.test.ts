@@ -297,6 +297,29 @@ describe('what a plug-in gives to the service of another', () => {
     expect(living).toEqual(['provider', 'user'])
   })
 
+  it('is a listener of an event target is taken away, and the others hear', async () => {
+    const target = new EventTarget()
+    class Bus extends EventTarget {}
+    const bus = new Bus()
+    const strays: unknown[] = []
+    const listened: string[] = []
+    const uncaught = (error: unknown) => void strays.push(error)
+    const { living } = await used({ target, bus }, (s) => {
+      s.target.addEventListener('event', ({ type }: Event) => void listened.push(type))
+      s.bus.addEventListener('event', ({ type }: Event) => void listened.push(type))
+      s.bus.addEventListener('event', fail)
+    })
+    expect(living).toEqual(['provider', 'user'])
+    process.on('uncaughtException', uncaught)
+    target.dispatchEvent(new Event('event'))
+    bus.dispatchEvent(new Event('event'))
+    await turn()
+    process.off('uncaughtException', uncaught)
+    expect(listened).toEqual(['event', 'event'])
+    // With a tracker this finds the user, as the fault that it is.
+    expect(strays).toEqual([expect.objectContaining({ data: { id: 'user' } })])
+  })
+
   it('may have errors with codes for answers: a disk’s, to who reads it', async () => {
     const full = new PartitaError('ERR_DISK_IO', 'a bad sector')
     const disk = { read: () => Promise.reject(full) }
