@@ -1,6 +1,7 @@
 // Decoded code: blocks of records by guest physical address, so that one decoding serves every mapping of a page. A write to decoded bytes makes
 // the records of the blocks concerned stale in place, so that even the block that is running sees it at its next instruction.
 
+import { BLOCK_HEADER, BlockArena, HEADER_SIZE, MODE_BITS } from './block-arena.ts'
 import type { Decoder } from './decoder/decoder.ts'
 import { DECODED } from './decoder/decoder.ts'
 import type { Mode } from './decoder/mode.ts'
@@ -10,33 +11,13 @@ import { GPA_PAGES, MAP_PAGES, type SoftwareMemory } from './memory.ts'
 import { RECORD } from './state-layout.ts'
 
 const MAXIMUM_BLOCK = 48
+/** With the one that closes it. */
+const MAXIMUM_RECORDS: number = MAXIMUM_BLOCK + 1
+/** Part of the arena that must be free again when it was full, a power of 2 as a shift; else blocks go that nobody holds. */
+const FREE_SHIFT = 2
 /** Writes that hit a page's code in a row, after which all of it goes. */
 const OVERWRITES = 4
 const PAGE = 4096
-
-/**
- * What lies before the first record of a block: words of 32 bits, as many bytes as a record has. What is known of a block is there and not in an object of its
- * own, since there are tens of thousands.
- */
-const BLOCK_HEADER = {
-  PAGE: 0,
-  /** Offset of the first byte in the page. */
-  START: 1,
-  /** Behind the last one; beyond the page when the last instruction crosses into NEXT_PAGE. */
-  END: 2,
-  /** The page that is crossed into, or -1. */
-  NEXT_PAGE: 3,
-  /** Records, the closing one included; the mode in the low bits. */
-  COUNT: 4,
-  /** Where control may go on outside the page by the last instruction: a place counted from the page's start; 0 nowhere. */
-  FAR: 5,
-  /** The next block with bytes of PAGE, 0 none, and of NEXT_PAGE. */
-  NEXT: 6,
-  NEXT_CROSSING: 7,
-} as const
-const HEADER_SIZE: number = RECORD.SIZE
-/** Bits of COUNT that are the mode's. */
-const MODE_BITS = 3
 
 /** Members of the table of blocks at first. It grows when half of them are taken. */
 const TABLE_LOG2 = 17
@@ -80,12 +61,13 @@ export class CodeCache {
   readonly #view: DataView
   readonly #i32: Int32Array
   readonly #decoder: Decoder
-  readonly #arena: number
-  readonly #arenaEnd: number
-  /** Called when all records are dropped: jump caches hold none of them any more. */
+  readonly #arena: BlockArena
+  /** Where a block is decoded before it has its place. */
+  readonly #scratch: number
   readonly #onReset: () => void
+  readonly #onReuse: () => void
   readonly #onDrop: (record: number) => void
-  #free: number
+  readonly #isHeld: (record: number) => boolean
   /** The blocks by place, open addressing: pairs of a place and a record with its tag. */
   #table: Int32Array = new Int32Array(2 << TABLE_LOG2)
   #tableShift: number = 32 - TABLE_LOG2
@@ -126,19 +108,25 @@ export class CodeCache {
     decoder: Decoder
     arena: number
     arenaEnd: number
+    /** All blocks were dropped: jump caches hold none of their records any more. */
     onReset: () => void
+    /** Records of dropped blocks are used again: jump caches hold none of them any more. */
+    onReuse: () => void
     /** A block is no more: nothing leads to its record. */
     onDrop: (record: number) => void
+    /** Whether the block with a record shall stay when there is no room for all. */
+    isHeld: (record: number) => boolean
   }) {
     this.#memory = options.memory
     this.#view = options.memory.view
     this.#i32 = options.memory.i32
     this.#decoder = options.decoder
-    this.#arena = options.arena
-    this.#arenaEnd = options.arenaEnd
+    this.#scratch = options.arenaEnd - MAXIMUM_RECORDS * RECORD.SIZE
+    this.#arena = new BlockArena(this.#i32, options.arena, this.#scratch, MAXIMUM_RECORDS)
     this.#onReset = options.onReset
+    this.#onReuse = options.onReuse
     this.#onDrop = options.onDrop
-    this.#free = options.arena
+    this.#isHeld = options.isHeld
   }
 
   #field(record: number, field: number): number {
@@ -209,7 +197,7 @@ export class CodeCache {
 
   /** Where the block with a record is; undefined when there is none. */
   placeOf(record: number): BlockPlace | undefined {
-    if (record <= this.#arena || record >= this.#free) return undefined
+    if (record <= this.#arena.start || record >= this.#scratch) return undefined
     const page = this.#field(record, BLOCK_HEADER.PAGE)
     const start = this.#field(record, BLOCK_HEADER.START)
     const mode = this.#modeOf(record)
@@ -275,7 +263,7 @@ export class CodeCache {
 
   /** Drop everything. */
   reset(): void {
-    this.#free = this.#arena
+    this.#arena.clear()
     this.#table.fill(0)
     this.#tableUsed = 0
     this.#links.clear()
@@ -289,13 +277,51 @@ export class CodeCache {
     this.#onReset()
   }
 
+  /** Room for the records of a block. */
+  #allocate(records: number): number {
+    const first = this.#arena.allocate(records)
+    if (first !== 0) return first
+    const enough = this.#arena.size >> FREE_SHIFT
+    if (this.#reclaim() < enough) {
+      this.#dropOthers()
+      if (this.#reclaim() < enough) this.reset()
+    }
+    return this.#arena.allocate(records)
+  }
+  /** Use again what dropped blocks had; returns the bytes that are free. */
+  #reclaim(): number {
+    this.#onReuse()
+    // a jump of a dropped block is no jump any more
+    for (const [target, links] of this.#links) {
+      const alive = links.filter((record) => this.#view.getUint16(record + RECORD.HANDLER, true) !== HANDLER.LOOKUP)
+      if (alive.length === 0) this.#links.delete(target)
+      else if (alive.length < links.length) this.#links.set(target, alive)
+    }
+    return this.#arena.reclaim()
+  }
+  /** Drop the blocks that nobody holds: those that are still of use are decoded again. */
+  #dropOthers(): void {
+    // a page is there again each time it had no blocks and got one
+    const pages = new Set(this.#pages)
+    this.#pages = []
+    for (const page of pages) {
+      let before = 0
+      for (let block = this.#head(page); block !== 0; ) {
+        const next = this.#next(block, page)
+        if (this.#isHeld(block)) before = block
+        else this.#drop(block, page, before)
+        block = next
+      }
+      if (this.#head(page) !== 0) this.#pages.push(page)
+    }
+  }
+
   /**
    * Decode a block. `nextPage` gives the GPA page that follows in linear memory, or -1.
    * @returns its record, or one of {@link BLOCK} when the first instruction cannot be decoded
    */
   decode(page: number, offset: number, mode: Mode, nextPage: () => number, limit: number = MAXIMUM_BLOCK): number {
     const single = limit === 1
-    if (this.#free + HEADER_SIZE + (MAXIMUM_BLOCK + 2) * RECORD.SIZE > this.#arenaEnd) this.reset()
     const { u8, gpaMap } = this.#memory
     const host = ((gpaMap[page] as number) & ~0xfff) >>> 0
     this.#host = host
@@ -305,8 +331,8 @@ export class CodeCache {
     let crossed = false
     const decoder = this.#decoder
     const view = this.#view
-    const first = this.#free + HEADER_SIZE
-    let record = first
+    const scratch = this.#scratch
+    let record = scratch
     let count = 0
     let ended = false
     let far = 0
@@ -351,16 +377,17 @@ export class CodeCache {
       view.setInt32(record + RECORD.OFFSET, (start - offset) | (count << 16), true)
       record += RECORD.SIZE
     }
-    if (single) return first
+    if (single) return scratch
     this.#overwritten = -1
-    this.#free = record
     this.blocksDecoded++
+    const first = this.#allocate((record - scratch) / RECORD.SIZE)
+    this.#i32.copyWithin(first >> 2, scratch >> 2, record >> 2)
     const following = start > PAGE ? this.#following : -1
     this.#setField(first, BLOCK_HEADER.PAGE, page)
     this.#setField(first, BLOCK_HEADER.START, offset)
     this.#setField(first, BLOCK_HEADER.END, start)
     this.#setField(first, BLOCK_HEADER.NEXT_PAGE, following)
-    this.#setField(first, BLOCK_HEADER.COUNT, (((record - first) / RECORD.SIZE) << 2) | mode)
+    this.#setField(first, BLOCK_HEADER.COUNT, (((record - scratch) / RECORD.SIZE) << 2) | mode)
     this.#setField(first, BLOCK_HEADER.FAR, far)
     this.#setField(first, BLOCK_HEADER.NEXT, this.#cover(page, first, offset, Math.min(start, PAGE)))
     let crossing = 0
@@ -425,6 +452,7 @@ export class CodeCache {
     this.#uncover(listed, block, before)
     const other = listed === page ? nextPage : page
     if (other >= 0 && other !== listed) this.#uncover(other, block, this.#before(other, block))
+    this.#setField(block, BLOCK_HEADER.PAGE, -1)
   }
   /** The block before another one in a page's list, 0 none. */
   #before(page: number, block: number): number {

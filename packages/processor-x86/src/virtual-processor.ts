@@ -135,7 +135,13 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         this.#translator?.reset()
         cpu.mmu.flushJumps()
       },
+      onReuse: () => {
+        this.#generation++
+        this.#translator?.recordsReused()
+        cpu.mmu.flushJumps()
+      },
       onDrop: (record) => this.#translator?.blockDropped(record),
+      isHeld: (record) => this.#translator?.holds(record) ?? false,
     })
     cpu.code = this.#code
     memory.observe({

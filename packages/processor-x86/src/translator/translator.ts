@@ -170,6 +170,8 @@ export class Translator {
   /** Samples since the queue was empty. */
   #waited = 0
   #ordered: readonly Ordered[] | undefined
+  /** How often records of dropped blocks became those of others. */
+  #reuses = 0
   #samples = 0
   #random = 1
   /** How often a page with regions has changed, and when it did last. */
@@ -283,9 +285,10 @@ export class Translator {
     const batch = this.#allocate(regions.length)
     this.#ordered = ordered
     this.#statistics.jobs++
+    const reuses = this.#reuses
     this.#compiler.compile(this.#job(batch, regions), (result) => {
       this.#ordered = undefined
-      if (result) this.#install(batch, ordered, result)
+      if (result) this.#install(batch, ordered, result, reuses)
       else {
         // the thread has come to an end
         this.#compiler = inlineCompiler(this.#compilation)
@@ -308,7 +311,7 @@ export class Translator {
         },
       ]),
     )
-    this.#install(batch, [{ record, pages: new Map([[0, page]]), rip: 0n, stale: false }], result)
+    this.#install(batch, [{ record, pages: new Map([[0, page]]), rip: 0n, stale: false }], result, this.#reuses)
     if (batch.regions.size === 0) this.#release(batch)
   }
   /** The pages whose code a region may take in: its own, and those where control goes from there, as far as the jump cache knows where they are. */
@@ -368,7 +371,8 @@ export class Translator {
 
   // --- regions in use
 
-  #install(batch: Batch, ordered: readonly Ordered[], result: CompileResult): void {
+  /** `reuses`: what that count was when the regions were ordered. */
+  #install(batch: Batch, ordered: readonly Ordered[], result: CompileResult, reuses: number): void {
     const statistics = this.#statistics
     statistics.emitTime += result.emitTime
     statistics.compileTime += result.compileTime
@@ -382,14 +386,17 @@ export class Translator {
       statistics.instructions += compiled.instructions
       if (stale || this.#byRecord.has(record)) return
       const pieces = compiled.ranges.map(([start, end, distance]) => ({ page: pages.get(distance) ?? -1, start, end }))
-      if (!this.#unchanged(pieces, compiled.bytes) || compiled.asked.some((block) => !this.#code.placeOf(block))) {
+      const { asked } = compiled
+      const current =
+        asked.length === 0 || (reuses === this.#reuses && asked.every((block) => this.#code.placeOf(block)))
+      if (!current || !this.#unchanged(pieces, compiled.bytes)) {
         this.#heat.delete(record)
         return
       }
       const region: Installed = {
         record,
         pieces,
-        asked: compiled.asked,
+        asked,
         rip,
         batch,
         place: compiled.place,
@@ -401,7 +408,7 @@ export class Translator {
       this.#view.setUint16(record + RECORD.FUNCTION, region.place, true)
       batch.regions.add(region)
       this.#byRecord.set(record, region)
-      for (const { page } of pieces) enter(this.#byPage, page, region)
+      for (const { page } of pieces) if (enter(this.#byPage, page, region)) this.#memory.addCodePage(page)
       for (const block of region.asked) enter(this.#askers, block, region)
     })
   }
@@ -508,7 +515,6 @@ export class Translator {
     this.#heat.delete(record)
     this.#queue.delete(record)
     for (const order of this.#ordered ?? []) if (order.record === record) order.stale = true
-    // a region alive keeps its pages watched by the blocks that it asks for
     for (const asker of this.#askers.get(record) ?? []) {
       this.#heat.delete(asker.record)
       this.#remove(asker, true)
@@ -527,10 +533,18 @@ export class Translator {
       this.#view.setUint16(record + RECORD.FUNCTION, region.function, true)
     }
     this.#byRecord.delete(record)
-    for (const { page } of pieces) take(this.#byPage, page, region)
+    for (const { page } of pieces) if (take(this.#byPage, page, region)) this.#memory.dropCodePage(page)
     for (const block of asked) take(this.#askers, block, region)
     batch.regions.delete(region)
     if (batch.regions.size === 0) this.#release(batch)
+  }
+  /** Whether a block is of use here: regions are entered by it or ask for it, or one will be. */
+  holds(record: number): boolean {
+    return this.#byRecord.has(record) || this.#askers.has(record) || this.#queue.has(record)
+  }
+  /** Records of dropped blocks become those of others. */
+  recordsReused(): void {
+    this.#reuses++
   }
   /** All blocks were dropped. */
   reset(): void {
@@ -583,14 +597,17 @@ export class Translator {
 function overlaps(pieces: readonly Piece[], page: number, start: number, end: number): boolean {
   return pieces.some((piece) => piece.page === page && piece.start < end && piece.end > start)
 }
-function enter<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
+/** Whether it is the first of its key. */
+function enter<K, V>(sets: Map<K, Set<V>>, key: K, value: V): boolean {
   const set = sets.get(key)
   if (set) set.add(value)
   else sets.set(key, new Set([value]))
+  return set === undefined
 }
-function take<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
+/** Whether it was the last of its key. */
+function take<K, V>(sets: Map<K, Set<V>>, key: K, value: V): boolean {
   const set = sets.get(key)
-  if (set?.delete(value) && set.size === 0) sets.delete(key)
+  return set?.delete(value) === true && set.size === 0 && sets.delete(key)
 }
 function nameOf(page: number, offset: number): string {
   return `region ${(page * PAGE + offset).toString(16)}`
