@@ -228,6 +228,23 @@ describe('what is waited for', () => {
     expect(vm.plugins).toContain('bus')
   })
 
+  it('of who was given to call is not to blame either', async () => {
+    const token: ServiceToken<{ ask(question: () => Promise<number>): void }> = serviceToken('test/bus')
+    const bus = device(
+      'bus',
+      [],
+      () => ({
+        services: { [token.name]: { ask: (question: () => Promise<number>) => void question().catch(() => {}) } },
+        stop: () => never(),
+      }),
+      { provides: [token] },
+    )
+    const user = device('user', [], (context) => void context.find(token)?.ask(() => never()), { uses: [token] })
+    const { vm, messages } = await run({ devices: [bus, user] })
+    expect(messages()).toEqual([`The plug-in bus failed when it was stopped: ${LATE}`])
+    expect(vm.plugins).toContain('user')
+  })
+
   it('one after the other: each that does not answer goes', async () => {
     const tokens = ['one', 'two'].map((name): ServiceToken<{ ready(): Promise<void> }> => serviceToken(`test/${name}`))
     const silent = tokens.map((token) =>
