@@ -49,11 +49,11 @@ export interface PluginContext<Options = unknown> {
 export interface PluginInstance extends Partial<Saveable>, AsyncDisposable {
   /** The services promised in `provides`, by token name. */
   readonly services?: Readonly<Record<string, unknown>>
-  /** Back to the power-on state. */
+  /** Back to the power-on state, at once: nobody waits. */
   reset?(): void
-  /** The partition is about to run (again). */
+  /** The partition is about to run (again). It waits for a minute. */
   start?(): void | Promise<void>
-  /** The partition has stopped running: complete what is in flight, start nothing new. */
+  /** The partition has stopped running: complete what is in flight, start nothing new. There is a minute for it. */
   stop?(): void | Promise<void>
 }
 
@@ -75,7 +75,10 @@ export interface Plugin<Options = unknown> {
   readonly uses?: readonly ServiceToken<unknown>[]
   /** Services that the instance offers. */
   readonly provides: readonly ServiceToken<unknown>[]
-  /** Make an instance. What it throws ends the start of the VM; plug-ins that started before are disposed of. */
+  /**
+   * Make an instance. A PartitaError that it throws is a refusal: it ends the start of the VM, and plug-ins that started before are disposed of. Anything else is a failure: the plug-in is left
+   * out, and so it is when it is not done after a minute.
+   */
   create(context: PluginContext<Options>): PluginInstance | Promise<PluginInstance>
 }
 

@@ -130,6 +130,7 @@ function named(
 }
 
 export function guardedPci(bus: PciBus, guard: PluginGuard, claims: Claims): PciBus {
+  const lines = new Map<number, InterruptLine>()
   return {
     attach(device, fn, pciFunction) {
       guard.mustLive()
@@ -143,7 +144,12 @@ export function guardedPci(bus: PciBus, guard: PluginGuard, claims: Claims): Pci
       }
       return both(guard, attached, claims.add('pci', guard.id, name, slot, slot + 1))
     },
-    interrupt: (device, pin) => guardedLine(bus.interrupt(device, pin), guard),
+    interrupt(device, pin) {
+      const key = device * 4 + pin
+      const line = lines.get(key) ?? guardedLine(bus.interrupt(device, pin), guard)
+      lines.set(key, line)
+      return line
+    },
   }
 }
 
@@ -308,11 +314,15 @@ export function guardedMessages(messages: InterruptMessages, guard: PluginGuard)
 class GuardedTimer implements Timer {
   readonly #timer: Timer
   readonly #guard: PluginGuard
+  readonly #armed: Set<Timer>
 
-  constructor(clock: Clock, callback: () => void, guard: PluginGuard) {
+  constructor(clock: Clock, callback: () => void, guard: PluginGuard, armed: Set<Timer>) {
     this.#guard = guard
-    this.#timer = clock.createTimer(() => guard.call('in a timer', undefined, callback))
-    guard.own({ [Symbol.dispose]: () => this.#timer.cancel() })
+    this.#armed = armed
+    this.#timer = clock.createTimer(() => {
+      armed.delete(this)
+      guard.call('in a timer', undefined, callback)
+    })
   }
 
   get deadline(): number {
@@ -322,19 +332,29 @@ class GuardedTimer implements Timer {
   arm(deadline: number): void {
     // The deadlines of all are compared with one another.
     if (typeof deadline !== 'number') throw new TypeError('the deadline of a timer is no number')
-    if (!this.#guard.failed) this.#timer.arm(deadline)
+    if (this.#guard.failed) return
+    this.#armed.add(this)
+    this.#timer.arm(deadline)
   }
 
   cancel(): void {
+    this.#armed.delete(this)
     this.#timer.cancel()
   }
 }
 
 export function guardedClock(clock: Clock, guard: PluginGuard): Clock {
+  // A timer that nobody has armed, nobody keeps.
+  const armed = new Set<Timer>()
+  guard.own({
+    [Symbol.dispose]: () => {
+      for (const timer of [...armed]) timer.cancel()
+    },
+  })
   return {
     now: () => clock.now(),
     wallTime: () => clock.wallTime(),
-    createTimer: (callback) => new GuardedTimer(clock, callback, guard),
+    createTimer: (callback) => new GuardedTimer(clock, callback, guard, armed),
   }
 }
 

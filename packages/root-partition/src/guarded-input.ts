@@ -1,7 +1,7 @@
 // What sits in front of a machine, with a guard around the plug-in that emulates it: a keyboard that fails loses what is typed.
 
 import type { A20Gate, KeyboardInput, KeyboardLeds, MouseInput } from '@partita/interface'
-import { linkedSignal } from './linked-signal.ts'
+import { linkedSignals } from './linked-signal.ts'
 import type { PluginGuard } from './plugin-guard.ts'
 
 const DARK: KeyboardLeds = { scrollLock: false, numLock: false, capsLock: false }
@@ -12,6 +12,7 @@ export function guardedKeyboard(
   provider: PluginGuard,
   user: PluginGuard | undefined,
 ): KeyboardInput {
+  const linked = linkedSignals(provider)
   let shown: KeyboardInput['onLeds']
   return {
     key: (code, pressed) =>
@@ -20,7 +21,7 @@ export function guardedKeyboard(
       const where = 'when its buffer was waited for'
       if (provider.failed) return
       try {
-        const own = signal && linkedSignal(signal, provider)
+        const own = signal && linked(signal)
         await provider.answers(user, provider.scope.call(keyboard.drained, keyboard, own, undefined, undefined))
       } catch (error) {
         // The signal's reason belongs to whoever gave the signal.

@@ -20,3 +20,13 @@ export function linkedSignal(signal: AbortSignal, listener: PluginGuard | undefi
   else signal.addEventListener('abort', abort, { once: true })
   return controller.signal
 }
+
+/** As {@link linkedSignal}, with one signal for each. */
+export function linkedSignals(listener: PluginGuard | undefined): (signal: AbortSignal) => AbortSignal {
+  const linked = new WeakMap<AbortSignal, AbortSignal>()
+  return (signal) => {
+    const known = linked.get(signal) ?? linkedSignal(signal, listener)
+    linked.set(signal, known)
+    return known
+  }
+}
