@@ -52,7 +52,7 @@ export function systemMessage(error: unknown): string {
 function describe(error: unknown): { code: string; message: string; hint?: string | undefined } {
   if (error instanceof PartitaError) return error
   const message = error instanceof Error ? error.message : String(error)
-  const { code } = error as { code?: unknown }
+  const { code } = (error ?? {}) as { code?: unknown }
   return {
     code: typeof code === 'string' ? code : 'ERR_HOST',
     message: error instanceof Error && error.name !== 'Error' ? `${error.name}: ${message}` : message,
