@@ -456,13 +456,13 @@ function bytes(data: Uint8Array): Uint8Array {
   throw new TypeError('what was to be bytes is no Uint8Array')
 }
 
-const POWER_EVENTS: ReadonlySet<unknown> = new Set(['power-off', 'reset', 'debug-exit'] satisfies PowerEvent['type'][])
+const POWER_EVENTS: Readonly<Record<PowerEvent['type'], true>> = { 'power-off': true, reset: true, 'debug-exit': true }
 
 /** A plug-in that is gone switches nothing off any more, and what it asks for is a power event. */
 export function guardedPower(power: PowerControl, guard: PluginGuard): PowerControl {
   return {
     request(event) {
-      if (!POWER_EVENTS.has(event.type) || (event.type === 'debug-exit' && !Number.isInteger(event.code)))
+      if (!Object.hasOwn(POWER_EVENTS, event.type) || (event.type === 'debug-exit' && !Number.isInteger(event.code)))
         throw new TypeError('what was requested is no power event')
       if (!guard.failed)
         power.request(event.type === 'debug-exit' ? { type: event.type, code: event.code } : { type: event.type })

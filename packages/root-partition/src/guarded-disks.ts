@@ -101,9 +101,8 @@ const NO_SHAPE: Shape = { sectorSize: 512, physicalSectorSize: 512, sectorCount:
 
 /** What of a disk does not change. @throws TypeError for what is no disk */
 function shapeOf({ sectorSize, physicalSectorSize, sectorCount, readOnly, discard, zero }: Disk): Shape {
-  const isShape =
-    isSize(sectorSize) && isSize(physicalSectorSize) && Number.isSafeInteger(sectorCount) && sectorCount >= 0
-  if (!isShape) throw new TypeError('it has no sectors')
+  const areSizes = isSize(sectorSize) && Number.isInteger(physicalSectorSize / sectorSize) && physicalSectorSize > 0
+  if (!areSizes || !Number.isSafeInteger(sectorCount) || sectorCount < 0) throw new TypeError('it has no sectors')
   return { sectorSize, physicalSectorSize, sectorCount, readOnly, ...(discard && { discard }), ...(zero && { zero }) }
 }
 

@@ -179,7 +179,11 @@ export function servedVmbus(bus: Vmbus, provider: PluginGuard, user: PluginGuard
       if (!isObject(asking)) throw notThere(provider, where, asking)
       return servedDisposable(asking, provider, where)
     },
-    channels: () => provider.serve('when its channels were listed', [], () => bus.channels()),
+    // As they are now.
+    channels: () =>
+      provider.serve('when its channels were listed', [], () =>
+        bus.channels().map((channel) => ({ ...channel, counters: { ...channel.counters } })),
+      ),
   }
 }
 

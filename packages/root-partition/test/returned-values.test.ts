@@ -209,6 +209,7 @@ describe('what is returned may be anything', () => {
       { onConnectRequest: () => 5 },
       (bus) => bus.onConnectRequest(() => true),
     ],
+    ['channels', vmbusServerToken, { channels: () => [thorny({})] }, (bus) => bus.channels()],
     ['a thorny VMBus', vmbusServerToken, thorny(), (bus) => bus.channels()],
     ['a network', networkToken, { connect: () => thorny() }, (network) => network.connect(adapter, {}).linkUp],
     ['an MTU', networkToken, { connect: () => ({ ...port, mtu: 5n }) }, (network) => network.connect(adapter, {}).mtu],
