@@ -180,7 +180,7 @@ describe('partita run --config', { timeout: 30_000 }, () => {
     const { status, stderr } = await run('--config', join('vm', 'machine.json'), '--memory', '32M')
     expect({ status, stderr }).toEqual({
       status: 2,
-      stderr: expect.stringContaining('--root is for the default guest'),
+      stderr: expect.stringContaining('--no-root is for the default guest'),
     })
     put('vm/machine.json', {
       kernel: '../kernel',
