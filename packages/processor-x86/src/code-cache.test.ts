@@ -77,6 +77,46 @@ test('when all are held, all go', () => {
   expect(cache.placeOf(first)?.page).not.toBe(0)
 })
 
+test('room in pieces that are too small is no room', () => {
+  const { memory, cache, decode, held, events } = smallCache()
+  const code = memory.u8.subarray(memory.ramOffset)
+  // blocks of one record, JMP to themselves, as many as there is room for; each other one is held
+  const places: { page: number; offset: number }[] = []
+  for (let offset = 0; offset < PAGE; offset += STEP) {
+    for (let page = 0; page < 15; page++) places.push({ page, offset })
+  }
+  places.forEach(({ page, offset }, i) => {
+    code.set([0xeb, 0xfe], page * PAGE + offset)
+    const record = decode(page, offset)
+    if (i % 2 === 0) held.add(record)
+  })
+  expect(events).toEqual({ resets: 0, reuses: 0 })
+  // never the same page twice in a row, which would take all of it
+  places.forEach(({ page, offset }, i) => {
+    if (i % 2 === 1) cache.invalidate(page, offset, offset + 1)
+  })
+  code.fill(0x90, 100 * PAGE, 101 * PAGE)
+  for (let offset = 0; offset < 30 * 48; offset += 48) {
+    const record = decode(100, offset)
+    expect(record).toBeGreaterThan(0)
+    expect(cache.find(100, offset, MODE.LONG)).toBe(record)
+  }
+  // at most two of the blocks were found room for one by one
+  expect(events).toEqual({ resets: 1, reuses: expect.any(Number) })
+  expect(events.reuses).toBeLessThan(4)
+})
+
+test('pages that lose their blocks and get others do not add up', () => {
+  const { cache, decode, events } = smallCache()
+  for (let round = 0; round < 20_000; round++) {
+    decode(round & 1, 0)
+    cache.invalidate(round & 1, 0, 1)
+  }
+  expect(events.resets).toBe(0)
+  expect(events.reuses).toBeGreaterThan(10)
+  expect(cache.pagesRemembered).toBeLessThan(1000)
+})
+
 test('what was overwritten gives its room first, and its jumps are forgotten', () => {
   const { memory, cache, decode, dropped, events } = smallCache()
   const { view } = memory

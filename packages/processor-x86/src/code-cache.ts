@@ -15,6 +15,8 @@ const MAXIMUM_BLOCK = 48
 const MAXIMUM_RECORDS: number = MAXIMUM_BLOCK + 1
 /** Part of the arena that must be free again when it was full, a power of 2 as a shift; else blocks go that nobody holds. */
 const FREE_SHIFT = 2
+/** Part of it that must have been given out since it was full before, likewise. */
+const GAIN_SHIFT = 4
 /** Writes that hit a page's code in a row, after which all of it goes. */
 const OVERWRITES = 4
 const PAGE = 4096
@@ -68,6 +70,10 @@ export class CodeCache {
   readonly #onReuse: () => void
   readonly #onDrop: (record: number) => void
   readonly #isHeld: (record: number) => boolean
+  /** Records given out since the arena was full. */
+  #allocated = 0
+  /** How often in a row it was full again soon. */
+  #broken = 0
   /** The blocks by place, open addressing: pairs of a place and a record with its tag. */
   #table: Int32Array = new Int32Array(2 << TABLE_LOG2)
   #tableShift: number = 32 - TABLE_LOG2
@@ -261,6 +267,11 @@ export class CodeCache {
     else this.#links.set(target, [record])
   }
 
+  /** Pages in the list of those that have blocks, for tests. */
+  get pagesRemembered(): number {
+    return this.#pages.length
+  }
+
   /** Drop everything. */
   reset(): void {
     this.#arena.clear()
@@ -279,32 +290,40 @@ export class CodeCache {
 
   /** Room for the records of a block. */
   #allocate(records: number): number {
+    this.#allocated += records + 1
     const first = this.#arena.allocate(records)
     if (first !== 0) return first
-    const enough = this.#arena.size >> FREE_SHIFT
-    if (this.#reclaim() < enough) {
-      this.#dropOthers()
-      if (this.#reclaim() < enough) this.reset()
-    }
+    // little was given out since it was full before: what is free is in pieces that are too small for most
+    this.#broken = this.#allocated * RECORD.SIZE < this.#arena.size >> GAIN_SHIFT ? this.#broken + 1 : 0
+    this.#allocated = 0
+    this.#onReuse()
+    const reclaimed = this.#broken > 0 ? 0 : this.#reclaim(records)
+    if (reclaimed !== 0) return reclaimed
+    this.#dropOthers()
+    const emptied = this.#broken > 1 ? 0 : this.#reclaim(records)
+    if (emptied !== 0) return emptied
+    this.#broken = 0
+    this.reset()
     return this.#arena.allocate(records)
   }
-  /** Use again what dropped blocks had; returns the bytes that are free. */
-  #reclaim(): number {
-    this.#onReuse()
-    // a jump of a dropped block is no jump any more
+  /** Room among what dropped blocks had; 0 where that is too little to go on with. */
+  #reclaim(records: number): number {
+    this.#forgetDropped()
+    return this.#arena.reclaim() < this.#arena.size >> FREE_SHIFT ? 0 : this.#arena.allocate(records)
+  }
+  /** Jumps and pages of dropped blocks are of no interest any more. */
+  #forgetDropped(): void {
     for (const [target, links] of this.#links) {
       const alive = links.filter((record) => this.#view.getUint16(record + RECORD.HANDLER, true) !== HANDLER.LOOKUP)
       if (alive.length === 0) this.#links.delete(target)
       else if (alive.length < links.length) this.#links.set(target, alive)
     }
-    return this.#arena.reclaim()
+    // a page is there again each time it had no blocks and got one
+    this.#pages = [...new Set(this.#pages)].filter((page) => this.#head(page) !== 0)
   }
   /** Drop the blocks that nobody holds: those that are still of use are decoded again. */
   #dropOthers(): void {
-    // a page is there again each time it had no blocks and got one
-    const pages = new Set(this.#pages)
-    this.#pages = []
-    for (const page of pages) {
+    for (const page of this.#pages) {
       let before = 0
       for (let block = this.#head(page); block !== 0; ) {
         const next = this.#next(block, page)
@@ -312,7 +331,6 @@ export class CodeCache {
         else this.#drop(block, page, before)
         block = next
       }
-      if (this.#head(page) !== 0) this.#pages.push(page)
     }
   }
 

@@ -137,7 +137,6 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       },
       onReuse: () => {
         this.#generation++
-        this.#translator?.recordsReused()
         cpu.mmu.flushJumps()
       },
       onDrop: (record) => this.#translator?.blockDropped(record),
@@ -471,7 +470,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       else exits.system++
     } finally {
       this.#running = false
-      if (translator && cpu.get32(STATE.BUDGET) < 0 && cpu.stolenBudget === 0) this.#sample(translator)
+      if (translator && start === 0 && cpu.get32(STATE.BUDGET) < 0 && cpu.stolenBudget === 0) this.#sample(translator)
       this.#executed = budget - cpu.get32(STATE.BUDGET) - cpu.get32(STATE.RESERVE) - cpu.stolenBudget
       if (translator) translator.executed += budget - interpreted - cpu.get32(STATE.RESERVE)
       this.#sliceBudget = 0

@@ -170,8 +170,8 @@ export class Translator {
   /** Samples since the queue was empty. */
   #waited = 0
   #ordered: readonly Ordered[] | undefined
-  /** How often records of dropped blocks became those of others. */
-  #reuses = 0
+  /** Records of blocks that were dropped meanwhile. */
+  readonly #droppedMeanwhile = new Set<number>()
   #samples = 0
   #random = 1
   /** How often a page with regions has changed, and when it did last. */
@@ -241,8 +241,9 @@ export class Translator {
       const heat = (this.#heat.get(record) ?? 0) + 1
       this.#heat.set(record, heat)
       if (heat >= this.threshold) {
-        const page = this.#code.placeOf(record)?.page ?? -1
-        if (heat >= this.threshold << (this.#changes.get(page)?.times ?? 0)) {
+        const page = this.#code.placeOf(record)?.page
+        if (page === undefined) this.#heat.delete(record)
+        else if (heat >= this.threshold << (this.#changes.get(page)?.times ?? 0)) {
           this.#queue.set(record, { record, lo, hi, jumps })
         }
       }
@@ -285,10 +286,10 @@ export class Translator {
     const batch = this.#allocate(regions.length)
     this.#ordered = ordered
     this.#statistics.jobs++
-    const reuses = this.#reuses
+    this.#droppedMeanwhile.clear()
     this.#compiler.compile(this.#job(batch, regions), (result) => {
       this.#ordered = undefined
-      if (result) this.#install(batch, ordered, result, reuses)
+      if (result) this.#install(batch, ordered, result)
       else {
         // the thread has come to an end
         this.#compiler = inlineCompiler(this.#compilation)
@@ -311,7 +312,7 @@ export class Translator {
         },
       ]),
     )
-    this.#install(batch, [{ record, pages: new Map([[0, page]]), rip: 0n, stale: false }], result, this.#reuses)
+    this.#install(batch, [{ record, pages: new Map([[0, page]]), rip: 0n, stale: false }], result)
     if (batch.regions.size === 0) this.#release(batch)
   }
   /** The pages whose code a region may take in: its own, and those where control goes from there, as far as the jump cache knows where they are. */
@@ -371,8 +372,7 @@ export class Translator {
 
   // --- regions in use
 
-  /** `reuses`: what that count was when the regions were ordered. */
-  #install(batch: Batch, ordered: readonly Ordered[], result: CompileResult, reuses: number): void {
+  #install(batch: Batch, ordered: readonly Ordered[], result: CompileResult): void {
     const statistics = this.#statistics
     statistics.emitTime += result.emitTime
     statistics.compileTime += result.compileTime
@@ -387,9 +387,9 @@ export class Translator {
       if (stale || this.#byRecord.has(record)) return
       const pieces = compiled.ranges.map(([start, end, distance]) => ({ page: pages.get(distance) ?? -1, start, end }))
       const { asked } = compiled
-      const current =
-        asked.length === 0 || (reuses === this.#reuses && asked.every((block) => this.#code.placeOf(block)))
-      if (!current || !this.#unchanged(pieces, compiled.bytes)) {
+      // a record may be another block's by now
+      const gone = asked.some((block) => this.#droppedMeanwhile.has(block) || !this.#code.placeOf(block))
+      if (gone || !this.#unchanged(pieces, compiled.bytes)) {
         this.#heat.delete(record)
         return
       }
@@ -514,6 +514,7 @@ export class Translator {
   blockDropped(record: number): void {
     this.#heat.delete(record)
     this.#queue.delete(record)
+    if (this.#ordered) this.#droppedMeanwhile.add(record)
     for (const order of this.#ordered ?? []) if (order.record === record) order.stale = true
     for (const asker of this.#askers.get(record) ?? []) {
       this.#heat.delete(asker.record)
@@ -540,11 +541,8 @@ export class Translator {
   }
   /** Whether a block is of use here: regions are entered by it or ask for it, or one will be. */
   holds(record: number): boolean {
-    return this.#byRecord.has(record) || this.#askers.has(record) || this.#queue.has(record)
-  }
-  /** Records of dropped blocks become those of others. */
-  recordsReused(): void {
-    this.#reuses++
+    if (this.#byRecord.has(record) || this.#askers.has(record) || this.#queue.has(record)) return true
+    return this.#ordered?.some((order) => order.record === record) === true
   }
   /** All blocks were dropped. */
   reset(): void {
