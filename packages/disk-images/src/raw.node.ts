@@ -11,13 +11,14 @@
  * @packageDocumentation
  */
 
-import { constants, fstatSync } from 'node:fs'
+import { constants, fstatSync, readvSync, writevSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { DISK_ERROR, type Disk } from '@partita/interface'
 import { checkRange, DiskError, transferLength } from './disk-error.ts'
 import { lockOpenFile } from './file-lock.node.ts'
 import { locked, lockImage } from './image-lock.node.ts'
 import { type PunchHole, punchHole } from './punch-hole.node.ts'
+import { mayBeQuick, QuickPath } from './quick-path.node.ts'
 
 export { DiskError } from './disk-error.ts'
 
@@ -116,8 +117,9 @@ export async function openRawDisk(path: string, options: RawDiskOptions = {}): P
       })
     }
   }
+  const quick = new QuickPath(await mayBeQuick(path))
   owned.move()
-  return new RawDisk(file, size, readOnly, lock)
+  return new RawDisk(file, size, readOnly, lock, quick)
 }
 
 function failure(cause: unknown, what: string): DiskError {
@@ -149,47 +151,64 @@ class RawDisk implements Disk {
   readonly #size: number
   readonly #punch: PunchHole | undefined
   readonly #lock: AsyncDisposable | undefined
+  readonly #quick: QuickPath
   readonly #running: Set<Promise<void>> = new Set()
   #closing: Promise<void> | undefined
 
-  constructor(file: FileHandle, size: number, readOnly: boolean, lock: AsyncDisposable | undefined) {
+  constructor(file: FileHandle, size: number, readOnly: boolean, lock: AsyncDisposable | undefined, quick: QuickPath) {
     this.#file = file
     this.#size = size
     this.sectorCount = Math.ceil(size / SECTOR)
     this.readOnly = readOnly
     this.#lock = lock
+    this.#quick = quick
     this.#punch = readOnly ? undefined : punchHole()
     if (this.#punch !== undefined) this.discard = (sector, count) => this.#discard(sector, count)
   }
 
   read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
     return this.#run('could not be read', async () => {
-      transferLength(this, sector, segments)
-      await this.#transfer(sector, segments, async (part, position) => {
-        const { bytesRead } = await this.#file.readv(part, position)
-        if (bytesRead > 0) return bytesRead
-        if (position < this.#size) throw truncated(position)
-        // The file ends within its last sector.
-        let zeros = 0
-        for (const segment of part) {
-          segment.fill(0)
-          zeros += segment.length
-        }
-        return zeros
+      const atOnce = this.#quick.take(transferLength(this, sector, segments))
+      await this.#transfer(sector, segments, (part, position) => {
+        if (!atOnce) return this.#readLater(part, position)
+        return this.#filled(
+          this.#quick.run(() => readvSync(this.#file.fd, part, position)),
+          part,
+          position,
+        )
       })
     })
+  }
+  async #readLater(part: Uint8Array[], position: number): Promise<number> {
+    const { bytesRead } = await this.#file.readv(part, position)
+    return this.#filled(bytesRead, part, position)
+  }
+  /** What a read came to: behind the end of the file are zeros. */
+  #filled(bytesRead: number, part: readonly Uint8Array[], position: number): number {
+    if (bytesRead > 0) return bytesRead
+    if (position < this.#size) throw truncated(position)
+    // The file ends within its last sector.
+    let zeros = 0
+    for (const segment of part) {
+      segment.fill(0)
+      zeros += segment.length
+    }
+    return zeros
   }
 
   write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
     return this.#run('could not be written', async () => {
-      transferLength(this, sector, segments)
+      const atOnce = this.#quick.take(transferLength(this, sector, segments))
       this.#checkWritable()
-      await this.#transfer(
-        sector,
-        segments,
-        async (part, position) => (await this.#file.writev(part, position)).bytesWritten,
+      await this.#transfer(sector, segments, (part, position) =>
+        atOnce ? this.#quick.run(() => writevSync(this.#file.fd, part, position)) : this.#writeLater(part, position),
       )
     })
+  }
+
+  async #writeLater(part: Uint8Array[], position: number): Promise<number> {
+    const { bytesWritten } = await this.#file.writev(part, position)
+    return bytesWritten
   }
 
   /** Refuse writes to a read-only disk, and to a file that has become shorter: it would silently get holes where there was data, and what was flushed is gone. */
@@ -216,11 +235,7 @@ class RawDisk implements Disk {
       const zeros = new Uint8Array(Math.min(ZERO_STEP, count * SECTOR))
       for (let done = 0; done < count * SECTOR; done += zeros.length) {
         const part = zeros.subarray(0, Math.min(zeros.length, count * SECTOR - done))
-        await this.#transfer(
-          sector + done / SECTOR,
-          [part],
-          async (rest, position) => (await this.#file.writev(rest, position)).bytesWritten,
-        )
+        await this.#transfer(sector + done / SECTOR, [part], (rest, position) => this.#writeLater(rest, position))
       }
     })
   }
@@ -233,11 +248,11 @@ class RawDisk implements Disk {
     })
   }
 
-  /** Repeat a scatter-gather call, which may do less than it was asked for, until all segments are done. */
+  /** Repeat a scatter-gather call (of a thread, or one that is over when it returns), which may do less than it was asked for, until all segments are done. */
   async #transfer(
     sector: number,
     segments: readonly Uint8Array[],
-    call: (part: Uint8Array[], position: number) => Promise<number>,
+    call: (part: Uint8Array[], position: number) => number | Promise<number>,
   ): Promise<void> {
     let position = sector * SECTOR
     let index = 0
@@ -253,7 +268,8 @@ class RawDisk implements Disk {
         const segment = segments[i] as Uint8Array
         part.push(i === index && within > 0 ? segment.subarray(within) : segment)
       }
-      let done = await call(part, position)
+      const moved = call(part, position)
+      let done = typeof moved === 'number' ? moved : await moved
       position += done
       for (const segment of part) {
         if (done < segment.length) {
