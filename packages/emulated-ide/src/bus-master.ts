@@ -112,7 +112,7 @@ export class BusMaster {
 
   /**
    * The next at most `limit` bytes of memory that the table names, a multiple of `granule`. None are left when the table is used up: the bus master is then inactive, without error
-   * and without interrupt, and the drive waits (section 3.1). Undefined, with the error bit set, for a table or a region that is not RAM or crosses 64 KiB, and for the wrong
+   * and without interrupt, and the drive waits (section 3.1); so it is for a limit of 0. Undefined, with the error bit set, for a table or a region that is not RAM or crosses 64 KiB, and for the wrong
    * direction.
    */
   take(limit: number, granule: number, toMemory: boolean): DmaPiece | undefined {
@@ -143,7 +143,7 @@ export class BusMaster {
       this.#entry++
       if ((control & END_OF_TABLE) !== 0) this.#ended = true
     }
-    if (piece.bytes === limit) return piece
+    if (piece.bytes === limit && limit > 0) return piece
     this.#trim(piece, piece.bytes % granule)
     if (piece.bytes === 0) this.#status &= ~STATUS.ACTIVE
     return piece

@@ -96,7 +96,7 @@ export class Smart {
 
   /** Add to one of {@link COUNTER}. */
   count(counter: number, by: number): void {
-    this.#counters[counter] = this.#counterOf(counter) + by
+    this.#counters[counter] = Math.min(this.#counterOf(counter) + by, Number.MAX_SAFE_INTEGER)
   }
 
   #counterOf(counter: number): number {
@@ -173,7 +173,7 @@ export class Smart {
     entry[66] = file.device
     entry[67] = status
     entry[87] = 0x03 // active or idle
-    this.#errorCount++
+    this.#errorCount = Math.min(this.#errorCount + 1, Number.MAX_SAFE_INTEGER)
   }
 
   /** Add to the self-test log (section A.3). */
@@ -184,7 +184,7 @@ export class Smart {
     entry[0] = number
     entry[1] = status << 4
     for (let i = 0; i < 4; i++) entry[5 + i] = Math.floor(failedLba / 2 ** (8 * i)) & 0xff
-    this.#testCount++
+    this.#testCount = Math.min(this.#testCount + 1, Number.MAX_SAFE_INTEGER)
   }
 
   /** The status of the latest self-test. */

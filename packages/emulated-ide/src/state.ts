@@ -3,7 +3,8 @@
 import type { SavedState } from '@partita/interface'
 import * as v from 'valibot'
 import type { AddressingState } from './addressing.ts'
-import { MAXIMUM_MULTIPLE, SECTOR_SIZE, STATUS } from './ata.ts'
+import { MAXIMUM_MULTIPLE, MAXIMUM_TRIM_SECTORS, POWER, SECTOR_SIZE, STATUS } from './ata.ts'
+import { COMMANDS } from './ata-commands.ts'
 import type { BusMasterState } from './bus-master.ts'
 import type { DiskSettingsState } from './disk-settings.ts'
 import { BUFFER_SIZE, type DriveState, TRANSFER } from './drive.ts'
@@ -71,7 +72,7 @@ const driveEntries = {
   error: byte,
   interrupt: v.boolean(),
   registers: bytes(17, 17),
-  power: byte,
+  power: v.picklist(Object.values(POWER)),
   transfer: integer(0, 4),
   position: integer(0, BUFFER_SIZE + 1),
   blockEnd: integer(0, BUFFER_SIZE),
@@ -79,19 +80,42 @@ const driveEntries = {
   buffer: bytes(0, BUFFER_SIZE),
 } as const
 
-/** Not busy; and a transfer stands inside of its buffer. */
+/** Not busy; where data is asked for, a transfer is under way, and stands inside of its buffer. */
 function isAtRest(state: DriveState): boolean {
   if ((state.status & STATUS.BSY) !== 0) return false
   const { transfer, position, blockEnd, buffer } = state
-  if ((state.status & STATUS.DRQ) === 0) return true
+  if (((state.status & STATUS.DRQ) !== 0) !== (transfer !== TRANSFER.NONE)) return false
+  if (transfer === TRANSFER.NONE) return true
   if (transfer === TRANSFER.PIO_IN || transfer === TRANSFER.PIO_OUT)
     return position % 2 === 0 && position < blockEnd && blockEnd <= buffer.length
   return position <= buffer.length
 }
 const AT_REST = 'the drive is busy, or its transfer does not fit its buffer'
 
+/** A transfer is one that the command of a disk makes, and it is not over: something is still to be moved. */
+function fitsCommand({ transfer, code, buffer, remaining }: AtaDiskState): boolean {
+  const { action, access } = COMMANDS.get(code) ?? {}
+  switch (transfer) {
+    case TRANSFER.NONE:
+      return true
+    case TRANSFER.PIO_IN:
+      return remaining === 0 || access === 'read'
+    case TRANSFER.PIO_OUT:
+      if (action === 'write-buffer') return buffer.length === SECTOR_SIZE
+      return access === 'write' && action !== 'write-dma' && buffer.length <= remaining * SECTOR_SIZE
+    case TRANSFER.DMA_IN:
+      return action === 'read-dma' && remaining > 0 && buffer.length === 0
+    default:
+      if (action === 'trim') return buffer.length > 0 && buffer.length <= MAXIMUM_TRIM_SECTORS * SECTOR_SIZE
+      return action === 'write-dma' && remaining > 0 && buffer.length === 0
+  }
+}
+
 const settings: v.GenericSchema<unknown, DiskSettingsState> = v.strictObject({
-  multiple: integer(0, MAXIMUM_MULTIPLE),
+  multiple: v.pipe(
+    integer(0, MAXIMUM_MULTIPLE),
+    v.check((count) => (count & (count - 1)) === 0, 'expected a power of two'),
+  ),
   writeCache: v.boolean(),
   lookAhead: v.boolean(),
   reverts: v.boolean(),
@@ -128,6 +152,7 @@ const disk: v.GenericSchema<unknown, AtaDiskState> = v.pipe(
     ({ buffer, blockBytes }) => buffer.length % SECTOR_SIZE === 0 && blockBytes % SECTOR_SIZE === 0,
     'a disk moves whole sectors',
   ),
+  v.check((state) => fitsCommand(state), 'the transfer is none of its command, or is over'),
 )
 
 const packet: v.GenericSchema<unknown, PacketDriveState> = v.pipe(

@@ -327,4 +327,61 @@ describe('state', () => {
     expect(() => empty.restore!(state as never)).toThrowError(invalid)
     instance.restore!(state as never)
   })
+
+  interface ChangeableState {
+    version: number
+    data: {
+      channels: { busMaster: Record<string, unknown>; drives: (Record<string, unknown> | null)[] }[]
+    }
+  }
+
+  it.each<[string, (host: Host) => void, Record<string, unknown>]>([
+    ['READ DMA that is over', (host) => host.command(0xc8, 9, 1), { remaining: 0 }],
+    ['READ DMA with data in the buffer', (host) => host.command(0xc8, 9, 1), { buffer: new Uint8Array(512) }],
+    ['READ DMA that writes', (host) => host.command(0xc8, 9, 1), { transfer: 4 }],
+    ['WRITE DMA that is over', (host) => host.command(0xca, 9, 1), { remaining: 0 }],
+    ['WRITE DMA that reads', (host) => host.command(0xca, 9, 1), { transfer: 3 }],
+    ['DMA of a command that has none', (host) => host.command(0xca, 9, 1), { code: 0xe7 }],
+    ['DMA without a transfer', (host) => host.command(0xc8, 9, 1), { transfer: 0 }],
+    ['a transfer that asks for nothing', (host) => host.command(0xc8, 9, 1), { status: 0x50 }],
+    ['WRITE SECTORS of more than is left', (host) => host.command(0x30, 9, 2), { remaining: 1 }],
+    ['WRITE SECTORS of a command that reads', (host) => host.command(0x30, 9, 2), { code: 0x20 }],
+    ['IDENTIFY with sectors behind it', (host) => host.command(0xec), { remaining: 1 }],
+    ['blocks of three sectors', () => {}, { settings: { multiple: 3 } }],
+    ['a power mode that there is not', () => {}, { power: 0x41 }],
+  ])('refuses %s, whose bus master is active', async (_name, begin, change) => {
+    const host = await started({ disk0: new MemoryDisk(1000) })
+    begin(host)
+    await host.settle()
+    const state = structuredClone(host.instance.save!()) as unknown as ChangeableState
+    const [channel] = state.data.channels
+    Object.assign(channel!.busMaster, { command: 0x09, status: 0x61 })
+    const unchanged = await started({ disk0: new MemoryDisk(1000) })
+    unchanged.instance.restore!(structuredClone(state) as never)
+    await unchanged.settle()
+    const drive = channel!.drives[0]!
+    for (const [key, value] of Object.entries(change))
+      drive[key] =
+        typeof drive[key] === 'object' && key === 'settings' ? { ...drive[key], ...(value as object) } : value
+    expect(() => host.instance.restore!(state as never)).toThrowError(
+      expect.objectContaining({ code: 'ERR_STATE_INVALID' }),
+    )
+  })
+
+  it('keeps counting where counters are as large as they can be', async () => {
+    const host = await started({ disk0: new MemoryDisk(1000) })
+    const state = structuredClone(host.instance.save!()) as unknown as ChangeableState
+    const smart = state.data.channels[0]!.drives[0]!['smart'] as Record<string, unknown>
+    const most = Number.MAX_SAFE_INTEGER
+    Object.assign(smart, { counters: [most, most, most, most], errorCount: most, testCount: most })
+    host.instance.restore!(state as never)
+    host.command(0x20, 0, 1)
+    await host.settle()
+    host.readBlock(256)
+    host.ports.write(ERROR, 0xd4)
+    host.command(0xb0, 0xc2_4f_01)
+    await host.settle()
+    host.instance.restore!(structuredClone(host.instance.save!()))
+    expect(host.ports.read(STATUS)).toBe(0x50)
+  })
 })

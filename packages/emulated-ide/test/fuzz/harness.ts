@@ -1,12 +1,21 @@
 // What the fuzzer runs: a guest that writes to the ports of an IDE controller in both its wirings, gives it packets and tables of descriptors; disks that take their time or fail; media that come and go; a
-// machine that is saved, and goes on elsewhere.
+// machine that is saved, and goes on elsewhere, with its state as it was or with some of it changed.
 
 import { MemoryDisk } from '@partita/disk-images'
-import { DISK_ERROR, type Disk, disksToken, PartitaError, type PluginInstance } from '@partita/interface'
+import {
+  DISK_ERROR,
+  type Disk,
+  disksToken,
+  PartitaError,
+  type PluginInstance,
+  type SavedState,
+} from '@partita/interface'
 import { FakeMachine } from '@partita/testkit'
 import { FuzzInput, type FuzzOutcome } from '@partita/testkit/fuzz'
 import { COMMANDS } from '../../src/ata-commands.ts'
+import { IdeChannel } from '../../src/ide-channel.ts'
 import ide, { type IdeControl, ideControlToken } from '../../src/index.ts'
+import { alterState } from './alter-state.ts'
 
 const RAM = 128 * 1024
 const DRIVES = 4
@@ -52,7 +61,8 @@ class SlowDisk extends MemoryDisk {
       this.world.waiting.push((error) => {
         if (error !== undefined) return reject(error)
         run().then(resolve, (problem: PartitaError) => {
-          if (problem.code === DISK_ERROR.RANGE) this.world.problems.push(`${problem.message} (${this.sectorCount})`)
+          if (problem.code === DISK_ERROR.RANGE && !this.world.altered)
+            this.world.problems.push(`${problem.message} (${this.sectorCount})`)
           reject(problem)
         })
       })
@@ -64,6 +74,18 @@ class SlowDisk extends MemoryDisk {
 interface World {
   readonly waiting: ((error?: Error) => void)[]
   readonly problems: string[]
+  /** A state that no machine was in has been taken over: it may name sectors that there are not. */
+  altered: boolean
+}
+
+/** More than a step needs: each moves a piece. */
+const MAXIMUM_REQUESTS = 20_000
+/** Of the bus masters, since the step began. */
+let requests = 0
+/** Where promises go round without end, nothing else ever comes to its turn: that is found out in the midst of it. */
+const { dmaRequested } = IdeChannel.prototype
+IdeChannel.prototype.dmaRequested = function (this: IdeChannel): void {
+  if (++requests <= MAXIMUM_REQUESTS) dmaRequested.call(this)
 }
 
 const PORTS = [0x1f0, 0x1f1, 0x1f2, 0x1f3, 0x1f4, 0x1f5, 0x1f6, 0x1f7, 0x3f6] as const
@@ -82,7 +104,7 @@ async function turn(): Promise<void> {
 /** One machine from power-on to its end. */
 class Life {
   readonly #input: FuzzInput
-  readonly #world: World = { waiting: [], problems: [] }
+  readonly #world: World = { waiting: [], problems: [], altered: false }
   readonly #disks: Map<string, Disk>
   readonly #options: object
   readonly #pci: boolean
@@ -134,6 +156,7 @@ class Life {
 
   async step(): Promise<void> {
     this.steps++
+    requests = 0
     const input = this.#input
     const channel = this.#channel()
     switch (input.below(24)) {
@@ -182,7 +205,7 @@ class Life {
         if (this.#pci) this.#configure()
         break
       case 22:
-        if (input.below(4) === 0) await this.#migrate()
+        await this.#migrate(input.below(4))
         break
       case 23:
         if (input.below(16) === 0) {
@@ -193,7 +216,12 @@ class Life {
     }
     // Each drive has one thing at a time to do.
     if (this.#world.waiting.length > DRIVES) throw new FuzzFailure(`${this.#world.waiting.length} operations under way`)
+    this.#expectNoProblem()
+  }
+
+  #expectNoProblem(): void {
     if (this.#world.problems.length > 0) throw new FuzzFailure(this.#world.problems.join('; '))
+    if (requests > MAXIMUM_REQUESTS) throw new FuzzFailure('a drive and its bus master wait for each other without end')
   }
 
   /** Write to configuration space. The channels answer where they are decoded, wherever the bus master is. */
@@ -327,8 +355,9 @@ class Life {
     await turn()
   }
 
-  /** Save, and go on in another machine with the same disks, media and memory. */
-  async #migrate(): Promise<void> {
+  /** Save, and go on in another machine with the same disks, media and memory; or only sometimes, and sometimes with another state. */
+  async #migrate(how: number): Promise<void> {
+    if (how > 1) return
     await this.#settle()
     const state = structuredClone(this.#instance?.save?.())
     if (state === undefined) throw new FuzzFailure('there is no state')
@@ -348,10 +377,31 @@ class Life {
       if (medium === undefined) await control.remove(index + 1)
       else await control.insert(index + 1, medium)
     }
-    this.#instance?.restore?.(state)
-    const after = this.#machine.lines.asserted.toSorted().join()
-    if (lines !== after) throw new FuzzFailure(`interrupt lines ${lines}, and ${after} after restore`)
+    if (how === 0 || !(await this.#restoreAltered(state))) {
+      this.#instance?.restore?.(state)
+      const after = this.#machine.lines.asserted.toSorted().join()
+      if (lines !== after) throw new FuzzFailure(`interrupt lines ${lines}, and ${after} after restore`)
+    }
     await before[Symbol.asyncDispose]()
+  }
+
+  /** Restore `state` with changes. True where it is taken: what is saved of it then is taken, too. */
+  async #restoreAltered(state: SavedState): Promise<boolean> {
+    const altered = structuredClone(state)
+    alterState(altered, this.#input)
+    try {
+      this.#instance?.restore?.(altered)
+    } catch (error) {
+      if (!(error instanceof PartitaError) || error.code !== 'ERR_STATE_INVALID') throw error
+      this.features.add('refused state')
+      return false
+    }
+    this.#world.altered = true
+    this.features.add('altered state')
+    await this.#settle()
+    this.#instance?.restore?.(structuredClone(this.#instance.save?.() as SavedState))
+    await this.#settle()
+    return true
   }
 
   /** Whatever was before: after a reset each drive says what it is. */
@@ -385,7 +435,7 @@ class Life {
     await this.#machine[Symbol.asyncDispose]()
     if (this.#machine.ports.claims.length > 0) throw new FuzzFailure('ports are left behind')
     if (this.#machine.lines.asserted.length > 0) throw new FuzzFailure('an interrupt line is left behind')
-    if (this.#world.problems.length > 0) throw new FuzzFailure(this.#world.problems.join('; '))
+    this.#expectNoProblem()
   }
 }
 
