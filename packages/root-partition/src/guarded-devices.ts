@@ -130,7 +130,7 @@ function named(
 }
 
 export function guardedPci(bus: PciBus, guard: PluginGuard, claims: Claims): PciBus {
-  const lines = new Map<number, InterruptLine>()
+  const guarded = linesOf(guard)
   return {
     attach(device, fn, pciFunction) {
       guard.mustLive()
@@ -144,12 +144,7 @@ export function guardedPci(bus: PciBus, guard: PluginGuard, claims: Claims): Pci
       }
       return both(guard, attached, claims.add('pci', guard.id, name, slot, slot + 1))
     },
-    interrupt(device, pin) {
-      const key = device * 4 + pin
-      const line = lines.get(key) ?? guardedLine(bus.interrupt(device, pin), guard)
-      lines.set(key, line)
-      return line
-    },
+    interrupt: (device, pin) => guarded(bus.interrupt(device, pin)),
   }
 }
 
@@ -251,34 +246,44 @@ class ServedLine implements InterruptLine {
   }
 }
 
-/** A line that falls when its device is taken away. */
-function guardedLine(line: InterruptLine, guard: PluginGuard): InterruptLine {
-  let driven = false
-  guard.own({
-    [Symbol.dispose]: () => {
-      if (driven) line.set(false)
-    },
-  })
-  return {
-    set(asserted) {
-      if (guard.failed) return
-      driven = asserted
-      line.set(asserted)
-    },
+/** One output on a wire, which falls when its device is taken away. Who shares the wire with it has another one. */
+class GuardedLine implements InterruptLine {
+  readonly #line: InterruptLine
+  readonly #guard: PluginGuard
+  readonly #asserted: Set<InterruptLine>
+
+  constructor(line: InterruptLine, guard: PluginGuard, asserted: Set<InterruptLine>) {
+    this.#line = line
+    this.#guard = guard
+    this.#asserted = asserted
+  }
+
+  set(asserted: boolean): void {
+    if (this.#guard.failed) return
+    if (asserted) this.#asserted.add(this.#line)
+    else this.#asserted.delete(this.#line)
+    this.#line.set(asserted)
   }
 }
 
+/** Guarded lines of a plug-in: one for each that it asks for, as outputs on one wire are ORed. */
+function linesOf(guard: PluginGuard): (line: InterruptLine) => InterruptLine {
+  // A line that nobody asserts, nobody keeps.
+  const asserted = new Set<InterruptLine>()
+  guard.own({
+    [Symbol.dispose]: () => {
+      for (const line of asserted) line.set(false)
+    },
+  })
+  return (line) => new GuardedLine(line, guard, asserted)
+}
+
 export function guardedLines(lines: InterruptLines, guard: PluginGuard): InterruptLines {
-  const known = new Map<number, InterruptLine>()
+  const guarded = linesOf(guard)
   return {
     line(gsi) {
       if (typeof gsi !== 'number') throw new TypeError('the number of an interrupt line is no number')
-      let line = known.get(gsi)
-      if (line === undefined) {
-        line = guardedLine(lines.line(gsi), guard)
-        known.set(gsi, line)
-      }
-      return line
+      return guarded(lines.line(gsi))
     },
   }
 }
