@@ -58,7 +58,7 @@ const plugin: Plugin<NatPluginOptions> = definePlugin<NatPluginOptions>({
   create: async (context): Promise<PluginInstance> => {
     let nat: NatGateway | undefined
     const instance = await switchService.create(context, async (network, owning, clock) => {
-      const host = new NodeNatHost()
+      const host = owning.use(new NodeNatHost())
       const gateway = owning.use(new NatGateway({ clock, host, options: context.options, logger: context.logger }))
       await gateway.start(network.connect(gateway, { port: { spoofing: true } }))
       nat = gateway

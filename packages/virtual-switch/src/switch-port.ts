@@ -133,8 +133,12 @@ export class SwitchPort implements NetworkPort {
       return false
     }
     this.#sending = true
-    const taken = this.#forward(frame)
-    this.#sending = false
+    let taken: boolean
+    try {
+      taken = this.#forward(frame)
+    } finally {
+      this.#sending = false
+    }
     if (this.#sentOutOfTurn) {
       this.#sentOutOfTurn = false
       if (taken) this.#wake(this)
@@ -266,8 +270,12 @@ export class SwitchPort implements NetworkPort {
     }
     if (this.#full || this.#delivering || !this.#receiveLimit.mayPass()) return this.#refuse(sender, waits)
     this.#delivering = true
-    const taken = this.#handOver(this.#tag(frame, vlan), sender)
-    this.#delivering = false
+    let taken: boolean
+    try {
+      taken = this.#handOver(this.#tag(frame, vlan), sender)
+    } finally {
+      this.#delivering = false
+    }
     if (taken) {
       if (!this.#full) this.#wakeWaiting()
       return true

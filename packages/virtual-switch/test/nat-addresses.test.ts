@@ -83,6 +83,7 @@ describe('addresses', () => {
     await using guest = await NatGuest.start()
     const message = Uint8Array.from({ length: 3000 }, (_, index) => (index < 8 ? 0 : index & 0xff))
     message[0] = 8
+    putU16(message, 2, checksumOf(sumWords(message, 0, message.length)))
     const fragment = (from: number, to: number, more: boolean): void => {
       const packet = new Uint8Array(20 + to - from)
       packet.set([0x45, 0, 0, 0, 0, 9, 0, 0, 64, IP_PROTOCOL.ICMP, 0, 0, 10, 0, 2, 15, 10, 0, 2, 2])
@@ -104,6 +105,84 @@ describe('addresses', () => {
     expect(answer[0]).toBe(0)
     expect(checksumOf(sumWords(answer, 0, answer.length))).toBe(0)
     expect(answer.subarray(4)).toEqual(Buffer.from(message.subarray(4)))
+  })
+
+  it('an address that was declined is offered to nobody for a while; what has no type is not answered', async () => {
+    await using guest = await NatGuest.start()
+    const exchange = (message: Uint8Array): Uint8Array | undefined => {
+      guest.udp('255.255.255.255', 67, message, 68, { from: '0.0.0.0', mac: BROADCAST })
+      return guest.datagrams()[0]?.payload
+    }
+    const offered = (): number | undefined => exchange(dhcp(1))?.[19]
+    expect(offered()).toBe(15)
+    expect(exchange(dhcp(4, [50, 4, 10, 0, 2, 15, 54, 4, 10, 0, 2, 2]))).toBeUndefined()
+    expect(offered()).toBe(16)
+    exchange(dhcp(7))
+    expect(offered()).toBe(16)
+    exchange(dhcp(7))
+    guest.clock.advance(3601e9)
+    expect(offered()).toBe(15)
+    // All of them are declined: the guest is served nevertheless.
+    for (let i = 0; i < 300; i++) {
+      expect(offered()).toBeGreaterThanOrEqual(15)
+      exchange(dhcp(4))
+    }
+    const bootp = dhcp(1)
+    bootp[240] = 61
+    expect(exchange(bootp)).toBeUndefined()
+  })
+
+  it('echo: so many a second go outside, and only those whose checksum is right', async () => {
+    await using guest = await NatGuest.start()
+    let asked = 0
+    guest.host.echo = async () => {
+      asked++
+      return true
+    }
+    const echoes = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        guest.ip(IP_PROTOCOL.ICMP, '192.0.2.1', Uint8Array.of(8, 0, 0, 0, 0, 1, 0, i))
+        for (let turn = 0; turn < 5; turn++) await Promise.resolve()
+      }
+    }
+    await echoes(30)
+    expect(asked).toBe(10)
+    guest.clock.advance(300e6)
+    await echoes(30)
+    expect(asked).toBe(13)
+    guest.packets()
+    const wrong = Uint8Array.of(8, 0, 1, 2, 0, 1, 0, 1)
+    const packet = new Uint8Array(28)
+    packet.set([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 2, 15, 10, 0, 2, 2])
+    storeIpv4Checksum(packet, 0, 20)
+    packet.set(wrong, 20)
+    guest.raw(0x0800, packet)
+    expect(guest.packets()).toEqual([])
+    putU16(packet, 22, 0)
+    putU16(packet, 22, checksumOf(sumWords(packet, 20, 28)))
+    guest.raw(0x0800, packet)
+    expect(guest.packets()).toHaveLength(1)
+  })
+
+  it('options that cannot work are refused', async () => {
+    const refused = [
+      { nameServers: ['1.2.3.4:99999'] },
+      { nameServers: ['1.2.3.4:0'] },
+      { nameServers: ['ns.example'] },
+      ...['fd50:6172:7469::15', '192.0.2.7', '10.0.2.2', '10.0.2.3', '10.0.2.0', '10.0.2.255'].map((guestAddress) => ({
+        forwards: [{ hostPort: 2222, guestPort: 22, guestAddress }],
+      })),
+    ]
+    for (const options of refused) {
+      await expect(NatGuest.start(options), JSON.stringify(options)).rejects.toMatchObject({
+        code: 'ERR_NETWORK_OPTIONS',
+      })
+    }
+    await using guest = await NatGuest.start({
+      nameServers: ['1.2.3.4:53', '1.2.3.4', 'fd00::1', '[fd00::1]:5353'],
+      forwards: [{ hostPort: 2222, guestPort: 22, guestAddress: '10.0.2.77' }],
+    })
+    expect(guest.host.listeners.size).toBe(1)
   })
 
   it('IPv6: advertises itself, answers for its addresses, and gives the name server', async () => {
@@ -151,5 +230,32 @@ describe('addresses', () => {
     expect(reply?.ports).toEqual([547, 546])
     expect([...(reply?.payload.subarray(0, 12) ?? [])]).toEqual([7, 1, 2, 3, 0, 1, 0, 4, 9, 9, 9, 9])
     expect(reply?.payload.subarray(-20, -16)).toEqual(Uint8Array.of(0, 23, 0, 16))
+    const ALL_SERVERS = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2]
+    const server = [0, 2, 0, 10, 0, 3, 0, 1, 0x02, 0x50, 0x41, 0x52, 0, 2]
+    const ask = (type: number, options: number[]): Uint8Array | undefined => {
+      const body = [type, 1, 2, 3, 0, 1, 0, 4, 9, 9, 9, 9, ...options]
+      packet(17, ALL_SERVERS, [0x02, 0x22, 0x02, 0x23, 0, 8 + body.length, 0, 0, ...body])
+      return guest.datagrams()[0]?.payload
+    }
+    const association = (address: number[]): number[] => [
+      ...[0, 3, 0, 40, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 24],
+      ...address,
+      ...[0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+    const own = [0xfd, 0x50, 0x61, 0x72, 0x74, 0x69, 0, 0, 0, 1, 2, 0x15, 0x5d, 0, 0, 1]
+    const foreign = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0x15, 0x5d, 0, 0, 1]
+    // The status comes behind both ids.
+    const status = (answer: Uint8Array | undefined): number[] => [...(answer?.subarray(26, 32) ?? [])]
+    expect(status(ask(4, association(own)))).toEqual([0, 13, 0, 2, 0, 0])
+    expect(status(ask(4, association(foreign)))).toEqual([0, 13, 0, 2, 0, 4])
+    expect(ask(4, [])).toBeUndefined()
+    expect(ask(1, association(own))?.[0]).toBe(2)
+    for (const type of [1, 4, 6]) expect(ask(type, [...server, ...association(own)])).toBeUndefined()
+    expect(ask(3, [...server, ...association(own)])?.[0]).toBe(7)
+    // An address of IPv4 in a packet of IPv6 is not taken for one.
+    const sockets = guest.host.udp.length
+    packet(17, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 7], datagram)
+    packet(17, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 2, 3], [0x13, 0x89, ...datagram.slice(2)])
+    expect(guest.host.udp).toHaveLength(sockets)
   })
 })

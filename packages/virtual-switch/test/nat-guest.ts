@@ -1,6 +1,7 @@
 // A guest behind the NAT, in a few lines: an adapter that makes packets and takes them apart. And a host whose sockets a test holds in its hands.
 
 import {
+  checksumOf,
   Frame,
   FrameHeaders,
   getU16,
@@ -10,6 +11,7 @@ import {
   putU16,
   putU32,
   storeIpv4Checksum,
+  sumWords,
   transportChecksum,
   transportChecksumIsRight,
   writeMacAddress,
@@ -42,6 +44,8 @@ export class TestTcpSocket implements TcpSocket {
   ended = false
   aborted = false
   paused = false
+  /** Nobody reads what is written. */
+  stuck = false
 
   constructor(address: string, port: number, events: TcpSocketEvents) {
     this.address = address
@@ -51,6 +55,7 @@ export class TestTcpSocket implements TcpSocket {
 
   write(data: Uint8Array): void {
     this.written.push(...data)
+    if (this.stuck) this.buffered += data.length
   }
 
   end(): void {
@@ -79,6 +84,7 @@ export interface TestUdpSocket extends UdpSocket {
   readonly receive: UdpReceiver
   readonly sent: { readonly text: string; readonly address: string; readonly port: number }[]
   closed: boolean
+  buffered: number
 }
 
 /** A host that only remembers. */
@@ -89,6 +95,7 @@ export class TestHost implements NatHost {
   servers: string[] = ['192.0.2.53', '192.0.2.54:5353']
 
   connectTcp(address: string, port: number, events: TcpSocketEvents): TcpSocket {
+    if (!(port >= 0 && port <= 65_535)) throw new RangeError(`port ${port}`)
     const socket = new TestTcpSocket(address, port, events)
     this.tcp.push(socket)
     return socket
@@ -104,7 +111,12 @@ export class TestHost implements NatHost {
       receive,
       sent: [],
       closed: false,
-      send: (data, address, port) => void socket.sent.push({ text: new TextDecoder().decode(data), address, port }),
+      buffered: 0,
+      send: (data, address, port) => {
+        // As Node does.
+        if (!(port >= 1 && port <= 65_535)) throw new RangeError(`port ${port}`)
+        socket.sent.push({ text: new TextDecoder().decode(data), address, port })
+      },
       close: () => {
         socket.closed = true
       },
@@ -197,6 +209,7 @@ export class NatGuest {
     writeIpAddress(packet, 16, parseIpAddress(to) as Uint8Array)
     packet.set(transport, 20)
     storeIpv4Checksum(packet, 0, 20)
+    if (protocol === IP_PROTOCOL.ICMP) putU16(packet, 22, checksumOf(sumWords(packet, 20, packet.length)))
     if (protocol === IP_PROTOCOL.TCP || protocol === IP_PROTOCOL.UDP) {
       const framed = new Uint8Array(14 + packet.length)
       putU16(framed, 12, 0x0800)

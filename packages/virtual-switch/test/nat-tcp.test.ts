@@ -182,6 +182,47 @@ describe('TCP connections', () => {
     expect(guest.segments()).toEqual([])
   })
 
+  it('what acknowledges another connection is reset, and the connection goes on', async () => {
+    await using guest = await NatGuest.start({ forwards: [{ hostPort: 2222, guestPort: 22 }] })
+    guest.tcp('192.0.2.7', 80, { flags: F.SYN, sequence: 999 })
+    const socket = guest.host.tcp[0] as TestTcpSocket
+    socket.events.connected()
+    const [answer] = guest.segments()
+    const remote = ((answer?.sequence ?? 0) + 1) >>> 0
+    for (const acknowledgement of [remote + 5, remote - 1]) {
+      guest.tcp('192.0.2.7', 80, { flags: F.ACK, sequence: 1000, acknowledgement })
+      expect(guest.segments()).toMatchObject([{ flags: F.RST, sequence: acknowledgement >>> 0 }])
+    }
+    guest.tcp('192.0.2.7', 80, { flags: F.ACK, sequence: 1000, acknowledgement: remote, payload: 'x' })
+    expect(socket.text).toBe('x')
+    // The same for a connection to the guest.
+    const outside = guest.host.connectTcp('', 0, undefined as never) as TestTcpSocket
+    guest.host.listeners.get('127.0.0.1:2222')?.(outside, { address: '127.0.0.1', port: 5 })
+    const { sequence = 0, sourcePort = 0 } = guest.segments()[0] ?? {}
+    const answerSyn = (acknowledgement: number): void =>
+      guest.tcp('10.0.2.2', sourcePort, { flags: F.SYN | F.ACK, sequence: 70, acknowledgement }, 22)
+    answerSyn(sequence + 9)
+    expect(guest.segments()).toMatchObject([{ flags: F.RST, sequence: (sequence + 9) >>> 0 }])
+    answerSyn(sequence + 1)
+    expect(guest.segments()).toMatchObject([{ flags: F.ACK, acknowledgement: 71 }])
+  })
+
+  it('nobody knows at which port the gateway begins, and a guest has three minutes to answer', async () => {
+    const ports = new Set<number>()
+    for (let i = 0; i < 8; i++) {
+      await using guest = await NatGuest.start({ forwards: [{ hostPort: 2222, guestPort: 22 }] })
+      guest.raw(0x0806, arp(2, [10, 0, 2, 15], [10, 0, 2, 2]), GATEWAY_MAC)
+      const socket = guest.host.connectTcp('', 0, undefined as never) as TestTcpSocket
+      guest.host.listeners.get('127.0.0.1:2222')?.(socket, { address: '127.0.0.1', port: 5 })
+      ports.add(guest.segments()[0]?.sourcePort ?? 0)
+      guest.clock.advance(180e9)
+      expect(socket.aborted).toBe(false)
+      guest.clock.advance(10e9)
+      expect(socket.aborted).toBe(true)
+    }
+    expect(ports.size).toBeGreaterThan(1)
+  })
+
   it('a probe of a connection that is idle is answered', async () => {
     await using guest = await NatGuest.start()
     const { guest: mine, remote } = guest.connect()

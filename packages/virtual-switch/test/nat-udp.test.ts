@@ -51,6 +51,79 @@ describe('UDP', () => {
     expect(guest.host.udp).toHaveLength(1)
   })
 
+  it('two minutes from the last datagram of either side; a question to a name server ends nothing sooner', async () => {
+    await using guest = await NatGuest.start()
+    const closed = (after: number): boolean[] => {
+      guest.clock.advance(after)
+      return guest.host.udp.map((socket) => socket.closed)
+    }
+    guest.udp('192.0.2.7', 123, 'x', 5000)
+    guest.udp('10.0.2.3', 53, 'x', 5000)
+    guest.udp('10.0.2.3', 53, 'x', 5001)
+    expect(closed(11e9)).toEqual([false, true])
+    expect(closed(99e9)).toEqual([false, true])
+    guest.host.udp[0]?.receive(Buffer.from('answer'), '192.0.2.7', 123)
+    expect(closed(119e9)).toEqual([false, true])
+    expect(closed(2e9)).toEqual([true, true])
+  })
+
+  it('nobody is at port 0', async () => {
+    await using guest = await NatGuest.start({ forwards: [{ protocol: 'udp', hostPort: 5353, guestPort: 53 }] })
+    guest.udp('192.0.2.7', 0, 'x')
+    guest.udp('192.0.2.7', 9, 'x', 0)
+    guest.tcp('192.0.2.7', 0, { flags: 2, sequence: 5 })
+    expect([guest.host.udp.length, guest.host.tcp.length]).toEqual([1, 0])
+    expect(guest.packets()).toEqual([])
+    guest.host.udp[0]?.receive(Buffer.from('x'), '127.0.0.1', 0)
+    expect(guest.packets()).toEqual([])
+    // The port works as before.
+    guest.udp('192.0.2.7', 9, 'x')
+    expect(guest.host.udp[1]?.sent).toHaveLength(1)
+  })
+
+  it('a forwarded port has a port of the gateway for each correspondent, and takes none that is in use', async () => {
+    await using guest = await NatGuest.start({ forwards: [{ protocol: 'udp', hostPort: 5353, guestPort: 53 }] })
+    guest.udp('192.0.2.7', 9, 'x')
+    guest.packets()
+    const [outside] = guest.host.udp
+    const ask = (port: number): number | undefined => {
+      outside?.receive(Buffer.from(`${port}`), '127.0.0.1', port)
+      return guest.datagrams()[0]?.ports[0]
+    }
+    const numbers = Array.from({ length: 4096 }, (_, i) => ask(1000 + i))
+    expect(new Set(numbers).size).toBe(4096)
+    expect(numbers).not.toContain(undefined)
+    // There is no other one, and those that there are stay whose they are.
+    expect(ask(9000)).toBeUndefined()
+    expect(ask(1000)).toBe(numbers[0])
+    for (const i of [0, 64, 4095]) guest.udp('10.0.2.2', numbers[i] as number, `to ${1000 + i}`, 53)
+    expect(outside?.sent.map(({ text, port }) => [text, port])).toEqual([
+      ['to 1000', 1000],
+      ['to 1064', 1064],
+      ['to 5095', 5095],
+    ])
+    guest.clock.advance(121e9)
+    expect(ask(9000)).toBeDefined()
+    expect(guest.host.udp[0]?.closed).toBe(false)
+  })
+
+  it('what the host does not take is bounded, for all sockets together', async () => {
+    await using guest = await NatGuest.start({ maximumHeldBytes: 2 ** 20 })
+    for (let i = 0; i < 4; i++) {
+      guest.udp('192.0.2.7', 9, 'x', 5000 + i)
+      const socket = guest.host.udp[i]
+      if (socket !== undefined) socket.buffered = 200_000
+      guest.udp('192.0.2.7', 9, 'x', 5000 + i)
+    }
+    expect(guest.host.udp.map(({ sent }) => sent.length)).toEqual([2, 2, 2, 0])
+    expect(guest.gateway.report().heldBytes).toBe(600_000)
+    for (const socket of guest.host.udp) socket.buffered = 0
+    guest.clock.advance(200e6)
+    guest.udp('192.0.2.7', 9, 'x', 5003)
+    expect(guest.host.udp[3]?.sent).toHaveLength(1)
+    expect(guest.gateway.report().heldBytes).toBe(0)
+  })
+
   it('datagrams that are larger than a packet, both ways', async () => {
     await using guest = await NatGuest.start()
     const text = Array.from({ length: 4000 }, (_, i) => String.fromCharCode(97 + (i % 26))).join('')

@@ -305,3 +305,17 @@ describe('limits', () => {
     })
   }
 })
+
+it('an adapter that throws does not end the ports', () => {
+  const { adapters, ports } = three()
+  const [, b] = adapters
+  send(ports[1], frameOf(B, BROADCAST, ''))
+  b.onReceive = () => {
+    throw new Error('a fault of the host')
+  }
+  expect(() => send(ports[0], frameOf(A, B, 'one'))).toThrow('a fault of the host')
+  b.onReceive = undefined
+  b.take()
+  expect(send(ports[0], frameOf(A, B, 'two'))).toBe(true)
+  expect(b.take()).toEqual(['two'])
+})

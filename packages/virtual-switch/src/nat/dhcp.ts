@@ -1,6 +1,7 @@
 // DHCP for IPv4 (RFC 2131, options of RFC 2132): each guest adapter has an address of its own, always the same while the gateway lives.
 
 import { getU16, getU32, putU16, putU32, readMacAddress } from '@partita/ethernet'
+import type { Clock } from '@partita/interface'
 import { type IpAddress, writeIpAddress } from './ip-address.ts'
 import { FIRST_GUEST, type NatAddresses } from './nat-options.ts'
 
@@ -25,6 +26,8 @@ const MAGIC = 0x6382_5363
 const OPTIONS = 240
 const BROADCAST_FLAG = 0x8000
 const LEASE_SECONDS = 86_400
+/** How long an address that somebody else was found to have is offered to nobody (RFC 2131, 4.3.3), nanoseconds. */
+const DECLINED_TIME = 3600e9
 /** The last bytes that guests get: up to .254. */
 const LAST_GUEST = 254
 
@@ -42,9 +45,13 @@ export class DhcpServer {
   readonly #addresses: NatAddresses
   /** Last bytes of addresses, by MAC address. The one that was used first goes when there are too many. */
   readonly #leases: Map<number, number> = new Map()
+  /** Last bytes of addresses that were declined, and until when they are offered to nobody. */
+  readonly #declined: Map<number, number> = new Map()
+  readonly #clock: Pick<Clock, 'now'>
 
-  constructor(addresses: NatAddresses) {
+  constructor(addresses: NatAddresses, clock: Pick<Clock, 'now'>) {
     this.#addresses = addresses
+    this.#clock = clock
   }
 
   /** The address of the guest that came first and is still there, or the one that the first will get. */
@@ -72,9 +79,14 @@ export class DhcpServer {
   ): DhcpAnswer | undefined {
     if (end - start < OPTIONS || bytes[start] !== OP.REQUEST || bytes[start + 2] !== 6) return undefined
     if (getU32(bytes, start + 236) !== MAGIC) return undefined
-    const type = bytes[findOption(bytes, start, end, OPTION.MESSAGE_TYPE, 1)]
+    const typeAt = findOption(bytes, start, end, OPTION.MESSAGE_TYPE, 1)
+    // Without a type it is a message of BOOTP.
+    if (typeAt === 0) return undefined
+    const type = bytes[typeAt]
     const client = readMacAddress(bytes, start + 28)
     if (type === MESSAGE.RELEASE || type === MESSAGE.DECLINE) {
+      const lease = this.#leases.get(client)
+      if (type === MESSAGE.DECLINE && lease !== undefined) this.#declined.set(lease, this.#clock.now() + DECLINED_TIME)
       this.#leases.delete(client)
       return undefined
     }
@@ -105,14 +117,22 @@ export class DhcpServer {
     const known = this.#leases.get(client)
     if (known !== undefined) return known
     const taken = new Set(this.#leases.values())
+    const now = this.#clock.now()
+    for (const [last, until] of this.#declined) {
+      if (until > now) taken.add(last)
+      else this.#declined.delete(last)
+    }
     for (let last = FIRST_GUEST; last <= LAST_GUEST; last++) {
       if (taken.has(last) || last === this.#addresses.broadcast[15]) continue
       this.#leases.set(client, last)
       return last
     }
-    const [oldest] = this.#leases.keys()
-    const last = this.#leases.get(oldest as number) as number
-    this.#leases.delete(oldest as number)
+    // All are somebody's: the guest that came first has perhaps gone. Where no guest has one, all were declined.
+    const [oldest] = this.#leases.entries()
+    const [declined = FIRST_GUEST] = this.#declined.keys()
+    const last = oldest?.[1] ?? declined
+    if (oldest !== undefined) this.#leases.delete(oldest[0])
+    this.#declined.delete(last)
     this.#leases.set(client, last)
     return last
   }

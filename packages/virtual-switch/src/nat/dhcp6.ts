@@ -27,6 +27,7 @@ const OPTION = {
   RAPID_COMMIT: 14,
   NAME_SERVERS: 23,
 } as const
+const STATUS = { SUCCESS: 0, NOT_ON_LINK: 4 } as const
 const PREFERRED_SECONDS = 43_200
 const VALID_SECONDS = 86_400
 const MAXIMUM_CLIENT_ID = 130
@@ -62,6 +63,11 @@ export class Dhcp6Server {
             type === MESSAGE.RELEASE ||
             type === MESSAGE.DECLINE) &&
           serverId !== undefined
+    // These go to all servers (RFC 8415, 16.2, 16.5, 16.7).
+    const toAll = type === MESSAGE.SOLICIT || type === MESSAGE.CONFIRM || type === MESSAGE.REBIND
+    if (toAll && serverId !== undefined) return 0
+    // Without an address there is nothing to say of it (18.3.3).
+    if (type === MESSAGE.CONFIRM && options.addresses.length === 0) return 0
     if (!answers || (clientId === undefined && type !== MESSAGE.INFORMATION_REQUEST)) return 0
     let place = at
     const option = (code: number, size: number): number => {
@@ -77,8 +83,10 @@ export class Dhcp6Server {
     target.set(this.#duid, option(OPTION.SERVER_ID, this.#duid.length))
     if (type === MESSAGE.SOLICIT && options.rapidCommit) option(OPTION.RAPID_COMMIT, 0)
     if (type === MESSAGE.RELEASE || type === MESSAGE.DECLINE || type === MESSAGE.CONFIRM) {
-      // Success, whatever it was: addresses are not kept account of.
-      putU16(target, option(OPTION.STATUS, 2), 0)
+      // Addresses are not kept account of; but those of another network are of no use here.
+      const foreign = options.addresses.some((address) => !this.#addresses.subnet.contains(address))
+      const status = type === MESSAGE.CONFIRM && foreign ? STATUS.NOT_ON_LINK : STATUS.SUCCESS
+      putU16(target, option(OPTION.STATUS, 2), status)
     } else if (iaid !== undefined && type !== MESSAGE.INFORMATION_REQUEST) {
       const association = option(OPTION.IA_NA, 12 + 28)
       target.set(iaid, association)
@@ -109,10 +117,12 @@ interface Options {
   /** The first IA_NA's id. */
   iaid?: Uint8Array
   rapidCommit: boolean
+  /** Addresses in all IA_NAs. */
+  readonly addresses: Uint8Array[]
 }
 
 function parseOptions(bytes: Uint8Array, start: number, end: number): Options | undefined {
-  const options: Options = { rapidCommit: false }
+  const options: Options = { rapidCommit: false, addresses: [] }
   for (let at = start; at < end; ) {
     if (at + 4 > end) return undefined
     const code = getU16(bytes, at)
@@ -121,11 +131,22 @@ function parseOptions(bytes: Uint8Array, start: number, end: number): Options | 
     if (value + length > end) return undefined
     if (code === OPTION.CLIENT_ID) options.clientId ??= bytes.subarray(value, value + length)
     else if (code === OPTION.SERVER_ID) options.serverId ??= bytes.subarray(value, value + length)
-    else if (code === OPTION.IA_NA && length >= 12) options.iaid ??= bytes.subarray(value, value + 4)
-    else if (code === OPTION.RAPID_COMMIT) options.rapidCommit = true
+    else if (code === OPTION.IA_NA && length >= 12) {
+      options.iaid ??= bytes.subarray(value, value + 4)
+      takeAddresses(bytes, value + 12, value + length, options.addresses)
+    } else if (code === OPTION.RAPID_COMMIT) options.rapidCommit = true
     at = value + length
   }
   return options
+}
+
+/** The addresses of an IA_NA, whose options are in `[start, end)`. */
+function takeAddresses(bytes: Uint8Array, start: number, end: number, addresses: Uint8Array[]): void {
+  for (let at = start; at + 4 <= end; at += 4 + getU16(bytes, at + 2)) {
+    const length = getU16(bytes, at + 2)
+    if (getU16(bytes, at) === OPTION.IA_ADDRESS && length >= 24 && at + 4 + length <= end)
+      addresses.push(bytes.subarray(at + 4, at + 20))
+  }
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -31,6 +31,9 @@ const HOST_UNREACHABLE = [1, 3] as const
 const HEADER_LENGTH = 8
 /** Echo requests to the outside that wait for their answer. */
 const MAXIMUM_ECHOES = 8
+/** Each of them may be a process of the host's: so many at once, and one more each so many nanoseconds. */
+const ECHO_BURST = 10
+const ECHO_INTERVAL = 100e6
 /** Of an error's packet, so much is given back. */
 const QUOTE = 512
 
@@ -38,6 +41,8 @@ const QUOTE = 512
 export class NatIcmp {
   readonly #services: NatGatewayServices
   #echoes = 0
+  /** When the last of the echoes so far would have gone, had they been spread out. */
+  #echoTime: number = Number.NEGATIVE_INFINITY
 
   constructor(services: NatGatewayServices) {
     this.#services = services
@@ -60,6 +65,10 @@ export class NatIcmp {
     const { host } = this.#services
     const target = this.#services.target(packet.destination, 0, 'icmp')
     if (target === undefined || host.echo === undefined || this.#echoes === MAXIMUM_ECHOES) return
+    const now = this.#services.clock.now()
+    const time = Math.max(this.#echoTime, now - ECHO_BURST * ECHO_INTERVAL) + ECHO_INTERVAL
+    if (time > now) return
+    this.#echoTime = time
     const message = bytes.slice(headers.transport, headers.packetEnd)
     const { sourceMac } = packet
     const from = packet.destination.slice()

@@ -33,13 +33,22 @@ import {
   type IpAddress,
   IpPrefix,
   isGroup,
+  isIpv4,
   parseIpAddress,
   readIpAddress,
   sameAddress,
   writeIpAddress,
 } from './ip-address.ts'
+import { MemoryBudget } from './memory-budget.ts'
 import type { NatHost } from './nat-host.ts'
-import { type NatAddresses, type NatOptions, natAddresses, type PortForward } from './nat-options.ts'
+import {
+  checkNatOptions,
+  type NatAddresses,
+  type NatOptions,
+  natAddresses,
+  type PortForward,
+  parseNameServer,
+} from './nat-options.ts'
 import { NeighbourDiscovery } from './neighbour-discovery.ts'
 import { GuestPacket } from './packet.ts'
 import { PacketBuilder } from './packet-builder.ts'
@@ -105,7 +114,7 @@ export interface NatReport {
   readonly tcpConnections: number
   /** Sockets of the host that stand for guests' ports. */
   readonly udpSockets: number
-  /** Bytes of TCP data that wait for guests to take and acknowledge them. */
+  /** Bytes of memory for data that waits for guests to take and acknowledge it, or for the host to take it. */
   readonly heldBytes: number
   /** Guests whose MAC address is known. */
   readonly neighbours: number
@@ -130,6 +139,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
   readonly #options: NatOptions
   readonly #logger: Logger
   readonly #policy: Policy
+  readonly #toHost: MemoryBudget
   readonly #tcp: NatTcp
   readonly #udp: NatUdp
   readonly #icmp: NatIcmp
@@ -154,10 +164,12 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     this.#logger = logger
     this.addresses = natAddresses(options)
     this.#policy = new Policy(options.allow, options.deny)
-    this.#tcp = new NatTcp(this, options.maximumConnections)
-    this.#udp = new NatUdp(this, options.maximumUdpSockets)
+    checkNatOptions(options, this.addresses)
+    this.#toHost = new MemoryBudget(Math.floor(options.maximumHeldBytes / 2))
+    this.#tcp = new NatTcp(this, options.maximumConnections, this.#toHost)
+    this.#udp = new NatUdp(this, options.maximumUdpSockets, this.#toHost)
     this.#icmp = new NatIcmp(this)
-    this.#dhcp = new DhcpServer(this.addresses)
+    this.#dhcp = new DhcpServer(this.addresses, clock)
     const { ipv6 } = this.addresses
     if (ipv6 !== undefined) {
       const mac = new Uint8Array(6)
@@ -210,7 +222,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     return {
       tcpConnections: this.#tcp.size,
       udpSockets: this.#udp.size,
-      heldBytes: this.#tcp.heldBytes,
+      heldBytes: this.#tcp.heldBytes + this.#toHost.held,
       neighbours: this.#neighbours.size,
     }
   }
@@ -221,9 +233,11 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
   send(frame: NetworkFrame): boolean {
     if (this.#port === undefined) return true
     this.#sending = true
-    const taken = this.#port.send(frame)
-    this.#sending = false
-    return taken
+    try {
+      return this.#port.send(frame)
+    } finally {
+      this.#sending = false
+    }
   }
 
   /** @internal */
@@ -288,6 +302,8 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     const checked = (flags & (FRAME_FLAG.CHECKSUM_PARTIAL | FRAME_FLAG.CHECKSUM_VALID)) !== 0
     const { protocol } = headers
     if ((protocol === IP_PROTOCOL.TCP || protocol === IP_PROTOCOL.UDP) && headers.payload > 0) {
+      // Nobody is at port 0, and systems refuse to send there.
+      if (packet.sourcePort === 0 || packet.destinationPort === 0) return
       if (!checked && !transportChecksumIsRight(bytes, headers)) return
     }
     if (version === 4) this.#dispatch4(packet)
@@ -307,7 +323,11 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     if (isGroup(destination) || (this.addresses.subnet.contains(destination) && !this.isGateway(destination))) return
     if (protocol === IP_PROTOCOL.TCP) this.#tcp.receive(packet)
     else if (protocol === IP_PROTOCOL.UDP) this.#udp.receive(packet)
-    else if (protocol === IP_PROTOCOL.ICMP && packet.bytes[headers.transport] === ICMP.ECHO_REQUEST) {
+    else if (
+      protocol === IP_PROTOCOL.ICMP &&
+      icmpIsRight(packet) &&
+      packet.bytes[headers.transport] === ICMP.ECHO_REQUEST
+    ) {
       this.#icmp.receiveEcho(packet)
     }
   }
@@ -317,6 +337,8 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     const { ipv6 } = this.addresses
     const { protocol, transport } = headers
     if (ipv6 === undefined || transport === 0) return
+    // An IPv4 address is no address of a packet of IPv6 (RFC 4038, 4.2), and would be taken for one of IPv4.
+    if (isIpv4(source) || isIpv4(destination)) return
     if (protocol === IP_PROTOCOL.ICMPV6) {
       if (!icmp6IsRight(packet)) return
       if (bytes[transport] === ICMP6.ECHO_REQUEST) this.#icmp.receiveEcho(packet)
@@ -452,10 +474,8 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
 
   #nameServer(attempt: number): NatTarget | undefined {
     const servers = this.#options.nameServers ?? this.host.nameServers()
-    const server = servers[attempt % servers.length]
-    if (server === undefined) return undefined
-    const match = /^\[([^\]]+)\](?::(\d+))?$/.exec(server) ?? /^([^:]+)(?::(\d+))?$/.exec(server) ?? [server, server]
-    return { address: match[1] ?? server, port: Number(match[2] ?? DNS_PORT), renamed: true }
+    const server = parseNameServer(servers[attempt % servers.length] ?? '')
+    return server && { ...server, renamed: true }
   }
 
   /** Tell the guest by ICMP that a packet of its cannot be delivered. @internal */
@@ -509,6 +529,11 @@ const NO_EVENTS = { connected() {}, data() {}, ended() {}, drained() {}, closed(
 function headerIsRight(bytes: Uint8Array, network: number): boolean {
   const length = ((bytes[network] as number) & 0xf) * 4
   return checksumOf(sumWords(bytes, network, network + length)) === 0
+}
+
+/** The checksum of ICMP (RFC 792). */
+function icmpIsRight({ bytes, headers: { transport, packetEnd } }: GuestPacket): boolean {
+  return transport > 0 && checksumOf(sumWords(bytes, transport, packetEnd)) === 0
 }
 
 /** The checksum of ICMPv6 (RFC 4443, 2.3). */

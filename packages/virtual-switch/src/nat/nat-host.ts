@@ -18,7 +18,7 @@ export interface TcpSocketEvents {
 export interface TcpSocket {
   /** Send a copy of `data`. */
   write(data: Uint8Array): void
-  /** Bytes that were written and have not left. */
+  /** Bytes of memory for what was written and has not left. Small writes must not cost much more than their bytes. */
   readonly buffered: number
   /** Nothing more will be written. */
   end(): void
@@ -34,6 +34,8 @@ export interface TcpSocket {
 export interface UdpSocket {
   /** Send a copy of `data`. Errors are lost, as packets are. */
   send(data: Uint8Array, address: string, port: number): void
+  /** Bytes of memory for datagrams that have not left. */
+  readonly buffered: number
   /** Close the socket. */
   close(): void
 }

@@ -2,7 +2,7 @@
 
 import * as v from 'valibot'
 import { SwitchError } from '../switch-error.ts'
-import { type IpAddress, IpPrefix, isIpv4, parseIpAddress } from './ip-address.ts'
+import { type IpAddress, IpPrefix, isIpv4, parseIpAddress, sameAddress } from './ip-address.ts'
 
 /** A port of the host that leads into the network. */
 export interface PortForward {
@@ -12,7 +12,7 @@ export interface PortForward {
   readonly hostAddress: string
   /** Port of the host, 1–65,535. */
   readonly hostPort: number
-  /** Default: the address that the first guest gets. */
+  /** An IPv4 address of the network, not the gateway's. Default: the address that the first guest gets. */
   readonly guestAddress?: string | undefined
   /** Port of the guest, 1–65,535. */
   readonly guestPort: number
@@ -24,7 +24,7 @@ export interface NatOptions {
   readonly subnet: string
   /** IPv6 prefix of 64 bits, or false for no IPv6. Default: `fd50:6172:7469::/64`. */
   readonly subnet6: string | false
-  /** Name servers, `address` or `address:port`. Default: the host's. */
+  /** Name servers, `address`, `address:port` or `[address]:port`. Default: the host's. */
   readonly nameServers?: readonly string[] | undefined
   /** Destinations that guests may reach: `10.0.0.0/8`, `192.0.2.1:443`, `[fd00::/8]:22`. Default: all that is not denied. */
   readonly allow?: readonly string[] | undefined
@@ -38,6 +38,8 @@ export interface NatOptions {
   readonly maximumConnections: number
   /** UDP sockets at a time. Default: 1,024. */
   readonly maximumUdpSockets: number
+  /** Bytes of memory for data on its way, half for each direction; at least 1 MiB. Default: 64 MiB. */
+  readonly maximumHeldBytes: number
 }
 
 const text = v.pipe(v.string(), v.nonEmpty())
@@ -88,7 +90,50 @@ export const natOptionsSchema: v.GenericSchema<unknown, NatOptions> & { readonly
     ),
     maximumConnections: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_536)), 4096),
     maximumUdpSockets: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_536)), 1024),
+    maximumHeldBytes: v.optional(
+      v.pipe(v.number(), v.integer(), v.minValue(2 ** 20), v.maxValue(2 ** 40)),
+      64 * 2 ** 20,
+    ),
   })
+
+/** A name server, for the host: `192.0.2.53`, `192.0.2.53:5353`, `fd00::53`, `[fd00::53]:5353`; `undefined` when it is none. */
+export function parseNameServer(value: string): { readonly address: string; readonly port: number } | undefined {
+  const match = /^\[([^\]]+)\](?::(\d{1,5}))?$/.exec(value) ?? /^([^:]+)(?::(\d{1,5}))?$/.exec(value) ?? [value, value]
+  const [, text = '', number = '53'] = match
+  const found = Number(number)
+  return parseIpAddress(text) !== undefined && found >= 1 && found <= 65_535
+    ? { address: text, port: found }
+    : undefined
+}
+
+/**
+ * What the schema cannot see: whether there are such name servers and guests.
+ * @throws SwitchError `ERR_NETWORK_OPTIONS`
+ */
+export function checkNatOptions({ nameServers = [], forwards }: NatOptions, addresses: NatAddresses): void {
+  for (const server of nameServers) {
+    if (parseNameServer(server) !== undefined) continue
+    throw new SwitchError('ERR_NETWORK_OPTIONS', `${server} is no name server`, {
+      hint: 'Write 192.0.2.53, 192.0.2.53:5353, fd00::53 or [fd00::53]:5353.',
+      data: { nameServer: server },
+    })
+  }
+  for (const { guestAddress } of forwards) {
+    if (guestAddress === undefined || isGuest(parseIpAddress(guestAddress), addresses)) continue
+    throw new SwitchError('ERR_NETWORK_OPTIONS', `${guestAddress} is not the address of a guest`, {
+      hint: 'Ports are forwarded to IPv4 addresses of guests in the network of the NAT.',
+      data: { guestAddress },
+    })
+  }
+}
+
+function isGuest(address: IpAddress | undefined, { subnet, gateway, nameServer, broadcast }: NatAddresses): boolean {
+  return (
+    address !== undefined &&
+    subnet.contains(address) &&
+    ![gateway, nameServer, broadcast, subnet.address].some((taken) => sameAddress(taken, address))
+  )
+}
 
 function parseSubnet(value: string): IpPrefix | undefined {
   const prefix = IpPrefix.parse(value)

@@ -1,22 +1,30 @@
 // The host's network by Node's sockets.
 
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram'
 import { getServers } from 'node:dns'
 import { connect, createServer, type Socket } from 'node:net'
 import { SwitchError } from '../switch-error.ts'
+import { ByteChunks } from './byte-chunks.ts'
+import { PIECE_COST } from './memory-budget.ts'
 import type { NatHost, TcpSocket, TcpSocketEvents, UdpReceiver, UdpSocket } from './nat-host.ts'
 
 /** Seconds that an echo may take. */
 const ECHO_TIME_OUT = 3
 /** Bytes of datagrams that a socket holds while the system takes none; further ones are lost, as datagrams may be. */
 const MAXIMUM_DATAGRAMS = 1024 * 1024
+/** Bytes that a socket reads at once. */
+const READ_SIZE = 64 * 1024
 const NOTHING = (): void => {}
 
 class NodeTcpSocket implements TcpSocket {
   readonly #socket: Socket
   #events: TcpSocketEvents | undefined
   #error: string | undefined
+  /** What was written while the system was busy with what had been written before. */
+  readonly #waiting: ByteChunks = new ByteChunks()
+  /** The system did not take a write at once. */
+  #busy = false
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -32,20 +40,48 @@ class NodeTcpSocket implements TcpSocket {
       .on('connect', () => this.#events?.connected())
       .on('data', (chunk: Buffer) => this.#events?.data(chunk))
       .on('end', () => this.#events?.ended())
-      .on('drain', () => this.#events?.drained())
       .on('close', () => this.#events?.closed(this.#error))
     return this
   }
 
+  /** A socket that reads without a queue of its own brings its data here. */
+  data(chunk: Uint8Array): void {
+    this.#events?.data(chunk)
+  }
+
   write(data: Uint8Array): void {
-    this.#socket.write(Buffer.from(data))
+    if (this.#socket.writableLength > 0) this.#waiting.push(data.slice())
+    else {
+      this.#socket.write(data.slice(), this.#written)
+      this.#busy = this.#socket.writableLength > 0
+    }
+  }
+
+  readonly #written = (error?: Error | null): void => {
+    if (!this.#busy || (error !== undefined && error !== null)) return
+    this.#flush()
+    if (this.#socket.writableLength > 0) return
+    this.#busy = false
+    this.#events?.drained()
+  }
+
+  #flush(): void {
+    const waiting = this.#waiting
+    this.#socket.cork()
+    while (waiting.length > 0) {
+      const chunk = waiting.shift() as Uint8Array
+      this.#socket.write(chunk, waiting.length === 0 ? this.#written : NOTHING)
+    }
+    this.#socket.uncork()
   }
 
   get buffered(): number {
-    return this.#socket.writableLength
+    const { writableLength } = this.#socket
+    return this.#waiting.cost + writableLength + (writableLength > 0 ? PIECE_COST : 0)
   }
 
   end(): void {
+    this.#flush()
     this.#socket.end()
   }
 
@@ -59,6 +95,7 @@ class NodeTcpSocket implements TcpSocket {
 
   abort(): void {
     this.#events = undefined
+    this.#waiting.clear()
     this.#socket.resetAndDestroy()
   }
 }
@@ -72,13 +109,22 @@ class NodeUdpSocket implements UdpSocket {
   }
 
   send(data: Uint8Array, address: string, port: number): void {
-    const { length } = data
-    if (this.#held + length > MAXIMUM_DATAGRAMS) return
-    this.#held += length
+    const cost = data.length + PIECE_COST
+    if (this.#held + cost > MAXIMUM_DATAGRAMS) return
+    this.#held += cost
+    const sent = (): void => {
+      this.#held -= cost
+    }
     // Errors of single datagrams are lost, as the datagrams are.
-    this.#socket.send(Buffer.from(data), port, address, () => {
-      this.#held -= length
-    })
+    try {
+      this.#socket.send(Uint8Array.from(data), port, address, sent)
+    } catch {
+      sent()
+    }
+  }
+
+  get buffered(): number {
+    return this.#held
   }
 
   close(): void {
@@ -87,9 +133,22 @@ class NodeUdpSocket implements UdpSocket {
 }
 
 /** The host that this program runs on. */
-export class NodeNatHost implements NatHost {
+export class NodeNatHost implements NatHost, Disposable {
+  /** Where sockets read to: each takes away what it has read before the next one reads. */
+  readonly #shared: Uint8Array = new Uint8Array(READ_SIZE)
+  readonly #pings: Set<ChildProcess> = new Set()
+
   connectTcp(address: string, port: number, events: TcpSocketEvents): TcpSocket {
-    return new NodeTcpSocket(connect({ host: address, port, allowHalfOpen: true })).listen(events)
+    // With a buffer of ours a socket that is paused has nothing in a queue.
+    const onread = {
+      buffer: this.#shared,
+      callback: (count: number): boolean => {
+        own.data(this.#shared.slice(0, count))
+        return true
+      },
+    }
+    const own: NodeTcpSocket = new NodeTcpSocket(connect({ host: address, port, allowHalfOpen: true, onread }))
+    return own.listen(events)
   }
 
   listenTcp(
@@ -149,8 +208,18 @@ export class NodeNatHost implements NatHost {
   echo(address: string): Promise<boolean> {
     return new Promise((resolve) => {
       const ping = spawn('ping', ['-n', '-c', '1', '-W', String(ECHO_TIME_OUT), address], { stdio: 'ignore' })
-      ping.on('error', () => resolve(false)).on('exit', (code) => resolve(code === 0))
+      this.#pings.add(ping)
+      const done = (alive: boolean): void => {
+        this.#pings.delete(ping)
+        resolve(alive)
+      }
+      ping.on('error', () => done(false)).on('exit', (code) => done(code === 0))
     })
+  }
+
+  /** Whoever is being asked for an echo is not waited for any more. */
+  [Symbol.dispose](): void {
+    for (const ping of this.#pings) ping.kill()
   }
 }
 

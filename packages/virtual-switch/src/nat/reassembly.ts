@@ -42,7 +42,7 @@ export class Reassembly {
     const { offset, more, payload, key, protocol } = place
     const length = packetEnd - payload
     const end = offset + length
-    if (length <= 0 || end > LARGEST - 40 || (more && (length & 7) !== 0)) return undefined
+    if (length <= 0 || end > LARGEST - (version === 4 ? 20 : 40) || (more && (length & 7) !== 0)) return undefined
     const headerLength = network - start + (version === 4 ? 20 : 40)
     const packet = this.#find(key, headerLength)
     if (packet.headerLength !== headerLength || !addRange(packet, offset, end, more)) {

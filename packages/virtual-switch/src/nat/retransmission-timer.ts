@@ -10,6 +10,8 @@ const AFTER_LOST_SYN = 3e9
 const LONGEST = 60e9
 /** Time-outs without an answer until the guest is given up: after more than 100 seconds (RFC 9293, 3.8.3). */
 const MAXIMUM_TRIES = 6
+/** The same for a SYN: after three minutes at least. */
+const MAXIMUM_SYN_TRIES = 7
 /** RFC 6298, 2.3. */
 const GAIN = 1 / 8
 const VARIATION_GAIN = 1 / 4
@@ -20,6 +22,7 @@ export class RetransmissionTimer {
   deadline: number = Number.POSITIVE_INFINITY
   #timeOut = SHORTEST
   #tries = 0
+  #maximumTries = MAXIMUM_SYN_TRIES
   #smoothed = 0
   #variation = 0
   /** The number behind the segment whose acknowledgement is awaited for a measurement, and when it was sent; a sequence number of -1 for none. */
@@ -71,12 +74,13 @@ export class RetransmissionTimer {
   established(): void {
     if (this.#tries > 0) this.#timeOut = Math.max(this.#timeOut, AFTER_LOST_SYN)
     this.#tries = 0
+    this.#maximumTries = MAXIMUM_TRIES
     this.disarm()
   }
 
   /** The deadline has passed. False: the guest has had all the time that there is. */
   expired(now: number): boolean {
-    if (++this.#tries > MAXIMUM_TRIES) return false
+    if (++this.#tries > this.#maximumTries) return false
     this.#timeOut = Math.min(LONGEST, this.#timeOut * 2)
     this.sentAgain()
     this.arm(now)

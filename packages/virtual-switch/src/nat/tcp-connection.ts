@@ -15,6 +15,8 @@ import { sequenceAfter, sequenceDistance, TCP_FLAG, type TcpSegment } from './tc
 
 /** Bytes that the host's socket may hold of what the guest sends. */
 const RECEIVE_LIMIT = 1024 * 1024
+/** A window is no more than this part of the room that there is for all: it has to do for others, too. */
+const SHARE = 1 / 8
 /** Bytes that are held of what the host sends, until the guest has acknowledged them. */
 const SEND_LIMIT = 1024 * 1024
 /** As much as the host's socket reads at once: more follows. */
@@ -41,8 +43,13 @@ export interface TcpGateway {
   resolve(address: IpAddress): number | undefined
   /** Whether all connections together hold so much that none should read on. */
   readonly crowded: boolean
-  /** Bytes more, or fewer, that a connection holds. */
+  /** Bytes of memory more, or fewer, that a connection holds for its guest. */
   held(bytes: number): void
+  /** Bytes of memory that the host's sockets may still hold, and how many more, or fewer, one holds now. */
+  readonly room: number
+  buffered(bytes: number): void
+  /** It reads from the host no more: its turn comes when there is room. */
+  waitToRead(connection: TcpConnection): void
   /** An acknowledgement is due at the end of the batch, or a little later while the connection is {@link TcpConnection.patient}. */
   acknowledgeLater(connection: TcpConnection): void
   /** The port had no room for a frame of it: its turn comes, after those that wait already. */
@@ -95,6 +102,10 @@ export class TcpConnection implements Flow, TcpFlow {
   #unacknowledged = 0
   #prompt = 0
   #paused = false
+  /** Bytes that the host's socket held when it was last looked at. */
+  #buffered = 0
+  /** The guest was given less of a window than it may have. */
+  #short = false
   /** The host sends as fast as it is read: what is less than a segment waits for what follows. */
   #bulk = false
   /** The host has ended; FIN is behind the last byte. */
@@ -136,6 +147,7 @@ export class TcpConnection implements Flow, TcpFlow {
   /** The host's end. */
   attach(socket: TcpSocket): void {
     this.#socket = socket
+    if (this.#gateway.crowded) this.pause()
   }
 
   // ── the beginning ──
@@ -254,7 +266,12 @@ export class TcpConnection implements Flow, TcpFlow {
       if (acceptable) this.abort()
       return
     }
-    if (!acceptable || (segment.flags & TCP_FLAG.SYN) === 0) return
+    if (!acceptable) {
+      // Of a connection that was before (RFC 9293, 3.10.7.3).
+      if ((segment.flags & TCP_FLAG.ACK) !== 0) this.#sendEmpty(segment.acknowledgement, TCP_FLAG.RST)
+      return
+    }
+    if ((segment.flags & TCP_FLAG.SYN) === 0) return
     this.#rcvNxt = sequenceAfter(segment.sequence, 1)
     this.#takeSyn(segment)
     this.#una = segment.acknowledgement
@@ -266,12 +283,18 @@ export class TcpConnection implements Flow, TcpFlow {
   #establish(): void {
     this.state = 'established'
     this.#timer.established()
-    this.#socket?.resume()
+    // The host may have sent as much as there is room for before the guest has answered.
+    if (!this.#paused) this.#socket?.resume()
   }
 
   /** False when the segment is not of this connection. */
   #takeAcknowledgement(segment: TcpSegment, length: number): boolean {
     const acknowledged = sequenceDistance(segment.acknowledgement, this.#una)
+    if (this.state === 'syn-received' && acknowledged !== 1) {
+      // RFC 9293, 3.10.7.4: not of this connection.
+      this.#sendEmpty(segment.acknowledgement, TCP_FLAG.RST)
+      return false
+    }
     if (
       sequenceDistance(segment.acknowledgement, this.#nxt) > 0 &&
       sequenceDistance(segment.acknowledgement, this.#offered) <= 0
@@ -284,7 +307,6 @@ export class TcpConnection implements Flow, TcpFlow {
     }
     if (acknowledged < 0) return true
     if (this.state === 'syn-received') {
-      if (acknowledged !== 1) return false
       this.#una = segment.acknowledgement
       this.#establish()
     } else if (acknowledged > 0) this.#dropAcknowledged(acknowledged)
@@ -310,8 +332,9 @@ export class TcpConnection implements Flow, TcpFlow {
   #dropAcknowledged(count: number): void {
     const { length } = this.#chunks
     const data = Math.min(count, length)
+    const { cost } = this.#chunks
     this.#chunks.drop(data)
-    this.#gateway.held(-data)
+    this.#gateway.held(this.#chunks.cost - cost)
     this.#una = sequenceAfter(this.#una, count)
     const { now } = this.#gateway
     this.#timer.acknowledged(this.#una, now)
@@ -321,7 +344,10 @@ export class TcpConnection implements Flow, TcpFlow {
       if (sequenceDistance(this.#una, this.#recover) >= 0) this.#recover = undefined
       else this.#sendAgain()
     }
-    if (this.#paused && this.#chunks.length < SEND_LIMIT / 2 && !this.#gateway.crowded) this.readOn()
+    if (this.#paused && this.#chunks.cost < SEND_LIMIT / 2) {
+      if (this.#gateway.crowded) this.#gateway.waitToRead(this)
+      else this.readOn()
+    }
     if (count > data) {
       // FIN counts as one.
       this.#finSent = true
@@ -339,9 +365,11 @@ export class TcpConnection implements Flow, TcpFlow {
     }
     const room = this.#window.promised(this.#rcvNxt)
     const fresh = payload.length - before
-    const taken = Math.min(fresh, room)
+    // Where memory is short, what comes is as good as lost, and comes again.
+    const taken = Math.min(fresh, room, this.#gateway.room)
     if (taken > 0) {
       this.#socket?.write(payload.subarray(before, before + taken))
+      this.#count()
       this.#rcvNxt = sequenceAfter(this.#rcvNxt, taken)
       this.#unacknowledged += taken
     }
@@ -375,13 +403,22 @@ export class TcpConnection implements Flow, TcpFlow {
     if (this.#ending || this.state === 'closed') return
     this.lastUsed = this.#gateway.now
     this.#bulk = chunk.length >= FULL_CHUNK
+    const { cost } = this.#chunks
     this.#chunks.push(chunk)
-    this.#gateway.held(chunk.length)
-    if (!this.#paused && (this.#chunks.length >= SEND_LIMIT || this.#gateway.crowded)) {
+    if (this.#chunks.cost >= SEND_LIMIT) {
       this.#paused = true
       this.#socket?.pause()
     }
+    this.#gateway.held(this.#chunks.cost - cost)
     this.pump()
+  }
+
+  /** Read no more from the host, until its turn comes. */
+  pause(): void {
+    if (this.#ending || this.#socket === undefined) return
+    this.#gateway.waitToRead(this)
+    this.#paused = true
+    this.#socket.pause()
   }
 
   /** Whether it has stopped reading from the host. */
@@ -391,9 +428,9 @@ export class TcpConnection implements Flow, TcpFlow {
 
   /** Read from the host again. */
   readOn(): void {
-    if (!this.#paused || this.#chunks.length >= SEND_LIMIT) return
+    if (!this.#paused || this.#chunks.cost >= SEND_LIMIT) return
     this.#paused = false
-    this.#socket?.resume()
+    if (this.state !== 'syn-sent') this.#socket?.resume()
   }
 
   /** The host sends nothing more. */
@@ -402,18 +439,31 @@ export class TcpConnection implements Flow, TcpFlow {
     this.pump()
   }
 
-  /** The host's socket has room again. */
+  /** What the host's socket holds has changed. */
+  #count(): void {
+    const buffered = this.#socket?.buffered ?? 0
+    this.#gateway.buffered(buffered - this.#buffered)
+    this.#buffered = buffered
+  }
+
+  /** The host's socket, or all of them together, may have room again. */
   hostDrained(): void {
+    this.#count()
     // Only a window that has grown much is worth a segment.
     const room = this.#window.promised(this.#rcvNxt)
-    if (this.state === 'established' && room < RECEIVE_LIMIT / 4 && this.#space() - room >= 2 * this.#mss) {
-      this.#acknowledge()
-    }
+    const space = this.#sendScale >= 0 ? this.#space() : Math.min(LARGEST_WINDOW, this.#space())
+    if (this.state === 'established' && room < RECEIVE_LIMIT / 4 && space - room >= 2 * this.#mss) this.#acknowledge()
+  }
+
+  /** Now and then: where the guest was told of less than all the room that there can be, or the host's socket holds something, there may be more. */
+  look(): void {
+    if (this.#buffered > 0 || this.#short) this.hostDrained()
   }
 
   /** The host's socket is gone. */
   hostClosed(error: string | undefined): void {
     this.#socket = undefined
+    this.#count()
     if (error === undefined) {
       this.hostEnded()
       return
@@ -508,12 +558,16 @@ export class TcpConnection implements Flow, TcpFlow {
     writer.acknowledgement = this.#rcvNxt
     writer.flags = flags
     // Windows are scaled when both sides have said so.
-    writer.window = this.#window.field(this.#rcvNxt, this.#space(), this.#mss, this.#sendScale >= 0)
+    const space = this.#space()
+    this.#short = space < RECEIVE_LIMIT
+    writer.window = this.#window.field(this.#rcvNxt, space, this.#mss, this.#sendScale >= 0)
   }
 
   /** Bytes that the host's socket takes. */
   #space(): number {
-    return this.#finReceived ? 0 : Math.max(0, RECEIVE_LIMIT - (this.#socket?.buffered ?? 0))
+    if (this.#finReceived) return 0
+    const room = Math.floor(this.#gateway.room * SHARE)
+    return Math.max(0, Math.min(RECEIVE_LIMIT - (this.#socket?.buffered ?? 0), room))
   }
 
   // ── time ──
@@ -574,8 +628,10 @@ export class TcpConnection implements Flow, TcpFlow {
     this.#timer.disarm()
     this.#socket?.abort()
     this.#socket = undefined
-    this.#gateway.held(-this.#chunks.length)
+    this.#count()
+    const { cost } = this.#chunks
     this.#chunks.clear()
     this.#gateway.remove(this)
+    this.#gateway.held(-cost)
   }
 }

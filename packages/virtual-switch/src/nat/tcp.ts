@@ -4,14 +4,17 @@ import { IP_PROTOCOL } from '@partita/ethernet'
 import type { Timer } from '@partita/interface'
 import { FlowTable as Flows, type FlowTable, flowKey } from './flow-table.ts'
 import { formatIpAddress, type IpAddress } from './ip-address.ts'
+import { MemoryBudget, PIECE_COST } from './memory-budget.ts'
 import type { NatGatewayServices } from './nat-gateway.ts'
 import type { TcpSocket, TcpSocketEvents } from './nat-host.ts'
 import type { GuestPacket } from './packet.ts'
 import { TcpConnection, type TcpGateway } from './tcp-connection.ts'
 import { sequenceAfter, TCP_FLAG, TCP_HEADER_LENGTH, TcpSegment, writeTcpHeader } from './tcp-segment.ts'
 
-/** Bytes that all connections together may hold before none reads from its host. */
-const MAXIMUM_HELD = 64 * 1024 * 1024
+/** What a socket of the host gives at once. */
+const CHUNK_COST = 64 * 1024 + PIECE_COST
+/** Below this part of what may be held for guests, connections that were stopped read on. */
+const READ_ON = 3 / 4
 /** How long an acknowledgement may wait for something that goes to the guest anyway (RFC 9293, 3.8.6.3: less than half a second). */
 const ACKNOWLEDGEMENT_DELAY = 10e6
 /** An idle connection is not evicted before this, so that new ones cannot push out those in use. */
@@ -32,12 +35,21 @@ export class NatTcp implements TcpGateway {
   readonly #blocked: Set<TcpConnection> = new Set()
   readonly #segment: TcpSegment = new TcpSegment()
   readonly #key: Uint8Array = new Uint8Array(36)
-  #held = 0
-  #ephemeral = 0
+  /** Those that were stopped since all together hold too much, the first of them first. */
+  readonly #stopped: Set<TcpConnection> = new Set()
+  /** What waits for guests, and what waits for the host. */
+  readonly #toGuests: MemoryBudget
+  readonly #toHost: MemoryBudget
+  #crowded = false
+  // Nobody outside should know which port comes next (RFC 6056).
+  #ephemeral: number = Math.floor(Math.random() * EPHEMERAL_PORTS)
 
-  constructor(services: NatGatewayServices, maximum: number) {
+  /** `maximum`: connections. `toHost` is shared with others; as much may wait for guests. */
+  constructor(services: NatGatewayServices, maximum: number, toHost: MemoryBudget) {
     this.#services = services
     this.#maximum = maximum
+    this.#toHost = toHost
+    this.#toGuests = new MemoryBudget(toHost.limit)
     this.#delay = services.clock.createTimer(() => this.#acknowledgeOverdue())
   }
 
@@ -46,9 +58,9 @@ export class NatTcp implements TcpGateway {
     return this.#connections.size
   }
 
-  /** Bytes that wait for guests. */
+  /** Bytes of memory for what waits for guests. */
   get heldBytes(): number {
-    return this.#held
+    return this.#toGuests.held
   }
 
   // ── for connections ──
@@ -66,7 +78,7 @@ export class NatTcp implements TcpGateway {
   }
 
   get crowded(): boolean {
-    return this.#held >= MAXIMUM_HELD
+    return this.#crowded
   }
 
   send(frame: Parameters<TcpGateway['send']>[0]): boolean {
@@ -77,10 +89,40 @@ export class NatTcp implements TcpGateway {
     return this.#services.resolve(address)
   }
 
+  get room(): number {
+    return this.#toHost.room
+  }
+
+  buffered(bytes: number): void {
+    this.#toHost.change(bytes)
+  }
+
   held(bytes: number): void {
-    const crowded = this.crowded
-    this.#held += bytes
-    if (crowded && !this.crowded) for (const connection of this.#connections) connection.readOn()
+    const budget = this.#toGuests
+    budget.change(bytes)
+    if (bytes < 0) this.#readOn()
+    else if (budget.room === 0 && !this.#crowded) {
+      this.#crowded = true
+      // One that goes on to read would have a chunk more for each of them.
+      for (const connection of this.#connections) connection.pause()
+    }
+  }
+
+  waitToRead(connection: TcpConnection): void {
+    this.#stopped.add(connection)
+  }
+
+  /** As many of those that were stopped read on as there is room for what they read at once. */
+  #readOn(): void {
+    const { held, limit } = this.#toGuests
+    if (held >= limit * READ_ON) return
+    this.#crowded = false
+    let left = Math.max(1, Math.floor((limit - held) / CHUNK_COST))
+    for (const connection of this.#stopped) {
+      if (left-- === 0) return
+      this.#stopped.delete(connection)
+      connection.readOn()
+    }
   }
 
   acknowledgeLater(connection: TcpConnection): void {
@@ -99,6 +141,7 @@ export class NatTcp implements TcpGateway {
 
   remove(connection: TcpConnection): void {
     this.#blocked.delete(connection)
+    this.#stopped.delete(connection)
     this.#connections.remove(connection)
   }
 
@@ -332,8 +375,13 @@ export class NatTcp implements TcpGateway {
   tick(now: number): void {
     // What expires may leave the table.
     const expired: TcpConnection[] = []
-    for (const connection of this.#connections) if (connection.deadline <= now) expired.push(connection)
+    for (const connection of this.#connections) {
+      connection.look()
+      if (connection.deadline <= now) expired.push(connection)
+    }
     for (const connection of expired) connection.expire()
+    // Those whose turn it was may have had nothing to read.
+    this.#readOn()
   }
 
   /** All connections end; the guests' sides are told. */

@@ -4,18 +4,22 @@
 import { IP_PROTOCOL, putU16 } from '@partita/ethernet'
 import { type Flow, FlowTable, flowKey } from './flow-table.ts'
 import { type IpAddress, isIpv4 } from './ip-address.ts'
+import type { MemoryBudget } from './memory-budget.ts'
 import type { NatGatewayServices } from './nat-gateway.ts'
 import type { UdpSocket } from './nat-host.ts'
 import type { GuestPacket } from './packet.ts'
 
 const HEADER_LENGTH = 8
 const LARGEST_PAYLOAD = 65_507
-/** Nanoseconds without a datagram (RFC 4787 asks for two minutes or more, but for ports that are well known). */
+/** Nanoseconds without a datagram, in either direction (RFC 4787, 4.3, asks for two minutes or more); a question to a name server is answered soon, or never. */
 const IDLE_TIME = 120e9
-const WELL_KNOWN_IDLE_TIME = 10e9
-const WELL_KNOWN = 1024
+const NAME_IDLE_TIME = 10e9
+const NAME_PORT = 53
 /** Correspondents of one socket. */
 const MAXIMUM_PEERS = 64
+/** Ports of the gateway that stand for correspondents of forwarded ports. */
+const FIRST_INBOUND = 32_768
+const INBOUND_PORTS = 4096
 const ANY: IpAddress = new Uint8Array(16)
 
 interface UdpFlow extends Flow {
@@ -26,6 +30,8 @@ interface UdpFlow extends Flow {
   /** Host addresses that it has sent to, and what the guest calls them. */
   readonly peers: Map<string, { readonly remote: IpAddress; readonly remotePort: number | undefined }>
   deadline: number
+  /** Bytes that the socket held when it was last looked at. */
+  buffered: number
   /** Datagrams to a name server since its last answer: after one, the next server is asked. */
   unanswered: number
 }
@@ -37,6 +43,16 @@ export interface UdpForward {
   readonly guestPort: number
 }
 
+/** A correspondent of a forwarded port. */
+interface Inbound {
+  readonly forward: UdpForward
+  readonly address: string
+  readonly port: number
+  /** The gateway's port that stands for it. */
+  readonly number: number
+  deadline: number
+}
+
 /** The sockets of UDP. */
 export class NatUdp {
   readonly #services: NatGatewayServices
@@ -44,12 +60,16 @@ export class NatUdp {
   readonly #flows: FlowTable<UdpFlow> = new FlowTable()
   readonly #key: Uint8Array = new Uint8Array(36)
   /** Correspondents of forwarded ports, by the port of the gateway that stands for each. */
-  readonly #inbound: Map<number, { forward: UdpForward; address: string; port: number; deadline: number }> = new Map()
-  #nextInbound = 0
+  readonly #inbound: Map<number, Inbound> = new Map()
+  readonly #inboundByPeer: Map<UdpForward, Map<string, Inbound>> = new Map()
+  #nextInbound: number = Math.floor(Math.random() * INBOUND_PORTS)
+  readonly #toHost: MemoryBudget
 
-  constructor(services: NatGatewayServices, maximum: number) {
+  /** `maximum`: sockets. `toHost` is shared with others. */
+  constructor(services: NatGatewayServices, maximum: number, toHost: MemoryBudget) {
     this.#services = services
     this.#maximum = maximum
+    this.#toHost = toHost
   }
 
   /** Sockets at this time. */
@@ -70,9 +90,8 @@ export class NatUdp {
       this.#services.unreachable(source, packet.sourceMac, packetCopy(packet), 'EACCES')
       return
     }
-    const now = this.#services.clock.now()
     flow.mac = packet.sourceMac
-    flow.deadline = now + (destinationPort < WELL_KNOWN ? WELL_KNOWN_IDLE_TIME : IDLE_TIME)
+    this.#used(flow, destinationPort)
     flow.unanswered++
     const peer = target.renamed ? `${target.address} ${target.port}` : target.address
     if (!flow.peers.has(peer)) {
@@ -85,7 +104,20 @@ export class NatUdp {
         remotePort: target.renamed ? destinationPort : undefined,
       })
     }
+    if (this.#toHost.room === 0) return
     flow.socket.send(packet.payload, target.address, target.port)
+    this.#count(flow, flow.socket.buffered)
+  }
+
+  /** A datagram went to or came from a port: nothing that was used before ends sooner for it. */
+  #used(flow: UdpFlow, port: number): void {
+    const time = port === NAME_PORT ? NAME_IDLE_TIME : IDLE_TIME
+    flow.deadline = Math.max(flow.deadline, this.#services.clock.now() + time)
+  }
+
+  #count(flow: UdpFlow, buffered: number): void {
+    this.#toHost.change(buffered - flow.buffered)
+    flow.buffered = buffered
   }
 
   #open(packet: GuestPacket): UdpFlow | undefined {
@@ -110,6 +142,7 @@ export class NatUdp {
       socket,
       peers: new Map(),
       deadline: 0,
+      buffered: 0,
       unanswered: 0,
     }
     this.#flows.add(flow)
@@ -125,6 +158,7 @@ export class NatUdp {
 
   #close(flow: UdpFlow): void {
     this.#flows.remove(flow)
+    this.#count(flow, 0)
     flow.socket.close()
   }
 
@@ -134,6 +168,7 @@ export class NatUdp {
     const peer = flow.peers.get(address) ?? flow.peers.get(`${address} ${port}`)
     if (peer === undefined) return
     flow.unanswered = 0
+    this.#used(flow, peer.remotePort ?? port)
     this.send(flow.mac, peer.remote, peer.remotePort ?? port, flow.guest, flow.guestPort, data)
     this.#services.flush()
   }
@@ -164,32 +199,39 @@ export class NatUdp {
 
   /** A datagram from outside for a forwarded port. */
   fromOutside(forward: UdpForward, data: Uint8Array, address: string, port: number): void {
+    // There is nobody to answer to.
+    if (port === 0) return
     const guest = forward.guest()
     const mac = this.#services.resolve(guest)
     // The first datagram makes the gateway ask for the guest, and is lost, as any may be.
-    if (mac !== undefined) {
-      this.send(
-        mac,
-        this.#services.addresses.gateway,
-        this.#inboundPort(forward, address, port),
-        guest,
-        forward.guestPort,
-        data,
-      )
+    const number = mac === undefined ? undefined : this.#inboundPort(forward, address, port)
+    if (mac !== undefined && number !== undefined) {
+      this.send(mac, this.#services.addresses.gateway, number, guest, forward.guestPort, data)
     }
     this.#services.flush()
   }
 
-  /** The gateway's port that stands for a correspondent. */
-  #inboundPort(forward: UdpForward, address: string, port: number): number {
+  /** The gateway's port that stands for a correspondent; `undefined` when all stand for others that are not silent yet. */
+  #inboundPort(forward: UdpForward, address: string, port: number): number | undefined {
     const deadline = this.#services.clock.now() + IDLE_TIME
-    for (const [number, peer] of this.#inbound) {
-      if (peer.forward !== forward || peer.address !== address || peer.port !== port) continue
-      peer.deadline = deadline
-      return number
+    const text = `${address} ${port}`
+    let peers = this.#inboundByPeer.get(forward)
+    if (peers === undefined) {
+      peers = new Map()
+      this.#inboundByPeer.set(forward, peers)
     }
-    const number = 32_768 + (this.#nextInbound++ % MAXIMUM_PEERS)
-    this.#inbound.set(number, { forward, address, port, deadline })
+    const known = peers.get(text)
+    if (known !== undefined) {
+      known.deadline = deadline
+      return known.number
+    }
+    if (this.#inbound.size === INBOUND_PORTS) return undefined
+    let number: number
+    do number = FIRST_INBOUND + (this.#nextInbound++ % INBOUND_PORTS)
+    while (this.#inbound.has(number))
+    const peer: Inbound = { forward, address, port, number, deadline }
+    this.#inbound.set(number, peer)
+    peers.set(text, peer)
     this.#services.timeMatters()
     return number
   }
@@ -199,7 +241,8 @@ export class NatUdp {
     if (!this.#services.isGateway(packet.destination)) return false
     const peer = this.#inbound.get(packet.destinationPort)
     if (peer === undefined || peer.forward.guestPort !== packet.sourcePort) return false
-    peer.forward.socket.send(packet.payload, peer.address, peer.port)
+    peer.deadline = this.#services.clock.now() + IDLE_TIME
+    if (this.#toHost.room > 0) peer.forward.socket.send(packet.payload, peer.address, peer.port)
     return true
   }
 
@@ -207,9 +250,16 @@ export class NatUdp {
 
   tick(now: number): void {
     const expired: UdpFlow[] = []
-    for (const flow of this.#flows) if (flow.deadline <= now) expired.push(flow)
+    for (const flow of this.#flows) {
+      if (flow.buffered > 0) this.#count(flow, flow.socket.buffered)
+      if (flow.deadline <= now) expired.push(flow)
+    }
     for (const flow of expired) this.#close(flow)
-    for (const [port, peer] of this.#inbound) if (peer.deadline <= now) this.#inbound.delete(port)
+    for (const [number, { deadline, forward, address, port }] of this.#inbound) {
+      if (deadline > now) continue
+      this.#inbound.delete(number)
+      this.#inboundByPeer.get(forward)?.delete(`${address} ${port}`)
+    }
   }
 
   /** Whether there is anything that ends with time. */
@@ -220,6 +270,7 @@ export class NatUdp {
   closeAll(): void {
     for (const flow of [...this.#flows]) this.#close(flow)
     this.#inbound.clear()
+    this.#inboundByPeer.clear()
   }
 }
 
