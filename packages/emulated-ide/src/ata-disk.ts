@@ -146,6 +146,7 @@ export class AtaDisk extends SectorDrive {
   }
 
   protected override async discard(): Promise<void> {
+    if (!this.#trims) return this.refuse()
     const ranges = trimRanges(this.buffer.subarray(0, this.buffered), this.addressing.addressable)
     if (ranges === undefined) return this.refuse(ERROR.IDNF | ERROR.ABRT)
     for (const { sector, count } of ranges) {

@@ -164,6 +164,8 @@ export abstract class SectorDrive extends Drive {
   }
 
   protected override filled(): undefined {
+    // A machine may go on, in the midst of a write, with a disk that takes none any more.
+    if (this.readOnly) return this.refuse()
     this.start(async () => {
       if (!(await this.#move('write', [this.buffer.subarray(0, this.buffered)]))) return
       if (this.remaining > 0) return this.#expectSectors(true)
@@ -217,6 +219,10 @@ export abstract class SectorDrive extends Drive {
   }
 
   async #writeDma(master: BusMaster): Promise<boolean> {
+    if (this.readOnly) {
+      this.refuse()
+      return false
+    }
     const piece = this.#take(master, false)
     if (piece === undefined) return false
     const last = piece.bytes === this.remaining * SECTOR_SIZE

@@ -368,6 +368,63 @@ describe('state', () => {
     )
   })
 
+  it.each<[string, (host: Host) => void, (host: Host) => void]>([
+    [
+      'WRITE SECTORS',
+      (host) => {
+        host.command(0x30, 256, 2)
+        host.writeBlock(pattern(70))
+        host.writeBlock(pattern(71).subarray(0, 100))
+      },
+      (host) => host.writeBlock(pattern(71).subarray(100)),
+    ],
+    ['WRITE DMA', (host) => host.command(0xca, 256, 2), (host) => host.startDma(false)],
+    [
+      'TRIM',
+      (host) => {
+        // The 256 sectors from 256 on.
+        host.machine.memory.bytes.set([0, 1, 0, 0, 0, 0, 0, 1], 0x8000)
+        host.ports.write(ERROR, 1)
+        host.commandExt(0x06, 0, 1)
+      },
+      (host) => host.startDma(false),
+    ],
+  ])('goes on with %s on a disk that takes no writes any more: they are refused', async (_name, begin, goOn) => {
+    for (const readOnly of [false, true]) {
+      const disk = new MemoryDisk(1000)
+      await disk.write(256, [pattern(30), pattern(31)])
+      const one = await started({ disk })
+      one.prepareDma(0x1000, [[0x8000, 1024]], false)
+      begin(one)
+      await one.settle()
+      expect(one.ports.read(CONTROL)).toBe(0x58)
+      const two = await started({ disk }, [{ disk: 'disk', readOnly }])
+      two.machine.memory.bytes.set(one.machine.memory.bytes)
+      two.instance.restore!(structuredClone(one.instance.save!()))
+      goOn(two)
+      await two.settle()
+      expect(two.lines.level(14)).toBe(true)
+      expect([two.ports.read(STATUS), two.ports.read(ERROR)]).toEqual(readOnly ? [0x51, 0x04] : [0x50, 0x00])
+      const sectors = new Uint8Array(1024)
+      await disk.read(256, [sectors])
+      const before = Uint8Array.from([...pattern(30), ...pattern(31)])
+      if (readOnly) expect(sectors).toEqual(before)
+      else expect(sectors).not.toEqual(before)
+    }
+  })
+
+  it('takes what WRITE BUFFER has on a disk that takes no writes any more', async () => {
+    const disk = new MemoryDisk(1000)
+    const one = await started({ disk })
+    one.command(0xe8)
+    const two = await started({ disk }, [{ disk: 'disk', readOnly: true }])
+    two.instance.restore!(structuredClone(one.instance.save!()))
+    two.writeBlock(pattern(5))
+    expect(two.ports.read(STATUS)).toBe(0x50)
+    two.command(0xe4)
+    expect(two.readBlock(256)).toEqual(pattern(5))
+  })
+
   it('keeps counting where counters are as large as they can be', async () => {
     const host = await started({ disk0: new MemoryDisk(1000) })
     const state = structuredClone(host.instance.save!()) as unknown as ChangeableState

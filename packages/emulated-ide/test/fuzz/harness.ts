@@ -34,6 +34,8 @@ const BUS_MASTER_BASES: readonly number[] = [0xc001, 0x1f1, 0x171, 0x3f1, 0xffa1
 /** A disk that finishes when it is told to, well or not, and is never to be asked for what it does not have. */
 class SlowDisk extends MemoryDisk {
   readonly world: World
+  /** The controller is not to write to it. */
+  sealed = false
   constructor(world: World, sectors: number, readOnly: boolean) {
     super(sectors, { readOnly })
     this.world = world
@@ -42,13 +44,14 @@ class SlowDisk extends MemoryDisk {
     return this.#later(() => this.#good(sector, segments) ?? super.read(sector, segments))
   }
   override write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
-    if (this.readOnly) this.world.problems.push('a read-only disk is written to')
+    if (this.readOnly || this.sealed) this.world.problems.push('a read-only disk is written to')
     return this.#later(() => this.#good(sector, segments) ?? super.write(sector, segments))
   }
   override flush(): Promise<void> {
     return this.#later(() => super.flush())
   }
   override discard(sector: number, count: number): Promise<void> {
+    if (this.readOnly || this.sealed) this.world.problems.push('sectors of a read-only disk are given back')
     return this.#later(() => super.discard(sector, count))
   }
   #good(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
@@ -105,8 +108,8 @@ async function turn(): Promise<void> {
 class Life {
   readonly #input: FuzzInput
   readonly #world: World = { waiting: [], problems: [], altered: false }
+  readonly #writable: SlowDisk
   readonly #disks: Map<string, Disk>
-  readonly #options: object
   readonly #pci: boolean
   readonly #spare: readonly Disk[]
   #machine: FakeMachine = new FakeMachine({ ramSize: RAM })
@@ -118,15 +121,19 @@ class Life {
   constructor(input: FuzzInput) {
     this.#input = input
     const disk = (sectors: number, readOnly = false): SlowDisk => new SlowDisk(this.#world, sectors, readOnly)
+    this.#writable = disk(600)
     this.#disks = new Map<string, Disk>([
-      ['a', disk(600)],
+      ['a', this.#writable],
       ['b', disk(3000, true)],
       ['c', disk(800, true)],
     ])
     this.#spare = [disk(200, true), disk(40, true)]
     this.#pci = input.u8() < 200
-    const drives = ['a', { disk: 'c', dvd: true }, { disk: null, dvd: true }, 'b']
-    this.#options = { drives, pci: this.#pci }
+  }
+
+  get #options(): object {
+    const first = { disk: 'a', readOnly: this.#writable.sealed }
+    return { drives: [first, { disk: 'c', dvd: true }, { disk: null, dvd: true }, 'b'], pci: this.#pci }
   }
 
   get #ports() {
@@ -355,9 +362,9 @@ class Life {
     await turn()
   }
 
-  /** Save, and go on in another machine with the same disks, media and memory; or only sometimes, and sometimes with another state. */
+  /** Save, and go on in another machine with the same disks, media and memory; or only sometimes, and sometimes with another state, or a disk that takes no writes any more. */
   async #migrate(how: number): Promise<void> {
-    if (how > 1) return
+    if (how > 2) return
     await this.#settle()
     const state = structuredClone(this.#instance?.save?.())
     if (state === undefined) throw new FuzzFailure('there is no state')
@@ -367,6 +374,7 @@ class Life {
     const media = [1, 2].map((position) => mediumOf(before.service(ideControlToken), position))
     const open = [1, 2].map((position) => before.service(ideControlToken).media(position)?.trayOpen === true)
     const lines = before.lines.asserted.toSorted().join()
+    if (how === 2) this.#writable.sealed = !this.#writable.sealed
     this.#machine = new FakeMachine({ ramSize: RAM })
     this.#machine.memory.bytes.set(before.memory.bytes)
     await this.start()
@@ -377,7 +385,7 @@ class Life {
       if (medium === undefined) await control.remove(index + 1)
       else await control.insert(index + 1, medium)
     }
-    if (how === 0 || !(await this.#restoreAltered(state))) {
+    if (how !== 1 || !(await this.#restoreAltered(state))) {
       this.#instance?.restore?.(state)
       const after = this.#machine.lines.asserted.toSorted().join()
       if (lines !== after) throw new FuzzFailure(`interrupt lines ${lines}, and ${after} after restore`)
