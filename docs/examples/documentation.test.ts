@@ -11,6 +11,13 @@ import { type CodeBlock, exampleBlocks, expectedOutput, markdownBlocks, ROOT } f
 const TSC = join(ROOT, 'node_modules/typescript-native/bin/tsc')
 const run = promisify(execFile)
 
+/** Of a package.json. */
+interface Manifest {
+  readonly name: string
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies?: Readonly<Record<string, string>>
+}
+
 /** Directories of a parent that have a README. */
 const withReadme = (parent: string): string[] =>
   readdirSync(join(ROOT, parent))
@@ -61,6 +68,45 @@ describe('the README of a package stands alone:', () => {
       expect(readme.match(/\]\(\.\.\/[^)]*\)/g)).toBeNull()
     },
   )
+})
+
+describe('what a page has one install brings all that its examples import:', () => {
+  const manifests = new Map(
+    withReadme('packages').map((directory) => {
+      const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as Manifest
+      return [manifest.name, manifest] as const
+    }),
+  )
+  /** `names`, and what npm installs with them. */
+  const closure = (names: readonly string[]): Set<string> => {
+    const all = new Set(names)
+    // A set goes on to what is added to it.
+    for (const name of all) {
+      const { dependencies, peerDependencies } = manifests.get(name) ?? {}
+      for (const more of Object.keys({ ...dependencies, ...peerDependencies })) all.add(more)
+    }
+    return all
+  }
+
+  /** Packages that a page has one install; a program that is installed for the whole machine cannot be imported. */
+  const installs = (text: string): string[] =>
+    [...text.matchAll(/(?:^|`)npm install ([^`\n]+)/gm)]
+      .map((match) => (match[1] as string).split(/\s+/))
+      .filter((words) => !words.includes('--global'))
+      .flatMap((words) => words.filter((word) => word !== '' && !word.startsWith('-')))
+
+  const installing = pages
+    .map((page) => ({ page: page.slice(ROOT.length + 1), named: installs(readFileSync(page, 'utf8')) }))
+    .filter(({ page, named }) => page.startsWith('packages/') || named.some((name) => manifests.has(name)))
+  it.each(installing)('$page', ({ page, named }) => {
+    const installed = closure(named)
+    const imported = markdownBlocks(join(ROOT, page))
+      .filter(({ info }) => /^ts\b/.test(info))
+      .flatMap(({ code }) => [...code.matchAll(/\bfrom '((?:@[^'/]+\/)?[^'/.][^'/]*)[^']*'/g)])
+      .map((match) => match[1] as string)
+      .filter((name) => !name.startsWith('node:'))
+    expect([...new Set(imported)].filter((name) => !installed.has(name))).toEqual([])
+  })
 })
 
 describe('error codes', () => {
