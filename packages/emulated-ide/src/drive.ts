@@ -121,9 +121,9 @@ export abstract class Drive {
 
   // ── commands ──
 
-  /** A write to the command register. */
-  command(code: number): undefined {
-    if (this.#occupied || this.power === POWER.SLEEP) return
+  /** A write to the command register. False where the drive does not take it. */
+  command(code: number): boolean {
+    if (this.#occupied || this.power === POWER.SLEEP) return false
     this.acknowledge()
     this.error = 0
     this.#status = READY
@@ -132,6 +132,7 @@ export abstract class Drive {
     this.buffered = 0
     this.execute(code)
     this.channel.interruptChanged()
+    return true
   }
 
   /** Begin a command. */

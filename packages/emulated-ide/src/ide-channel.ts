@@ -141,12 +141,14 @@ export class IdeChannel implements PortHandler, DriveChannel {
       this.#drive?.command(code)
       return
     }
-    // Both drives execute it, and drive 0 reports.
+    // Both drives execute it, and drive 0 reports. One that is in the middle of a transfer does not take it, and keeps its interrupt.
     const [first, second] = this.#drives
     this.#selected = 0
-    second?.command(code)
-    if (first !== undefined) second?.acknowledge()
     first?.command(code)
+    if (second?.command(code) === true && first !== undefined) second.acknowledge()
+    // Drive 0 is selected now, whether it took the command or waits for the host to go on with another one.
+    this.interruptChanged()
+    this.dmaRequested()
   }
 
   #writeControl(value: number): void {
