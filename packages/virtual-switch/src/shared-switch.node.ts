@@ -1,13 +1,17 @@
 // The meeting of several processes at a Unix socket: whoever can listen there is the hub, the others connect to it.
 
-import { lstat, unlink } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { link, lstat, rename, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import { dirname, join } from 'node:path'
 import { SocketAdapter } from './socket-adapter.node.ts'
 import { SwitchError } from './switch-error.ts'
 import type { VirtualSwitch } from './virtual-switch.ts'
 
 /** Milliseconds after which a process that has lost the others tries again. */
 const RETRY = 500
+/** Milliseconds between two looks of the hub at whether it is still found. */
+const CHECK = 1000
 const MAXIMUM_NEIGHBOURS = 64
 
 /** One process's part. */
@@ -18,6 +22,9 @@ export class SharedSwitch implements AsyncDisposable {
   readonly #links: Set<Disposable> = new Set()
   #server: Server | undefined
   #timer: NodeJS.Timeout | undefined
+  #check: NodeJS.Timeout | undefined
+  /** The identity of the hub's socket. */
+  #own: string | undefined
   #ended = false
 
   /** `warn` hears of a neighbour that is lost. */
@@ -35,7 +42,7 @@ export class SharedSwitch implements AsyncDisposable {
     // Two that begin at once: one of them listens, the other finds it at its second try.
     for (let tries = 0; ; tries++) {
       const joined = await this.#join()
-      const error = joined === null ? await this.#listen() : joined
+      const error = typeof joined === 'string' ? await this.#listen(joined) : joined
       if (error === undefined) return
       if (tries === 3 || error.code !== 'EADDRINUSE') {
         throw new SwitchError('ERR_NETWORK_SHARED', `cannot share a switch at ${this.#path}: ${error.message}`, {
@@ -57,8 +64,9 @@ export class SharedSwitch implements AsyncDisposable {
     return this.#links.size
   }
 
-  /** `undefined` when that is done, `null` (then listen) when nobody is there. */
-  async #join(): Promise<undefined | null | NodeJS.ErrnoException> {
+  /** `undefined` when that is done; a text when nobody is there: the identity of the file that is, empty for none. */
+  async #join(): Promise<undefined | string | NodeJS.ErrnoException> {
+    const before = await identity(this.#path)
     const socket = connect(this.#path)
     const error = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
       socket.once('error', resolve).once('connect', () => resolve(undefined))
@@ -68,29 +76,66 @@ export class SharedSwitch implements AsyncDisposable {
       this.#link(socket)
       return undefined
     }
-    // Left behind by a process that was killed.
-    if (error.code === 'ECONNREFUSED') {
-      const file = await lstat(this.#path).catch(() => undefined)
-      if (file?.isSocket() === false) return error
-      await unlink(this.#path).catch(() => {})
-      return null
-    }
-    return error.code === 'ENOENT' ? null : error
+    if (error.code === 'ENOENT') return ''
+    // A socket was left behind by a process that was killed. Any other file is nobody's to take away.
+    return error.code === 'ECONNREFUSED' && before?.socket === true ? before.text : error
   }
 
-  async #listen(): Promise<NodeJS.ErrnoException | undefined> {
+  /**
+   * Be the first. The socket gets its name when there is none, or in the place of one that nobody listens at any more: never in the place of one whose owner was quicker, but for a moment between
+   * looking and renaming, after which that one finds itself gone and joins.
+   */
+  async #listen(stale: string): Promise<NodeJS.ErrnoException | undefined> {
     const server = createServer({ pauseOnConnect: true }, (socket) => {
       if (this.#links.size < MAXIMUM_NEIGHBOURS) this.#link(socket)
       else socket.destroy()
     })
+    const name = join(dirname(this.#path), `.${randomBytes(4).toString('hex')}`)
     const error = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
-      server.once('error', resolve).listen(this.#path, () => resolve(undefined))
+      server.once('error', resolve).listen(name, () => resolve(undefined))
     })
-    if (error === undefined) {
-      this.#server = server
-      server.removeAllListeners('error').on('error', () => {})
+    if (error !== undefined) return error
+    server.removeAllListeners('error').on('error', () => {})
+    const own = await identity(name)
+    try {
+      if (stale === '') {
+        await link(name, this.#path)
+        await unlink(name)
+      } else if ((await identity(this.#path))?.text === stale) await rename(name, this.#path)
+      else throw Object.assign(new Error('another process was quicker'), { code: 'EEXIST' })
+    } catch (cause) {
+      // With its name, which is the temporary one still.
+      server.close()
+      const failure = cause as NodeJS.ErrnoException
+      return failure.code === 'EEXIST' ? Object.assign(failure, { code: 'EADDRINUSE' }) : failure
     }
-    return error
+    this.#server = server
+    this.#own = own?.text
+    this.#check = setInterval(() => void this.#isFound(), CHECK)
+    this.#check.unref()
+    return undefined
+  }
+
+  /** Whether the others still find this hub; if not, it joins them. */
+  async #isFound(): Promise<void> {
+    const found = await identity(this.#path)
+    if (found?.text === this.#own || this.#server === undefined) return
+    this.#warn(`another process has taken ${this.#path}`)
+    await this.#leave()
+    if (!this.#ended) this.#retry()
+  }
+
+  /** Be the hub no more. */
+  #leave(): Promise<void> {
+    clearInterval(this.#check)
+    const server = this.#server
+    this.#server = undefined
+    this.#own = undefined
+    for (const link of [...this.#links]) {
+      this.#links.delete(link)
+      link[Symbol.dispose]()
+    }
+    return new Promise((resolve) => (server === undefined ? resolve() : server.close(() => resolve())))
   }
 
   #link(socket: Socket): void {
@@ -124,12 +169,16 @@ export class SharedSwitch implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended = true
     clearTimeout(this.#timer)
-    for (const link of [...this.#links]) {
-      this.#links.delete(link)
-      link[Symbol.dispose]()
+    // First the name, so that nobody finds a socket without a listener.
+    if (this.#own !== undefined && (await identity(this.#path))?.text === this.#own) {
+      await unlink(this.#path).catch(() => {})
     }
-    const server = this.#server
-    this.#server = undefined
-    if (server !== undefined) await new Promise<void>((resolve) => server.close(() => resolve()))
+    await this.#leave()
   }
+}
+
+/** Which file a path names, as a text; `undefined` for none. */
+async function identity(path: string): Promise<{ readonly text: string; readonly socket: boolean } | undefined> {
+  const file = await lstat(path, { bigint: true }).catch(() => undefined)
+  return file && { text: `${file.dev} ${file.ino}`, socket: file.isSocket() }
 }

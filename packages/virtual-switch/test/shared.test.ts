@@ -1,7 +1,7 @@
 // Several processes' switches at one Unix socket, here in one process.
 
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FakeClock } from '@partita/testkit'
@@ -67,7 +67,6 @@ it('a socket that a killed process has left behind is in nobody’s way', async 
   const left = createServer()
   await new Promise<void>((resolve) => left.listen(here.path, () => resolve()))
   // As after a kill: the file stays, and nobody listens.
-  const { rename } = await import('node:fs/promises')
   await rename(here.path, `${here.path}.kept`)
   await new Promise<void>((resolve) => left.close(() => resolve()))
   await rename(`${here.path}.kept`, here.path)
@@ -75,6 +74,40 @@ it('a socket that a killed process has left behind is in nobody’s way', async 
   expect(a.shared.hub).toBe(true)
   await a.shared[Symbol.asyncDispose]()
 })
+
+it('several that begin at once at a socket that was left behind: one is the hub, and all find it', async () => {
+  await using here = await place()
+  const left = createServer()
+  await new Promise<void>((resolve) => left.listen(`${here.path}.left`, () => resolve()))
+  await rename(`${here.path}.left`, here.path)
+  await new Promise<void>((resolve) => left.close(() => resolve()))
+  const macs = Array.from({ length: 8 }, (_, i) => `02:00:00:00:01:0${i}`)
+  const members = await Promise.all(macs.map((mac) => member(here.path, mac)))
+  await vi.waitFor(() => {
+    const hubs = members.filter(({ shared }) => shared.hub)
+    expect(hubs.map(({ shared }) => shared.neighbours)).toEqual([7])
+    expect(members.filter(({ shared }) => !shared.hub && shared.neighbours === 1)).toHaveLength(7)
+  }, 10_000)
+  expect(await readdir(here.directory)).toEqual(['lan'])
+  for (const { shared } of members) await shared[Symbol.asyncDispose]()
+  expect(await readdir(here.directory)).toEqual([])
+}, 30_000)
+
+it('a hub whose socket another process has taken the place of joins that one', async () => {
+  await using here = await place()
+  const a = await member(here.path, A)
+  const connected: Socket[] = []
+  const other = createServer((socket) => connected.push(socket))
+  await new Promise<void>((resolve) => other.listen(`${here.path}.other`, () => resolve()))
+  await rename(`${here.path}.other`, here.path)
+  await vi.waitFor(() => expect(connected).toHaveLength(1), 10_000)
+  expect([a.shared.hub, a.shared.neighbours]).toEqual([false, 1])
+  await a.shared[Symbol.asyncDispose]()
+  // It leaves what is not its own.
+  expect(await readdir(here.directory)).toEqual(['lan'])
+  for (const socket of connected) socket.destroy()
+  await new Promise<void>((resolve) => other.close(() => resolve()))
+}, 30_000)
 
 it('a path that is no socket', async () => {
   await using here = await place()
