@@ -2,6 +2,7 @@
 
 import { openRawDisk } from '@partita/disk-images/node'
 import { type IdeControl, ideControlToken } from '@partita/emulated-ide'
+import type { Disk } from '@partita/interface'
 import type { VirtualMachine } from '@partita/root-partition'
 
 function drivesOf(vm: VirtualMachine): IdeControl {
@@ -13,13 +14,15 @@ function drivesOf(vm: VirtualMachine): IdeControl {
 /** Put the ISO image `path` into the drive at `position`: 0 to 3, primary master to secondary slave. The guest sees a new medium. */
 export async function insertCd(vm: VirtualMachine, position: number, path: string): Promise<void> {
   const image = await openRawDisk(path, { readOnly: true })
+  let previous: Disk | undefined
   try {
-    const previous = await drivesOf(vm).insert(position, image)
-    await previous?.[Symbol.asyncDispose]()
+    previous = await drivesOf(vm).insert(position, image)
   } catch (error) {
     await image[Symbol.asyncDispose]()
     throw error
   }
+  // The drive has the image from here on, whatever becomes of the one before it.
+  await previous?.[Symbol.asyncDispose]()
 }
 
 /** Press the drive's button: a guest that has the medium in use is asked to let go of it, and opens the tray when it does. */

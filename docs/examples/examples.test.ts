@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { MemoryDisk } from '@partita/disk-images'
 import { openRawDisk } from '@partita/disk-images/node'
 import { ideControlToken } from '@partita/emulated-ide'
 import { DEFAULT_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
@@ -104,6 +105,18 @@ describe('changing CDs', () => {
     expect(sectors()).toBe(80)
     await removeCd(vm, 2)
     expect(sectors()).toBeUndefined()
+    // A medium that cannot be closed: the one that has taken its place is in the drive, and open.
+    const stuck = Object.assign(new MemoryDisk(40, { readOnly: true }), {
+      [Symbol.asyncDispose]: () => Promise.reject(new Error('it does not close')),
+    })
+    await vm.find(ideControlToken)?.insert(2, stuck)
+    await expect(insertCd(vm, 2, second)).rejects.toThrow('it does not close')
+    expect(sectors()).toBe(80)
+    await vm
+      .find(ideControlToken)
+      ?.media(2)
+      ?.medium?.read(0, [new Uint8Array(2048)])
+    await removeCd(vm, 2)
     await (await openRawDisk(second))[Symbol.asyncDispose]()
   })
 })
