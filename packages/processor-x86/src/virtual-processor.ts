@@ -53,6 +53,7 @@ import {
   type TranslationOptions,
   type TranslationStatistics,
   Translator,
+  USED_SIZE,
 } from './translator/translator.ts'
 
 const PAGE = 4096
@@ -106,9 +107,10 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     this.#onDispose = options.onDispose
     this.#memory = memory
     const area = memory.allocateVp()
-    // the counters take the end of the decoded code's area
-    const counters = options.statistics ? area.arenaEnd - COUNTERS_SIZE : undefined
-    const countersStart = counters ?? area.arenaEnd
+    // what is known of regions takes the end of the decoded code's area
+    const used = area.arenaEnd - USED_SIZE
+    const counters = options.statistics ? used - COUNTERS_SIZE : undefined
+    const countersStart = counters ?? used
     const arenaEnd = options.profile ? countersStart - PROFILE_SIZE : countersStart
     this.#profile = options.profile ? new ExecutionProfile(memory, arenaEnd) : undefined
     const cpu = new Cpu(index, memory, area.state, intercepts)
@@ -196,6 +198,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         tableBase: FORMS,
         imports: this.#imports as WebAssembly.Imports,
         translation,
+        used,
         counters,
       })
       this.#translator = translator

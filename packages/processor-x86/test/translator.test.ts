@@ -360,6 +360,29 @@ describe('what is kept', () => {
     expect(statistics?.regions).toBeLessThanOrEqual(limit)
     expect(statistics?.evicted).toBeGreaterThan(functions)
   })
+  it('what is executed all the time stays, however old it is', () => {
+    const m = machine({ ...MIXED, regions: 8 })
+    const functions = 40
+    const always = AT.DATA + functions * PAGE
+    const loop = (at: number): void =>
+      void m.program(at, 64, (a) => a.mov('edx', 4000).label('loop').inc('eax').dec('edx').jcc('ne', 'loop').ret())
+    for (let n = 0; n <= functions; n++) loop(AT.DATA + n * PAGE)
+    m.kernel((a) => {
+      a.mov('ebp', always).mov('ecx', 5).mov('eax', 0).label('again').mov('rbx', AT.DATA).label('next')
+      a.call('rbp')
+        .call('rbx')
+        .add('rbx', PAGE)
+        .bytes(0x48, 0x81, 0xfb, ...bytes32(AT.DATA + functions * PAGE))
+        .jcc('ne', 'next')
+      a.dec('ecx').jcc('ne', 'again')
+    })
+    finish(m)
+    expect(m.get('rax')).toBe(BigInt(5 * functions * 2 * 4000))
+    const statistics = m.vp.translationStatistics()
+    expect(statistics?.evicted).toBeGreaterThan(4 * functions)
+    // each of the others once a round, and little besides
+    expect(statistics?.translated).toBeLessThan(5 * functions + 8)
+  })
   it('nothing is left of regions after a reset of the decoded code', () => {
     const m = machine()
     m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))

@@ -39,6 +39,8 @@ export interface CompileJob {
   readonly memory: ArrayBufferLike
   /** Place in the function table of the first region; there are as many as requests. */
   readonly tableBase: number
+  /** Offset in memory of the byte that the first region sets when it is executed; the others' follow. */
+  readonly used: number
   /** Offset in memory of the first region's counter (i64), the others' follow; undefined when nothing is counted. */
   readonly counters: number | undefined
   /** Most instructions of a region. */
@@ -105,6 +107,7 @@ export class RegionCompilation {
       base: job.base,
       memory: { initial: pages, maximum: pages, shared: true },
       tableBase: job.tableBase,
+      used: job.used,
       counters: job.counters,
     })
     const regions: (CompiledRegion | undefined)[] = []

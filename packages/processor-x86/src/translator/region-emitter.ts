@@ -21,15 +21,17 @@ export class RegionEmitter extends RegionMemory {
   readonly #nodes: Map<number, Node>
   /** For pages but the entry's: not 0 once control has come there and the mapping was right. */
   readonly #seen = new Map<number, Local>()
+  readonly #used: number
   readonly #counter: number | undefined
   readonly #labels = new Map<Node, { readonly label: Label; readonly loop: boolean; readonly segment: Segment }>()
   #node!: Node
   /** Where `complete` goes. */
   #completed: Label | undefined
 
-  /** `counter`: where in memory (i64) the instructions that the region executes are counted, if they are. */
-  constructor(region: Region, base: number, functions: RegionFunctions, counter: number | undefined) {
+  /** `used`: a byte of memory that is 1 once the region was executed. `counter`: where in memory (i64) the instructions that the region executes are counted, if they are. */
+  constructor(region: Region, base: number, functions: RegionFunctions, used: number, counter: number | undefined) {
     super(region, base, functions)
+    this.#used = used
     this.#counter = counter
     this.#nodes = controlFlow(region)
     // locals begin as 0
@@ -62,6 +64,7 @@ export class RegionEmitter extends RegionMemory {
 
   #epilogue(): void {
     const zero = i32.const(0)
+    this.do(i32.store8(zero, i32.const(1), this.#used))
     if (this.#counter !== undefined) {
       const executed = i32.sub(this.field32(STATE.RESERVE), this.get(this.budget))
       const sum = i64.add(i64.load(zero, this.#counter), i64.extend_i32_u(executed))

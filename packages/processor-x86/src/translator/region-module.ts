@@ -12,6 +12,8 @@ export interface RegionModuleOptions {
   readonly memory: { readonly initial: number; readonly maximum: number; readonly shared: boolean }
   /** Place in the function table of the first region. */
   readonly tableBase: number
+  /** Offset in memory of the byte that the first region sets when it is executed; the others' follow. */
+  readonly used: number
   /** Offset in memory of the first region's counter (i64), the others' follow; undefined when nothing is counted. */
   readonly counters: number | undefined
 }
@@ -21,11 +23,13 @@ export class RegionModule {
   readonly #base: number
   readonly #module: ModuleBuilder
   readonly #functions: RegionFunctionsWithHelpers
+  readonly #used: number
   readonly #counters: number | undefined
   regions = 0
 
   constructor(options: RegionModuleOptions) {
     this.#base = options.base
+    this.#used = options.used
     this.#counters = options.counters
     const module = new ModuleBuilder(options.memory, options.tableBase)
     this.#module = module
@@ -68,6 +72,7 @@ export class RegionModule {
       region,
       this.#base,
       this.#functions,
+      this.#used + this.regions,
       this.#counters && this.#counters + this.regions * 8,
     )
     emitter.emit()

@@ -25,7 +25,7 @@ export interface TranslationOptions {
   readonly threshold?: number
   /** Most instructions of a region. */
   readonly instructions?: number
-  /** Most regions in use, a power of 2 or the next below it; those that were compiled first go first. */
+  /** Most regions in use, a power of 2 or the next below it; of those that have not been executed for a while, those that were compiled first go first. */
   readonly regions?: number
   /** Who compiles. By default the virtual processor's own thread does. */
   readonly compiler?: RegionCompiler | undefined
@@ -132,6 +132,8 @@ export interface RegionCount {
   readonly instructions: number
 }
 
+/** Bytes that tell of all regions whether they were executed. */
+export const USED_SIZE: number = MAXIMUM_REGIONS
 /** Bytes of the counters of all regions. */
 export const COUNTERS_SIZE: number = MAXIMUM_REGIONS * 8
 /** Regions that are told of, and whose counts are kept after they have gone. */
@@ -149,6 +151,7 @@ export class Translator {
   readonly #compilation: RegionCompilation
   #compiler: RegionCompiler
   readonly #maximum: number
+  readonly #used: number
   readonly #counters: number | undefined
   /** Counts of regions that have gone, by RIP. */
   readonly #counted = new Map<bigint, number>()
@@ -159,7 +162,7 @@ export class Translator {
   readonly #byPage = new Map<number, Set<Installed>>()
   /** Regions that ask for a block. */
   readonly #askers = new Map<number, Set<Installed>>()
-  /** By age. */
+  /** By age, or by when they were last found to be in use. */
   readonly #batches = new Set<Batch>()
   /** First places of free runs of 1, 2, 4 … places. */
   readonly #free: number[][] = []
@@ -204,6 +207,8 @@ export class Translator {
     readonly tableBase: number
     readonly imports: WebAssembly.Imports
     readonly translation: TranslationOptions
+    /** Offset in memory of {@link USED_SIZE} bytes. */
+    readonly used: number
     /** Offset in memory of {@link COUNTERS_SIZE} bytes for counters, if instructions are counted by region. */
     readonly counters: number | undefined
   }) {
@@ -216,6 +221,7 @@ export class Translator {
     this.#tableBase = options.tableBase
     this.#imports = options.imports
     this.#compilation = options.compilation
+    this.#used = options.used
     this.#counters = options.counters
     this.threshold = translation.threshold ?? TRANSLATION_DEFAULTS.threshold
     this.#instructions = translation.instructions ?? TRANSLATION_DEFAULTS.instructions
@@ -364,6 +370,7 @@ export class Translator {
       base: this.#base,
       memory: this.#memory.buffer,
       tableBase: this.#tableBase + batch.first,
+      used: this.#used + batch.first,
       counters: this.#counters && this.#counters + batch.first * 8,
       instructions: this.#instructions,
       regions,
@@ -431,6 +438,7 @@ export class Translator {
       first = this.#take(size)
     }
     const batch: Batch = { first, size, regions: new Set() }
+    this.#wasUsed(batch)
     this.#batches.add(batch)
     return batch
   }
@@ -471,18 +479,34 @@ export class Translator {
     for (let i = 0; i < 1 << batch.size; i++) this.#table.set(this.#tableBase + batch.first + i, null)
     this.#give(batch.size, batch.first)
   }
-  /** The oldest eighth goes: what of it is still hot will be back. */
+  /** An eighth goes: the oldest that were not executed since they were looked at before, or are new. What of it is still hot will be back. */
   #evict(): void {
     let left = Math.max(1, this.#batches.size >> 3)
-    for (const batch of this.#batches) {
-      if (batch.regions.size === 0) continue
-      if (left-- === 0) break
-      for (const region of [...batch.regions]) {
-        this.#heat.delete(region.record)
-        this.#remove(region, true)
-        this.#statistics.evicted++
+    // when all were executed, none is better than the others
+    for (let round = 0; round < 2 && left > 0; round++) {
+      for (const batch of [...this.#batches]) {
+        if (left === 0) break
+        if (batch.regions.size === 0) continue
+        if (round === 0 && this.#wasUsed(batch)) {
+          this.#batches.delete(batch)
+          this.#batches.add(batch)
+          continue
+        }
+        left--
+        for (const region of [...batch.regions]) {
+          this.#heat.delete(region.record)
+          this.#remove(region, true)
+          this.#statistics.evicted++
+        }
       }
     }
+  }
+  /** Whether a region of a batch was executed since this was asked before. */
+  #wasUsed(batch: Batch): boolean {
+    const used = this.#memory.u8.subarray(this.#used + batch.first, this.#used + batch.first + (1 << batch.size))
+    const any = used.includes(1)
+    used.fill(0)
+    return any
   }
 
   /** Bytes `[start, end)` of a page have changed. */
