@@ -162,6 +162,7 @@ export class NatGuest {
   readonly port: SwitchPort = this.network.connect(this.adapter)
   readonly gateway: NatGateway
   address = '10.0.2.15'
+  address6 = 'fd50:6172:7469::15'
 
   constructor(options: Record<string, unknown> = {}) {
     this.gateway = new NatGateway({
@@ -198,8 +199,36 @@ export class NatGuest {
     return taken
   }
 
-  /** Send an IPv4 packet. */
+  /** Send an IPv6 packet, its checksum right for TCP, UDP and ICMPv6; from {@link address6} where no other is given. */
+  ip6(
+    protocol: number,
+    to: string,
+    transport: Uint8Array,
+    options: { from?: string | undefined; mac?: string; hops?: number } = {},
+  ): void {
+    const packet = new Uint8Array(40 + transport.length)
+    packet[0] = 0x60
+    putU16(packet, 4, transport.length)
+    packet[6] = protocol
+    packet[7] = options.hops ?? 64
+    packet.set(parseIpAddress(options.from ?? this.address6) as Uint8Array, 8)
+    packet.set(parseIpAddress(to) as Uint8Array, 24)
+    packet.set(transport, 40)
+    const field = { [IP_PROTOCOL.ICMPV6]: 2, [IP_PROTOCOL.UDP]: 6, [IP_PROTOCOL.TCP]: 16 }[protocol]
+    if (field !== undefined && transport.length >= field + 2) {
+      putU16(packet, 40 + field, 0)
+      const checksum = checksumOf(sumWords(packet, 8, packet.length, protocol + transport.length))
+      putU16(packet, 40 + field, checksum === 0 && protocol === IP_PROTOCOL.UDP ? 0xffff : checksum)
+    }
+    this.raw(0x86dd, packet, options.mac)
+  }
+
+  /** Send an IP packet, of the version that `to` has. */
   ip(protocol: number, to: string, transport: Uint8Array, options: { from?: string; mac?: string } = {}): void {
+    if (to.includes(':')) {
+      this.ip6(protocol, to, transport, options)
+      return
+    }
     const packet = new Uint8Array(20 + transport.length)
     packet[0] = 0x45
     putU16(packet, 2, packet.length)
@@ -209,7 +238,10 @@ export class NatGuest {
     writeIpAddress(packet, 16, parseIpAddress(to) as Uint8Array)
     packet.set(transport, 20)
     storeIpv4Checksum(packet, 0, 20)
-    if (protocol === IP_PROTOCOL.ICMP) putU16(packet, 22, checksumOf(sumWords(packet, 20, packet.length)))
+    if (protocol === IP_PROTOCOL.ICMP) {
+      putU16(packet, 22, 0)
+      putU16(packet, 22, checksumOf(sumWords(packet, 20, packet.length)))
+    }
     if (protocol === IP_PROTOCOL.TCP || protocol === IP_PROTOCOL.UDP) {
       const framed = new Uint8Array(14 + packet.length)
       putU16(framed, 12, 0x0800)

@@ -9,7 +9,7 @@ const LIKELY: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 16, 17, 18, 20, 24, 25, 
 export const target: FuzzTarget = {
   create: (random) => randomInput(random, 20 + random.below(4000), LIKELY),
   async run(input) {
-    const { steps, answers } = await runInput(input)
-    return { steps, counts: { frames: answers } }
+    const { steps, answers, features } = await runInput(input)
+    return { steps, features, counts: { frames: answers } }
   },
 }
