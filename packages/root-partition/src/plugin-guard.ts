@@ -68,6 +68,17 @@ export interface Waiting {
   end(): void
 }
 
+/** While it is seen whether a plug-in goes on without answers that have not come. */
+interface Trial {
+  /** Whose answers those are: there are no others either. */
+  readonly silent: ReadonlySet<PluginGuard>
+  /** How often it may still ask them: who asks for ever is a loop, and does not go on. */
+  left: number
+}
+
+/** Answers of silent plug-ins that one may want one after the other, until it is done without them. */
+const LONGEST_SEQUENCE = 1000
+
 /** The guard of one plug-in of one VM. */
 export class PluginGuard {
   /** The plug-in's id in the VM. */
@@ -79,6 +90,7 @@ export class PluginGuard {
   readonly #waiting = new Set<() => void>()
   /** Whose services have not answered yet, oldest first. */
   readonly #awaited = new Map<Waiting, PluginGuard>()
+  #trial: Trial | undefined
   #failed = false
 
   constructor(id: string, options: PluginGuardOptions) {
@@ -153,11 +165,16 @@ export class PluginGuard {
   async #culprit(work: PromiseLike<unknown>, timer: HostTimer): Promise<PluginGuard> {
     const hinderer = this.#hinderer()
     if (hinderer === this) return this
+    // To ask the same again is not to go on, but it may be the way there.
+    const trial: Trial = { silent: new Set(this.#awaited.values()), left: LONGEST_SEQUENCE }
+    this.#trial = trial
     for (const waiting of [...this.#awaited.keys()]) {
       this.#awaited.delete(waiting)
       waiting.end()
     }
-    const goesOn = (await settlesNow(work, timer)) || this.#awaited.size > 0
+    const isDone = await settlesNow(work, timer)
+    if (this.#trial === trial) this.#trial = undefined
+    const goesOn = isDone || [...this.#awaited.values()].some((other) => !trial.silent.has(other))
     return goesOn ? hinderer : this
   }
 
@@ -168,7 +185,9 @@ export class PluginGuard {
 
   /** The plug-in waits for an answer of another's service. @internal */
   waitsFor(provider: PluginGuard, waiting: Waiting): void {
-    this.#awaited.set(waiting, provider)
+    const trial = this.#trial
+    if (trial?.silent.has(provider) && trial.left-- > 0) waiting.end()
+    else this.#awaited.set(waiting, provider)
   }
 
   /** The answer has come. @internal */

@@ -228,6 +228,64 @@ describe('what is waited for', () => {
     expect(vm.plugins).toContain('bus')
   })
 
+  it('in a loop that asks again after each error is not to blame either', async () => {
+    const token: ServiceToken<{ next(): Promise<number> }> = serviceToken('test/bus')
+    const bus = device('bus', [], () => ({ services: { [token.name]: { next: () => never() } } }), {
+      provides: [token],
+    })
+    let asked = 0
+    const listen = async (next: () => Promise<number>): Promise<never> => {
+      for (;;) {
+        asked++
+        await next().catch(() => {})
+      }
+    }
+    const rider = device(
+      'rider',
+      [],
+      (context) => {
+        const service = context.find(token)
+        if (service !== undefined) void listen(() => service.next())
+        return { stop: () => never() }
+      },
+      { uses: [token] },
+    )
+    const { vm, messages } = await run({ devices: [bus, rider] })
+    expect(messages()).toEqual([`The plug-in rider failed when it was stopped: ${LATE}`])
+    expect(vm.plugins).toContain('bus')
+    // It was told that there is no answer, asked again, and then waited.
+    expect(asked).toBeGreaterThan(1)
+    const before = asked
+    await new Promise(setImmediate)
+    expect(asked).toBe(before)
+  })
+
+  it('more than once, for who does without it each time: the one that never answers goes', async () => {
+    const token: ServiceToken<{ ready(): Promise<number> }> = serviceToken('test/bus')
+    const bus = device('bus', [], () => ({ services: { [token.name]: { ready: () => never() } } }), {
+      provides: [token],
+    })
+    const rider = device(
+      'rider',
+      [],
+      (context) => ({
+        async stop() {
+          for (let i = 0; i < 5; i++)
+            await context
+              .find(token)
+              ?.ready()
+              .catch(() => {})
+        },
+      }),
+      { uses: [token] },
+    )
+    const { vm, messages, host } = await run({ devices: [bus, rider] })
+    const where = 'in what rider waited for when it was stopped'
+    expect(messages()).toEqual([`The plug-in bus failed ${where}: ${LATE}`])
+    expect(vm.plugins).toContain('rider')
+    expect(host.now).toBe(60_000)
+  })
+
   it('of who was given to call is not to blame either', async () => {
     const token: ServiceToken<{ ask(question: () => Promise<number>): void }> = serviceToken('test/bus')
     const bus = device(
