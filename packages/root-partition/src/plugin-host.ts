@@ -287,7 +287,7 @@ function isIn(tokens: readonly ServiceToken<unknown>[], token: ServiceToken<unkn
 }
 
 function undeclared(id: string, service: string): RootPartitionError {
-  return new RootPartitionError('ERR_PLUGIN_UNDECLARED', `${id} asked for ${service}, which it did not declare`, {
+  return new RootPartitionError('ERR_PLUGIN_UNDECLARED', `${id}: it asked for ${service}, which it did not declare`, {
     hint: 'A plug-in lists what it needs under `needs`, and what it uses where present under `uses`.',
     data: { id, service },
   })

@@ -58,12 +58,20 @@ export function namedError(error: unknown, message: string, id: string): Partita
   return new RootPartitionError('ERR_PLUGIN_FAILED', message, { cause: error, data: { id } })
 }
 
-/** Have the message of an error begin with a plug-in's id, unless it names it. The error stays what it is: of its class, with its code and its stack. */
+/**
+ * An error whose message begins with a plug-in's id: the error itself, of its class, with its code and its stack, where its message can be set; else one for it with its code, and it for
+ * its cause. One of a collision has all names (`data.plugins`) already.
+ */
 export function nameIn(error: PartitaError, id: string): PartitaError {
-  attempt(() => {
-    if (!error.message.includes(id)) error.message = `${id}: ${error.message}`
+  const prefix = `${id}: `
+  // Whether it was set shows only when one looks.
+  const isNamed = attempt(() => {
+    const { plugins } = error.data as { readonly plugins?: unknown }
+    if (Array.isArray(plugins) && plugins.includes(id)) return true
+    if (!error.message.startsWith(prefix)) error.message = prefix + error.message
+    return error.message.startsWith(prefix)
   })
-  return error
+  return isNamed === true ? error : namedError(error, prefix + messageOf(error), id)
 }
 
 /** What a thrown value says, in one line of bounded length. */

@@ -117,6 +117,61 @@ describe('what is thrown may be anything', () => {
   })
 })
 
+describe('an error of create that ends the start', () => {
+  const refused = async (id: string, thrown: () => unknown): Promise<unknown> =>
+    machine({
+      devices: [
+        device(id, [], () => {
+          throw thrown()
+        }),
+      ],
+    }).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+  const own = (message: string) => new PartitaError('ERR_OWN', message, { hint: 'h', data: { sector: 3 } })
+
+  it('begins with the name of its plug-in, also where it speaks of something of that name', async () => {
+    const thrown = own('the disk is read-only')
+    expect(await refused('disk', () => thrown)).toBe(thrown)
+    expect(thrown.message).toBe('disk: the disk is read-only')
+    const named = own('disk: there is none')
+    expect(await refused('disk', () => named)).toBe(named)
+    expect(named.message).toBe('disk: there is none')
+  })
+
+  it.each([
+    ['is frozen', () => Object.freeze(own('no room'))],
+    [
+      'takes another message and forgets it',
+      () => Object.defineProperty(own(''), 'message', { get: () => 'no room', set: () => {} }),
+    ],
+  ])('is the cause of one with a name where it %s', async (_what, thrown) => {
+    const error = thrown()
+    const refusal = await refused('disk', () => error)
+    expect(refusal).toBeInstanceOf(PartitaError)
+    expect(refusal).toMatchObject({
+      code: 'ERR_OWN',
+      message: 'disk: no room',
+      hint: 'h',
+      data: { sector: 3, id: 'disk' },
+    })
+    expect((refusal as Error).cause).toBe(error)
+  })
+
+  it('has a name where nobody can read its message', async () => {
+    const error = Object.defineProperty(own(''), 'message', {
+      get: () => {
+        throw new Error('no')
+      },
+    })
+    expect(await refused('disk', () => error)).toMatchObject({
+      code: 'ERR_OWN',
+      message: 'disk: something that cannot be shown',
+    })
+  })
+})
+
 describe('a module and its plug-in may be anything', () => {
   const load = (plugin: unknown) =>
     planPlugins(
