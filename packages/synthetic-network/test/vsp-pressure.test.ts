@@ -1,8 +1,10 @@
 // What a network adapter does when the guest, the ring or the network has no room.
 
+import { Frame, transportChecksumIsRight } from '@partita/ethernet'
+import { FRAME_FLAG } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
-import { packet } from '../../ethernet/test/packets.ts'
-import { data, frameFor } from './frames.ts'
+import { makePartial, packet } from '../../ethernet/test/packets.ts'
+import { data, frameFor, headersOf, MAC } from './frames.ts'
 import { LinuxGuest } from './linux-guest.ts'
 
 describe('pressure', () => {
@@ -22,6 +24,48 @@ describe('pressure', () => {
     await pair.settle()
     expect(network.resumes).toBe(1)
     expect(network.deliver(frameFor(60))).toBe(true)
+  })
+
+  it('of a frame of more segments than the guest has sections: each of them comes once, in order', async () => {
+    for (const version of [4, 6] as const) {
+      const guest = await new LinuxGuest().up(0x60001, { receivePages: 16 })
+      const { network, pair } = guest.machine
+      guest.lazy = true
+      const payload = data(60_000)
+      const made = packet({ version, protocol: 'tcp', payload })
+      made.bytes.set(MAC)
+      makePartial(made, version)
+      const frame = new Frame().plain(made.bytes)
+      frame.flags = FRAME_FLAG.CHECKSUM_PARTIAL | (version === 4 ? FRAME_FLAG.GSO_TCP4 : FRAME_FLAG.GSO_TCP6)
+      frame.checksumStart = made.transport
+      frame.checksumOffset = made.checksum
+      frame.gsoSize = 1000
+      const received: Uint8Array[] = []
+      let offers = 0
+      for (let taken = false; !taken; offers++) {
+        expect(offers).toBeLessThan(20)
+        taken = network.adapter.receive(frame)
+        network.adapter.receiveEnd()
+        await pair.settle()
+        for (const answer of guest.answers.splice(0)) {
+          if (answer.type !== 7) continue
+          for (const range of answer.ranges.keys()) {
+            const view = guest.rangeOf(answer, range)
+            const start = view.byteOffset + 8 + view.getUint32(8, true)
+            const bytes = new Uint8Array(view.buffer.slice(start, start + view.getUint32(12, true)))
+            const headers = headersOf(bytes)
+            expect(transportChecksumIsRight(bytes, headers)).toBe(true)
+            received.push(bytes.slice(headers.payload))
+          }
+          guest.giveBack(answer.transaction)
+        }
+        await pair.settle()
+      }
+      expect(offers).toBeGreaterThan(1)
+      expect(received).toHaveLength(60)
+      expect(Buffer.concat(received)).toEqual(Buffer.from(payload))
+      expect([guest.device.statistics.receiveErrors, guest.device.sectionsInFlight]).toEqual([0, 0])
+    }
   })
 
   it('of frames and answers when the ring to the guest is full', async () => {

@@ -27,6 +27,8 @@ const INFO = PER_PACKET_INFO_SIZE + 4
 const HEADERS = RNDIS_HEADER_SIZE + RNDIS_PACKET_SIZE
 /** All per-packet information that a message may have. */
 const LONGEST_HEADERS = HEADERS + 5 * INFO
+/** Ethernet, IPv6 and TCP: what tells one large frame of a connection from the next. */
+const HEADER_COMPARED = 74
 const ALL_PARTS = PACKET_PART.FIRST | PACKET_PART.LAST
 
 /** Turns frames into messages. One serves all channels of an adapter. */
@@ -39,6 +41,11 @@ export class ReceivePath {
   readonly #checksum: Uint8Array = new Uint8Array(2)
   #at = 0
   #packetId = 0
+  /** The large frame of which the guest has a part: how many segments, in which buffer, how long it is, and how it begins. */
+  #taken = 0
+  #takenIn: ReceiveBuffer | undefined
+  #takenLength = 0
+  readonly #takenHeader: Uint8Array = new Uint8Array(HEADER_COMPARED)
 
   constructor(state: AdapterState) {
     this.#state = state
@@ -88,28 +95,60 @@ export class ReceivePath {
     return RECEIVED.TAKEN
   }
 
-  /** For a guest without coalescing: as many frames as there are segments. */
+  /** For a guest without coalescing, or without sections enough for it: as many frames as there are segments. */
   #segmented(frame: NetworkFrame, buffer: ReceiveBuffer, packet: OutgoingPacket): number {
     const segmenter = this.#segmenter
     const segments = segmenter.begin(frame)
-    if (segments === 0 || segments > Math.min(buffer.sectionCount >>> 1, packet.capacity)) return -1
+    if (segments === 0) return -1
     this.#begin(frame, 0)
     if (this.#at + segmenter.headerLength + Math.min(frame.gsoSize, frame.end - frame.start) > buffer.capacity)
       return -1
+    if (segments > Math.min(buffer.sectionCount >>> 1, packet.capacity))
+      return this.#oneByOne(frame, segments, buffer, packet)
     const refused = this.#reserve(segments, buffer, packet)
     if (refused !== RECEIVED.TAKEN) return refused
-    while (segmenter.next()) {
-      const { headerLength, payloadStart, payloadEnd } = segmenter
-      const length = headerLength + payloadEnd - payloadStart
-      const section = buffer.take()
-      const place = buffer.place(section)
-      this.#finish(length)
-      buffer.map.write(place, this.#bytes, 0, this.#at)
-      buffer.map.write(place + this.#at, segmenter.header, 0, headerLength)
-      buffer.map.write(place + this.#at + headerLength, frame.bytes, payloadStart, payloadEnd)
-      packet.add(section, this.#at + length)
-    }
+    while (segmenter.next()) this.#segment(frame, buffer, packet)
     return RECEIVED.TAKEN
+  }
+
+  /** A frame that will never have room at once: the guest gets as many of its segments as there is room for now, and the others when the frame comes again. */
+  #oneByOne(frame: NetworkFrame, segments: number, buffer: ReceiveBuffer, packet: OutgoingPacket): number {
+    if (!this.#isKnown(frame, buffer)) this.#remember(frame, buffer)
+    this.#segmenter.begin(frame, this.#taken)
+    for (; this.#taken < segments; this.#taken++) {
+      const refused = this.#reserve(1, buffer, packet)
+      if (refused !== RECEIVED.TAKEN) return refused
+      this.#segmenter.next()
+      this.#segment(frame, buffer, packet)
+    }
+    this.#takenIn = undefined
+    return RECEIVED.TAKEN
+  }
+
+  #isKnown({ bytes, start, end }: NetworkFrame, buffer: ReceiveBuffer): boolean {
+    if (this.#takenIn !== buffer || this.#takenLength !== end - start) return false
+    for (let i = 0; i < HEADER_COMPARED; i++) if (this.#takenHeader[i] !== (bytes[start + i] ?? 0)) return false
+    return true
+  }
+
+  #remember({ bytes, start, end }: NetworkFrame, buffer: ReceiveBuffer): void {
+    this.#taken = 0
+    this.#takenIn = buffer
+    this.#takenLength = end - start
+    for (let i = 0; i < HEADER_COMPARED; i++) this.#takenHeader[i] = bytes[start + i] ?? 0
+  }
+
+  /** The segment that the segmenter has made, as a message with what was begun. There is room for it. */
+  #segment(frame: NetworkFrame, buffer: ReceiveBuffer, packet: OutgoingPacket): void {
+    const { headerLength, payloadStart, payloadEnd, header } = this.#segmenter
+    const length = headerLength + payloadEnd - payloadStart
+    const section = buffer.take()
+    const place = buffer.place(section)
+    this.#finish(length)
+    buffer.map.write(place, this.#bytes, 0, this.#at)
+    buffer.map.write(place + this.#at, header, 0, headerLength)
+    buffer.map.write(place + this.#at + headerLength, frame.bytes, payloadStart, payloadEnd)
+    packet.add(section, this.#at + length)
   }
 
   /** One packet in several parts, which the guest puts together. Its TCP checksum is made by nobody. */
@@ -118,7 +157,7 @@ export class ReceivePath {
     // As large as the first part's headers, for all.
     const part = buffer.capacity - LONGEST_HEADERS
     const parts = Math.ceil((end - start) / part)
-    if (parts > Math.min(buffer.sectionCount >>> 1, packet.capacity)) return -1
+    if (parts > Math.min(buffer.sectionCount >>> 1, packet.capacity)) return this.#segmented(frame, buffer, packet)
     const refused = this.#reserve(parts, buffer, packet)
     if (refused !== RECEIVED.TAKEN) return refused
     this.#packetId = (this.#packetId + 1) & 0xffff
