@@ -27,9 +27,18 @@ describe('pressure', () => {
   })
 
   it('of a frame of more segments than the guest has sections: each of them comes once, in order', async () => {
-    for (const version of [4, 6] as const) {
+    for (const [version, coalescing] of [
+      [4, false],
+      [6, false],
+      [4, true],
+    ] as const) {
       const guest = await new LinuxGuest().up(0x60001, { receivePages: 16 })
       const { network, pair } = guest.machine
+      // Parts of a large packet are too many as well.
+      const parameters = new Uint8Array(28)
+      parameters.set([0x80, 3, 28, 0])
+      parameters.set([2, 2], 22)
+      if (coalescing) expect(await guest.set(0xfc01020c, parameters)).toBe(0)
       guest.lazy = true
       const payload = data(60_000)
       const made = packet({ version, protocol: 'tcp', payload })
