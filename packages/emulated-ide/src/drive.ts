@@ -12,6 +12,10 @@ export const BUFFER_SIZE = 0x1_0000
 export const TRANSFER = { NONE: 0, PIO_IN: 1, PIO_OUT: 2, DMA_IN: 3, DMA_OUT: 4 } as const
 export type Transfer = (typeof TRANSFER)[keyof typeof TRANSFER]
 
+/** What has become of a transfer by DMA: more can be moved at once; the bus master has stopped before the drive was done; the command has ended, or a reset has ended it. */
+export const MOVED = { MORE: 0, WAITS: 1, ENDED: 2 } as const
+export type DmaProgress = (typeof MOVED)[keyof typeof MOVED]
+
 /** In the place of work that has just begun. */
 const STARTING: Promise<void> = Promise.resolve()
 
@@ -194,7 +198,9 @@ export abstract class Drive {
         if (!this.#resetPending) this.failed(failure)
       })
       .then(() => {
-        if (this.#job === job) this.#job = undefined
+        // The host may have given the next command as soon as this one had ended: what is under way is that one's.
+        if (this.#job !== job) return
+        this.#job = undefined
         if (this.#resetPending) this.#finishReset()
         // What came of it may be data for the bus master, which has been started already.
         else if (this.waitsForDma) this.channel.dmaRequested()
@@ -300,18 +306,19 @@ export abstract class Drive {
   /** Move data by DMA until the command ends, or the bus master does. */
   runDma(master: BusMaster): undefined {
     this.start(async () => {
-      while (master.started && (await this.moveDma(master))) {
-        // What came while the drive was reset is dropped.
-        if (this.#resetPending) return
-        this.#status = STATUS.BSY
+      let progress: DmaProgress = MOVED.MORE
+      while (progress === MOVED.MORE) {
+        progress = master.started ? await this.moveDma(master) : MOVED.WAITS
+        // The host may be about the next command by now, and what came while the drive was reset is dropped.
+        if (progress === MOVED.ENDED || this.#resetPending) return
       }
-      // The bus master has stopped before the drive was done: it waits until it is started again.
-      if (!this.#resetPending && this.busy) this.#status = READY | STATUS.DRQ
+      // It waits until the bus master is started again.
+      this.#status = READY | STATUS.DRQ
     })
   }
 
-  /** Move a piece. False when nothing more is to be moved now: the command has ended (the drive is not busy any more), or the table has. */
-  protected abstract moveDma(master: BusMaster): Promise<boolean>
+  /** Move a piece. The drive is busy until this ends the command, or resolves. */
+  protected abstract moveDma(master: BusMaster): Promise<DmaProgress>
 
   /** Move what is in the buffer from {@link position} on, or into it. False when the table ends before the buffer does. */
   protected moveBuffer(master: BusMaster, toHost: boolean): boolean {

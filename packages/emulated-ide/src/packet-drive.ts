@@ -18,7 +18,7 @@ import {
 } from '@partita/scsi'
 import { DIAGNOSTIC_PASSED, ERROR, POWER, REGISTER, SECTOR_SIZE, SHARED_COMMAND } from './ata.ts'
 import type { BusMaster } from './bus-master.ts'
-import { BUFFER_SIZE, Drive, type DriveChannel, type DriveNames, TRANSFER } from './drive.ts'
+import { BUFFER_SIZE, type DmaProgress, Drive, type DriveChannel, type DriveNames, MOVED, TRANSFER } from './drive.ts'
 import { identifyPacket } from './identify-packet.ts'
 import { type Moved, moveSectors, partOf } from './sector-access.ts'
 import type { PacketDriveState } from './state.ts'
@@ -348,40 +348,40 @@ export class PacketDrive extends Drive {
     this.requestDma(toHost)
   }
 
-  protected override async moveDma(master: BusMaster): Promise<boolean> {
+  protected override async moveDma(master: BusMaster): Promise<DmaProgress> {
     if (this.#blocks > 0) return this.#moveBlocks(master)
     const toHost = this.transfer === TRANSFER.DMA_IN
-    if (!this.moveBuffer(master, toHost)) return false
+    if (!this.moveBuffer(master, toHost)) return MOVED.WAITS
     master.finish()
     if (toHost) this.complete()
     else await this.#executeOut()
-    return false
+    return MOVED.ENDED
   }
 
-  /** Blocks go directly to guest memory. True while some are left. */
-  async #moveBlocks(master: BusMaster): Promise<boolean> {
+  /** Blocks go directly to guest memory. There may be more. */
+  async #moveBlocks(master: BusMaster): Promise<DmaProgress> {
     const read = blockReadOf(this.#packet)
     if (read === undefined || read.blockLength === 0) {
       this.#refuse(SENSE.INVALID_FIELD_IN_CDB)
-      return false
+      return MOVED.ENDED
     }
     const most = Math.min(this.#blocks, Math.floor((8 * BUFFER_SIZE) / read.blockLength))
     const piece = master.take(most * read.blockLength, read.blockLength, true)
-    if (piece === undefined || piece.bytes === 0) return false
+    if (piece === undefined || piece.bytes === 0) return MOVED.WAITS
     const count = piece.bytes / read.blockLength
     const { sectors: blocks, failure } = await this.#readBlocks(read, count, piece.segments)
     master.commit(piece, blocks * read.blockLength)
-    if (this.aborted) return false
+    if (this.aborted) return MOVED.ENDED
     this.#lba += blocks
     this.#blocks -= blocks
     if (blocks < count) {
       this.#checkCondition(failure)
-      return false
+      return MOVED.ENDED
     }
-    if (this.#blocks > 0) return true
+    if (this.#blocks > 0) return MOVED.MORE
     master.finish()
     this.complete()
-    return false
+    return MOVED.ENDED
   }
 
   // ── resets ──

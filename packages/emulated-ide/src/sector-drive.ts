@@ -7,7 +7,7 @@ import { ERROR, SECTOR_SIZE, STATUS } from './ata.ts'
 import type { Command } from './ata-commands.ts'
 import type { BusMaster, DmaPiece } from './bus-master.ts'
 import { DiskSettings } from './disk-settings.ts'
-import { BUFFER_SIZE, Drive, type DriveChannel, failureCode, TRANSFER } from './drive.ts'
+import { BUFFER_SIZE, type DmaProgress, Drive, type DriveChannel, failureCode, MOVED, TRANSFER } from './drive.ts'
 import { accessSectors } from './sector-access.ts'
 import { COUNTER, Smart } from './smart.ts'
 
@@ -188,13 +188,13 @@ export abstract class SectorDrive extends Drive {
     this.requestDma(toHost)
   }
 
-  protected override async moveDma(master: BusMaster): Promise<boolean> {
+  protected override async moveDma(master: BusMaster): Promise<DmaProgress> {
     // Ranges of TRIM go to the buffer, sectors directly between guest memory and the disk.
     if (this.buffered > 0) {
-      if (!this.moveBuffer(master, false)) return false
+      if (!this.moveBuffer(master, false)) return MOVED.WAITS
       master.finish()
       await this.discard()
-      return false
+      return MOVED.ENDED
     }
     return this.transfer === TRANSFER.DMA_IN ? this.#readDma(master) : this.#writeDma(master)
   }
@@ -204,36 +204,36 @@ export abstract class SectorDrive extends Drive {
     return piece === undefined || piece.bytes === 0 ? undefined : piece
   }
 
-  async #readDma(master: BusMaster): Promise<boolean> {
+  async #readDma(master: BusMaster): Promise<DmaProgress> {
     const piece = this.#take(master, true)
-    if (piece === undefined) return false
+    if (piece === undefined) return MOVED.WAITS
     const { sectors, failure } = await accessSectors(this.disk, 'read', this.lba, piece.segments, this.#stopped)
     master.commit(piece, sectors * SECTOR_SIZE)
-    if (this.aborted) return false
+    if (this.aborted) return MOVED.ENDED
     this.#advance(sectors, COUNTER.SECTORS_READ)
     if (failure !== undefined) throw failure
-    if (this.remaining > 0) return true
+    if (this.remaining > 0) return MOVED.MORE
     master.finish()
     this.complete()
-    return false
+    return MOVED.ENDED
   }
 
-  async #writeDma(master: BusMaster): Promise<boolean> {
+  async #writeDma(master: BusMaster): Promise<DmaProgress> {
     if (this.readOnly) {
       this.refuse()
-      return false
+      return MOVED.ENDED
     }
     const piece = this.#take(master, false)
-    if (piece === undefined) return false
+    if (piece === undefined) return MOVED.WAITS
     const last = piece.bytes === this.remaining * SECTOR_SIZE
     // However it ends: the drive has all of the data then.
     const moved = await this.#move('write', piece.segments).finally(() => {
       if (last) master.finish()
     })
-    if (!moved) return false
-    if (!last) return true
+    if (!moved) return MOVED.ENDED
+    if (!last) return MOVED.MORE
     await this.#settleWrite()
     if (!this.aborted) this.complete()
-    return false
+    return MOVED.ENDED
   }
 }

@@ -83,11 +83,16 @@ const driveEntries = {
 /** Not busy; where data is asked for, a transfer is under way, and stands inside of its buffer. */
 function isAtRest(state: DriveState): boolean {
   if ((state.status & STATUS.BSY) !== 0) return false
-  const { transfer, position, blockEnd, buffer } = state
+  const { transfer, position, blockEnd, blockBytes, buffer } = state
   if (((state.status & STATUS.DRQ) !== 0) !== (transfer !== TRANSFER.NONE)) return false
   if (transfer === TRANSFER.NONE) return true
-  if (transfer === TRANSFER.PIO_IN || transfer === TRANSFER.PIO_OUT)
-    return position % 2 === 0 && position < blockEnd && blockEnd <= buffer.length
+  if (transfer === TRANSFER.PIO_IN || transfer === TRANSFER.PIO_OUT) {
+    // Blocks begin with whole words: the last one alone may end inside of one.
+    const whole = (end: number): boolean => end % 2 === 0 || end >= buffer.length
+    return (
+      position % 2 === 0 && position < blockEnd && blockEnd <= buffer.length && whole(blockEnd) && whole(blockBytes)
+    )
+  }
   return position <= buffer.length
 }
 const AT_REST = 'the drive is busy, or its transfer does not fit its buffer'

@@ -2,7 +2,7 @@
 import { MemoryDisk } from '@partita/disk-images'
 import type { SavedState } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
-import { BM, CONTROL, pattern, SECTORS, STATUS, started } from './host.ts'
+import { BM, CONTROL, type Host, pattern, SECTORS, STATUS, started } from './host.ts'
 
 describe('DMA', () => {
   it('scatters a read over guest memory and tells the processor', async () => {
@@ -235,5 +235,53 @@ describe('DMA', () => {
     // 64 KiB of ports are all that there are.
     machine.pci.write(7, 1, 0x20, 0x1_c001)
     expect(bases()).toEqual([0x170, 0x1f0, 0x376, 0x3f6])
+  })
+})
+
+describe('a host that polls, and gives the next command as soon as one has ended', () => {
+  /** Promises get on, disks that wait do not. */
+  async function turns(): Promise<void> {
+    for (let turn = 0; turn < 100; turn++) await Promise.resolve()
+  }
+
+  /** INQUIRY by DMA has ended, and a read by PIO waits for its disk. */
+  async function readBehindInquiry(): Promise<{ host: Host; open: () => void }> {
+    const cd = new MemoryDisk(400, { readOnly: true })
+    const gate = Promise.withResolvers<void>()
+    const read = cd.read.bind(cd)
+    cd.read = async (sector, segments) => {
+      await gate.promise
+      await read(sector, segments)
+    }
+    const host = await started({ cd }, [{ disk: 'cd', dvd: true }])
+    await host.packet('00')
+    host.prepareDma(0x1000, [[0x8000, 36]], true)
+    host.sendPacket('12 00 00 00 24', 0, true)
+    await turns()
+    host.startDma(true)
+    expect(host.ports.read(STATUS)).toBe(0x50)
+    host.sendPacket('28 00 00 00 00 07 00 00 02')
+    return { host, open: () => gate.resolve() }
+  }
+
+  it('sees that one busy until it is done', async () => {
+    const { host, open } = await readBehindInquiry()
+    await turns()
+    expect(host.ports.read(CONTROL)).toBe(0x80)
+    open()
+    await host.settle()
+    expect(host.ports.read(CONTROL)).toBe(0x58)
+    expect(host.readBlock(2048).length).toBe(4096)
+    expect(host.ports.read(STATUS)).toBe(0x50)
+  })
+
+  it('and a reset over when that one has come back', async () => {
+    const { host, open } = await readBehindInquiry()
+    host.softwareReset()
+    await turns()
+    expect(host.ports.read(CONTROL)).toBe(0x80)
+    open()
+    await host.settle()
+    expect([host.ports.read(CONTROL), ...host.signature]).toEqual([0x00, 1, 1, 1, 0x14, 0xeb])
   })
 })

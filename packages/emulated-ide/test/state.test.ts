@@ -347,6 +347,7 @@ describe('state', () => {
     ['WRITE SECTORS of more than is left', (host) => host.command(0x30, 9, 2), { remaining: 1 }],
     ['WRITE SECTORS of a command that reads', (host) => host.command(0x30, 9, 2), { code: 0x20 }],
     ['IDENTIFY with sectors behind it', (host) => host.command(0xec), { remaining: 1 }],
+    ['a block that ends inside of a word', (host) => host.command(0xec), { blockEnd: 511 }],
     ['blocks of three sectors', () => {}, { settings: { multiple: 3 } }],
     ['a power mode that there is not', () => {}, { power: 0x41 }],
   ])('refuses %s, whose bus master is active', async (_name, begin, change) => {
