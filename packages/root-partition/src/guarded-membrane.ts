@@ -3,7 +3,7 @@
 // go through as they are.
 
 import { linkedSignal } from './linked-signal.ts'
-import { PASSAGE, type Passage, passageOf } from './membrane-values.ts'
+import { PASSAGE, passageOf } from './membrane-values.ts'
 import { isUnanswered, type PluginGuard } from './plugin-guard.ts'
 import { faultOf } from './thrown.ts'
 
@@ -65,19 +65,20 @@ function passNew(value: object, from: Side, to: Side, isList: boolean): unknown 
   const { guard } = from
   if (guard === undefined) return passOfHost(value, from, to)
   if (to.isOwn(value)) return value
-  let passage: Passage
+  let passed: object
   try {
-    passage = isGuarded(value) ? PASSAGE.GUARD : guard.scope.call(passageOf, undefined, value, isGuarded, isList)
+    const passage = isGuarded(value) ? PASSAGE.GUARD : guard.scope.call(passageOf, undefined, value, isGuarded, isList)
+    if (passage === PASSAGE.RAW) return value
+    // To make what stands for it is to look at it, too.
+    passed =
+      passage === PASSAGE.PROMISE
+        ? passPromise(value as PromiseLike<unknown>, from, guard, to)
+        : passage === PASSAGE.SIGNAL
+          ? linkedSignal(value as AbortSignal, to.guard)
+          : guardedObject(value, from, to)
   } catch (error) {
     return threw(from, guard, error)
   }
-  if (passage === PASSAGE.RAW) return value
-  const passed =
-    passage === PASSAGE.PROMISE
-      ? passPromise(value as PromiseLike<unknown>, from, guard, to)
-      : passage === PASSAGE.SIGNAL
-        ? linkedSignal(value as AbortSignal, to.guard)
-        : guardedObject(value, from, to)
   from.guarded.set(value, passed)
   return passed
 }
@@ -200,10 +201,12 @@ class Guarded implements ProxyHandler<object> {
   }
 
   construct(_: object, args: unknown[], newTarget: object): object {
-    const made = originals.get(newTarget)?.target ?? newTarget
+    // An instance of a class that extends it would be of both sides, and what the one has overridden would count as the other's.
+    if (originals.get(newTarget)?.target !== this.#target)
+      throw new TypeError(`a class of the service ${this.#from.service} cannot be extended`)
     if (!isConstructor(this.#target)) throw new TypeError('what is to be constructed is no class')
     this.#enter(args)
-    const value = this.#reach((target) => Reflect.construct(target as new () => object, args, made as new () => object))
+    const value = this.#reach((target) => Reflect.construct(target as new () => object, args))
     return pass(value, this.#from, this.#to) as object
   }
 

@@ -471,6 +471,90 @@ describe('between plug-ins', () => {
   })
 })
 
+describe('a class of a service', () => {
+  class Base {
+    readonly #word = 'word'
+    say(): string {
+      return this.#word
+    }
+    speak(): string {
+      return this.say()
+    }
+  }
+
+  it.each([
+    [
+      'whose method the user overrides with one that throws',
+      (s: Any) =>
+        new (class extends s.Base {
+          say() {
+            return fail()
+          }
+        })().speak(),
+    ],
+    ['of which the user calls what looks at a private field', (s: Any) => new (class extends s.Base {})().say()],
+    ['that is constructed as another', (s: Any) => Reflect.construct(s.Base, [], class {})],
+    ['that is constructed as another of the provider', (s: Any) => Reflect.construct(s.Base, [], s.Other)],
+  ])('%s: that is the user’s mistake, and it hears of it at once', async (_what, use) => {
+    const { result, messages, living } = await used({ Base, Other: class {} }, use)
+    expect(result).toEqual(new TypeError('a class of the service test/service cannot be extended'))
+    expect(messages).toEqual([])
+    expect(living).toEqual(['provider', 'user'])
+  })
+
+  it('is constructed as it is', async () => {
+    const { result, messages } = await used({ Base }, (s) => [
+      new s.Base().speak(),
+      (Reflect.construct(s.Base, []) as Any).say(),
+    ])
+    expect(result).toEqual(['word', 'word'])
+    expect(messages).toEqual([])
+  })
+
+  it('of the user’s may be extended by nobody else either', async () => {
+    const { messages, living } = await used({ extend: (given: Any) => new (class extends given {})() }, (s) =>
+      s.extend(Base),
+    )
+    expect(messages).toEqual([expect.stringContaining('a class of the service test/service cannot be extended')])
+    expect(living).toEqual(['user'])
+  })
+})
+
+describe('what pretends to be of the platform', () => {
+  const trapped = () =>
+    new Proxy(class {}, {
+      getOwnPropertyDescriptor() {
+        throw new TypeError('a trap')
+      },
+    })
+  const pretended = () => Object.create(AbortSignal.prototype)
+
+  it.each([
+    ['a signal that is none', pretended],
+    ['a function of which a look throws', trapped],
+  ])('is its provider’s: %s', async (_what, make) => {
+    const { result, messages, living } = await used({ odd: () => make() }, (s) => s.odd())
+    expect(result).toEqual(GONE)
+    expect(messages).toEqual([expect.stringMatching(/^The plug-in provider failed in its service test\/service: /)])
+    expect(living).toEqual(['user'])
+  })
+
+  it.each([
+    ['a signal that is none', pretended],
+    ['a function of which a look throws', trapped],
+  ])('is its giver’s: %s', async (_what, make) => {
+    const { messages, living } = await used({ take: () => 1 }, (s) => s.take(make()))
+    expect(messages).toEqual([expect.stringMatching(/^The plug-in user failed in what it gave to test\/service: /)])
+    expect(living).toEqual(['provider'])
+  })
+
+  it('and is what the host asks for is its provider’s, too', async () => {
+    const { result, messages } = await byHost({ odd: pretended }, (s) => s.odd())
+    expect(result).toEqual(GONE)
+    expect(messages).toHaveLength(1)
+  })
+})
+
 describe('what the host gives', () => {
   it('comes back as it is: arguments, what is in them, and services', async () => {
     const own = { name: 'own', run() {} }
