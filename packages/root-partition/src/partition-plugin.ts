@@ -83,3 +83,8 @@ export function partitionPlugin(
     },
   })
 }
+
+/** Whether a plug-in is the partition's: a service has one provider. */
+export function isPartition({ provides }: Plugin): boolean {
+  return provides.some(({ name }) => name === partitionToken.name)
+}

@@ -5,9 +5,9 @@ import { type Logger, type Plugin, type PluginKind, silentLogger } from '@partit
 import { RootPartitionError } from './error.ts'
 import { type HostTimer, hostTimer, inTime, LATE, lateError, slowNotice } from './patience.ts'
 import type { PluginScope, PluginTracker } from './plugin-guard.ts'
-import type { PluginRegistry } from './plugin-registry.ts'
+import { checkPlugin, type PluginRegistry } from './plugin-registry.ts'
 import { didYouMean } from './suggestion.ts'
-import { messageOf } from './thrown.ts'
+import { attempt, messageOf } from './thrown.ts'
 
 /** An issue of a Standard Schema. */
 interface SchemaIssue {
@@ -105,7 +105,7 @@ export async function planPlugins(
       checkKind(plugin, request)
       loaded.push({ request, plugin, id: chooseId(plugin, request, ids), strays, scope })
     } catch (error) {
-      tolerate(request.id ?? String(request.plugin), request, error)
+      tolerate(nameOf(request), request, error)
     }
   }
   const planned: PlannedPlugin[] = []
@@ -146,21 +146,25 @@ function leaveOut(
   }
 }
 
+/** What to call a plug-in of which nothing is known yet. */
+function nameOf({ id, plugin }: PluginRequest): string {
+  return id ?? (typeof plugin === 'string' ? plugin : messageOf(attempt(() => plugin.name) ?? 'without a name'))
+}
+
 async function loadOne(
   registry: PluginRegistry,
-  { plugin: reference, id }: PluginRequest,
+  request: PluginRequest,
   scope: PluginScope | undefined,
   options: PluginPlanOptions,
 ): Promise<Plugin> {
-  if (typeof reference !== 'string') return reference
-  const loading =
-    scope === undefined
-      ? registry.load(reference)
-      : scope.call(registry.load, registry, reference, undefined, undefined)
-  const plugin = await patiently(loading, id ?? reference, 'when it was loaded', options)
+  const { plugin: reference } = request
+  const load = async (): Promise<Plugin> =>
+    typeof reference === 'string' ? registry.load(reference) : checkPlugin(() => reference, nameOf(request))
+  const loading = scope === undefined ? load() : scope.call(load, undefined, undefined, undefined, undefined)
+  const plugin = await patiently(loading, nameOf(request), 'when it was loaded', options)
   if (plugin !== LATE) return plugin
   const cause = lateError()
-  throw new RootPartitionError('ERR_PLUGIN_LOAD', `The plug-in ${reference} cannot be loaded: ${cause.message}`, {
+  throw new RootPartitionError('ERR_PLUGIN_LOAD', `The plug-in ${nameOf(request)} cannot be loaded: ${cause.message}`, {
     cause,
   })
 }
@@ -228,10 +232,14 @@ async function checkOptions(
   const { value, issues, keys = [] } = checked
   if (issues === undefined) return value
   const known = typeof request.plugin === 'string' ? await registry.options(request.plugin) : undefined
-  throw new RootPartitionError('ERR_PLUGIN_OPTIONS', `The options of ${id} are wrong: ${issues.join('; ')}`, {
-    data: { plugin: plugin.name, id, issues },
-    ...(known !== undefined && { hint: optionsHint(Object.keys(known), keys) }),
-  })
+  throw new RootPartitionError(
+    'ERR_PLUGIN_OPTIONS',
+    `The options of ${id} are wrong: ${messageOf(issues.join('; '))}`,
+    {
+      data: { plugin: plugin.name, id, issues },
+      ...(known !== undefined && { hint: optionsHint(Object.keys(known), keys) }),
+    },
+  )
 }
 
 /** What a schema says of options. */
@@ -252,7 +260,7 @@ function optionsHint(names: readonly string[], keys: readonly (string | undefine
 
 function describeIssue({ message, path }: SchemaIssue): string {
   const keys = keysOf(path)
-  return keys.length === 0 ? message : `${keys.join('.')}: ${message}`
+  return messageOf(keys.length === 0 ? message : `${keys.join('.')}: ${message}`)
 }
 
 function keysOf(path: SchemaIssue['path']): string[] {

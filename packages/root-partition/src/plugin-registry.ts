@@ -154,8 +154,11 @@ export class PluginRegistry {
   async load(reference: string): Promise<Plugin> {
     const given = this.#given.get(reference)
     if (given !== undefined) {
-      checkContract(given.name, given.contract)
-      return checkPlugin(given, given.name)
+      checkContract(
+        reference,
+        lookAt(reference, () => given.contract),
+      )
+      return checkPlugin(() => given, reference)
     }
     if (isModule(reference)) {
       const known = await this.#knownModule(reference)
@@ -176,13 +179,12 @@ export class PluginRegistry {
         { cause, ...(isAbsent(cause) && { hint: 'Build its package first, where it has to be: npm run build.' }) },
       )
     }
-    const plugin = checkPlugin(module['default'], known.name)
-    const says = lookAt(known.name, () => ({ name: plugin.name, kind: plugin.kind, contract: plugin.contract }))
+    const plugin = checkPlugin(() => module['default'], known.name)
     for (const key of ['name', 'kind', 'contract'] as const) {
-      if (says[key] !== known[key]) {
+      if (plugin[key] !== known[key]) {
         throw new RootPartitionError(
           'ERR_PLUGIN_INVALID',
-          `The plug-in ${known.name} is not what its manifest says: ${key} is ${says[key]}, not ${known[key]}`,
+          `The plug-in ${known.name} is not what its manifest says: ${key} is ${plugin[key]}, not ${known[key]}`,
           { hint: 'Build its package anew, or have its package.json say the same under "partita".' },
         )
       }
@@ -201,10 +203,9 @@ export class PluginRegistry {
         { cause },
       )
     }
-    const plugin = module['default']
-    const contract = lookAt(path, () => (plugin as { contract?: unknown } | undefined | null)?.contract)
+    const contract = lookAt(path, () => (module['default'] as { contract?: unknown } | undefined | null)?.contract)
     if (typeof contract === 'number') checkContract(path, contract)
-    return checkPlugin(plugin, path)
+    return checkPlugin(() => module['default'], path)
   }
 
   /** The plug-in of a package whose export a module file is. */
@@ -329,16 +330,25 @@ function checkContract(name: string, contract: number): void {
   )
 }
 
-function checkPlugin(value: unknown, name: string): Plugin {
-  const result = lookAt(name, () => v.safeParse(pluginSchema, value))
-  if (result.success) return value as Plugin
-  const issue = result.issues[0]
-  const where = v.getDotPath(issue)
+/**
+ * What is read of a plug-in, once: what it says later, or throws when somebody asks again, changes nothing. `create` is called on the plug-in itself.
+ * @throws RootPartitionError `ERR_PLUGIN_LOAD`, `ERR_PLUGIN_INVALID`
+ */
+export function checkPlugin(get: () => unknown, name: string): Plugin {
+  const result = lookAt(name, () => {
+    const value = get()
+    const { success, output, issues } = v.safeParse(pluginSchema, value)
+    if (!success) return { where: v.getDotPath(issues[0]), message: messageOf(issues[0].message) }
+    const create: Plugin['create'] = (context) => Reflect.apply(output.create as Plugin['create'], value, [context])
+    return { plugin: { ...output, create } as Plugin }
+  })
+  if (result.plugin !== undefined) return result.plugin
+  const { where, message } = result
   throw new RootPartitionError(
     'ERR_PLUGIN_INVALID',
     where === null
       ? `The default export of ${name} is not a plug-in`
-      : `The plug-in ${name} is wrong at ${where}: ${issue.message}`,
+      : `The plug-in ${name} is wrong at ${where}: ${message}`,
   )
 }
 

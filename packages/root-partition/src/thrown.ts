@@ -11,7 +11,7 @@ const LONGEST_CHAIN = 8
 const LONGEST_MESSAGE = 1000
 
 /** What `look` finds, or nothing where it throws. */
-function attempt<T>(look: () => T): T | undefined {
+export function attempt<T>(look: () => T): T | undefined {
   try {
     return look()
   } catch {

@@ -15,7 +15,7 @@ import { type PluginConfiguration, parseVmConfiguration, type VmConfiguration } 
 import { RootPartitionError } from './error.ts'
 import { describeMachine } from './machine-description.ts'
 import { MemoryManager } from './memory-manager.ts'
-import { partitionPlugin, partitionToken } from './partition-plugin.ts'
+import { isPartition, partitionPlugin, partitionToken } from './partition-plugin.ts'
 import type { HostTimer } from './patience.ts'
 import type { PluginFailure, PluginTracker } from './plugin-guard.ts'
 import { PluginHost } from './plugin-host.ts'
@@ -163,7 +163,7 @@ export class VirtualMachine implements AsyncDisposable {
           },
     })
     const essential = new Set(
-      planned.filter(({ plugin }) => plugin.kind === 'processor' || plugin === partition).map(({ id }) => id),
+      planned.filter(({ plugin }) => plugin.kind === 'processor' || isPartition(plugin)).map(({ id }) => id),
     )
     const host = await PluginHost.start(planned, given, {
       logger,

@@ -12,11 +12,13 @@ import {
   powerControlToken,
   type ServiceToken,
   serviceToken,
+  silentLogger,
 } from '@partita/interface'
+import { FakeMachine } from '@partita/testkit'
 import { describe, expect, it } from 'vitest'
-import { PluginRegistry, type PluginTracker, planPlugins } from '../src/index.ts'
+import { PluginHost, PluginRegistry, type PluginTracker, planPlugins } from '../src/index.ts'
 import { device, machine, off } from './failing-machine.ts'
-import { emptySource } from './fake-machine.ts'
+import { emptySource, registryOf } from './fake-machine.ts'
 import { type Any, disposable, fail, failures, reject, thorny } from './hostile-values.ts'
 
 describe('what is thrown may be anything', () => {
@@ -187,6 +189,96 @@ describe('a module and its plug-in may be anything', () => {
     ['a number', 5, 'ERR_PLUGIN_INVALID'],
   ])('%s', async (_, plugin, code) => {
     await expect(load(plugin)).rejects.toMatchObject({ code, message: expect.stringContaining('./odd.js') })
+  })
+
+  /** A plug-in that has `key` of `target` once, and throws when somebody asks again. */
+  const once = (target: object, key: string): void => {
+    const value: unknown = Reflect.get(target, key)
+    let read = 0
+    Object.defineProperty(target, key, { enumerable: true, get: () => (read++ === 0 ? value : fail()) })
+  }
+  const service = serviceToken<number>('test/service')
+  const whole = (): Plugin & { readonly made: unknown[] } => ({
+    ...device('whole', [], () => {}),
+    needs: [{ ...portIoToken }],
+    uses: [{ ...clockToken }],
+    provides: [{ ...service }],
+    made: [],
+    create(context) {
+      this.made.push(context.get(portIoToken) !== undefined, context.find(clockToken) !== undefined)
+      return { services: { [service.name]: 5 }, ...disposable }
+    },
+  })
+
+  it.each(['name', 'kind', 'description', 'needs', 'uses', 'provides', 'create', 'options'])(
+    'that can be asked for its %s once: a machine has it',
+    async (key) => {
+      const plugin = whole()
+      once(plugin, key)
+      const source = { ...emptySource, loadFile: async () => ({ default: plugin }) }
+      const { vm, messages } = await machine({
+        devices: [],
+        source,
+        configuration: { devices: ['power', './whole.js', 'user'] },
+        plugins: [device('user', [service], (context) => void plugin.made.push(context.get(service)))],
+        script: off,
+      })
+      expect(messages()).toEqual([])
+      expect(vm.plugins).toContain('whole')
+      // `create` was called on the plug-in itself.
+      expect(plugin.made).toEqual([true, true, 5])
+      await vm[Symbol.asyncDispose]()
+    },
+  )
+
+  it.each(['needs', 'uses', 'provides'] as const)('that can be looked at once in its %s', async (key) => {
+    const plugin = whole()
+    const tokens = plugin[key] as unknown as object[]
+    once(tokens[0] as object, 'name')
+    once(tokens, '0')
+    const planned = await planPlugins(registryOf(), [{ plugin }], [portIoToken.name])
+    const host = await PluginHost.start(planned, [[portIoToken.name, new FakeMachine().ports]], {
+      logger: silentLogger,
+    })
+    expect(host.plugins.map(({ id }) => id)).toEqual(['whole'])
+    await host[Symbol.asyncDispose]()
+  })
+
+  it.each(['name', 'kind', 'contract', 'description', 'needs', 'uses', 'provides', 'create', 'options'])(
+    'that cannot be asked for its %s, however it comes',
+    async (key) => {
+      const thornyPlugin = (): Plugin => Object.defineProperty(whole(), key, { enumerable: true, get: fail })
+      const error = expect.objectContaining({ code: 'ERR_PLUGIN_LOAD' })
+      await expect(load(thornyPlugin())).rejects.toEqual(error)
+      await expect(planPlugins(registryOf(), [{ plugin: thornyPlugin() }], [])).rejects.toEqual(error)
+      const given = { ...whole(), name: 'given' }
+      const registry = registryOf(given)
+      if (key !== 'name') {
+        Object.defineProperty(given, key, { enumerable: true, get: fail })
+        await expect(registry.load('given')).rejects.toEqual(error)
+      }
+    },
+  )
+
+  it('a module of which nobody gets the plug-in', async () => {
+    const module = Object.defineProperty({}, 'default', { get: fail })
+    const registry = new PluginRegistry({ source: { ...emptySource, loadFile: async () => module }, packages: [] })
+    await expect(registry.load('./odd.js')).rejects.toMatchObject({ code: 'ERR_PLUGIN_LOAD' })
+  })
+
+  it('a schema with much to say says it in one line, of which a terminal obeys nothing', async () => {
+    const issue = { message: `\u001b[2J\n${'no'.repeat(2000)}`, path: ['size\u001b[1m'] }
+    const options = { '~standard': { version: 1, vendor: 'test', validate: () => ({ issues: [issue, issue] }) } }
+    const plugin = { ...whole(), options: options as unknown as Plugin['options'] }
+    const error = await planPlugins(registryOf(), [{ plugin }], [portIoToken.name]).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({
+      code: 'ERR_PLUGIN_OPTIONS',
+      data: { issues: [expect.any(String), expect.any(String)] },
+    })
+    const { message } = error as Error
+    expect(message).toMatch(/^The options of whole are wrong: size \[1m: {2}\[2J no/)
+    expect(message).not.toMatch(/\p{Cc}/u)
+    expect(message.length).toBeLessThan(1100)
   })
 
   it.each<[string, () => unknown]>([
