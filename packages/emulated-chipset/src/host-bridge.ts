@@ -27,6 +27,7 @@ const VIDEO_WINDOW = { START: 0xa0000, LENGTH: 0x20000 } as const
 /** All fields that there are: PAM0 has no lower one. */
 const PAM_WRITABLE_LOW = 0x3333_3000
 const PAM_WRITABLE_HIGH = 0x3333_3333
+
 function registers(model: HostBridgeModel, firmware: boolean): readonly ConfigRegister[] {
   const common: readonly ConfigRegister[] = [
     [PAM_LOW, firmware ? 0 : PAM_WRITABLE_LOW, PAM_WRITABLE_LOW],

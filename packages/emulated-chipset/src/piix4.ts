@@ -15,6 +15,7 @@ const APMC_EN = 0x0200_0000
 const PMREGMISC = 0x80
 /** PMIOSE: the power management block answers. */
 const PMIOSE = 0x01
+
 /** Function 0: ISA bridge. I/O, memory and bus master are always on (PCICMD). `routed` is told of PIRQRC[A:D], the routes of PIRQA–D to ISA interrupts, one a byte. */
 export function isaBridge(routed: (routes: number) => void): ConfigSpace {
   return new ConfigSpace(

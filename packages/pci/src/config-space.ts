@@ -2,6 +2,7 @@
 // change.
 
 import type { PciFunction } from '@partita/interface'
+import { PciError } from './pci-error.ts'
 
 /** Registers of configuration header type 0. */
 export const PCI_CONFIG = {
@@ -45,9 +46,20 @@ export class ConfigSpace implements PciFunction {
   readonly #values: Uint32Array
   readonly #written: ((offset: number, value: number) => void) | undefined
 
-  /** `written` is told of each register that a guest has written. */
+  /**
+   * `written` is told of each register that a guest has written, with its offset and what it holds now.
+   * @throws PciError `ERR_PCI_REGISTER` where an offset is none of a double word in the 256 bytes, or stands in the table twice
+   */
   constructor(registers: readonly ConfigRegister[], written?: (offset: number, value: number) => void) {
+    const described = new Set<number>()
     for (const [offset, value, writable, clearable = 0] of registers) {
+      if (!Number.isInteger(offset / 4) || offset < 0 || offset > 0xfc || described.has(offset)) {
+        throw new PciError('ERR_PCI_REGISTER', `a table of PCI registers cannot have one at 0x${offset.toString(16)}`, {
+          hint: 'A row is for a whole double word: its offset is a multiple of 4 below 256, and in no other row.',
+          data: { offset },
+        })
+      }
+      described.add(offset)
       this.#initial[offset >> 2] = value
       this.#writable[offset >> 2] = writable
       this.#clearable[offset >> 2] = clearable
@@ -56,10 +68,15 @@ export class ConfigSpace implements PciFunction {
     this.#written = written
   }
 
+  /** The double word that the byte at `offset` is in: what is read of a register at an offset that is no multiple of 4 is shifted by who asks. */
   readConfig(offset: number): number {
     return this.#values[(offset >> 2) & 63] ?? 0
   }
 
+  /**
+   * A guest's write to the double word that the byte at `offset` is in. Both `value` and `mask` are of that double word: bits of `mask` are ones where the guest writes, 0x0000_ff00 for its second byte. Other bits
+   * stay as they are, as do those that a guest cannot change. Who asked to be told of writes is told, unless there was nothing to change.
+   */
   writeConfig(offset: number, value: number, mask: number): void {
     const index = (offset >> 2) & 63
     const writable = (this.#writable[index] ?? 0) & mask
@@ -75,6 +92,7 @@ export class ConfigSpace implements PciFunction {
     this.#values[(offset >> 2) & 63] = value
   }
 
+  /** The values of power-on. Tells nobody: what hangs on them is for the caller to put right. */
   reset(): void {
     this.#values.set(this.#initial)
   }
@@ -84,7 +102,7 @@ export class ConfigSpace implements PciFunction {
     return [...this.#values]
   }
 
-  /** Take over what {@link ConfigSpace.save} gave; bits that a guest cannot change keep their power-on values. */
+  /** Take over what {@link ConfigSpace.save} gave; bits that a guest cannot change keep their power-on values. Tells nobody. */
   restore(values: readonly number[]): void {
     for (let index = 0; index < 64; index++) {
       const changeable = (this.#writable[index] ?? 0) | (this.#clearable[index] ?? 0)

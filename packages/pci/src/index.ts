@@ -23,3 +23,4 @@ export {
   RECEIVED_MASTER_ABORT,
   STATUS_ERRORS,
 } from './config-space.ts'
+export { PciError } from './pci-error.ts'

@@ -28,6 +28,25 @@ describe('configuration space', () => {
     expect(space.readConfig(PCI_CONFIG.ID)).toBe(0x7111_8086)
   })
 
+  it.each<[string, readonly number[]]>([
+    ['two rows for one double word', [4, 8, 4]],
+    ['a row in the middle of one', [6]],
+    ['a row behind the end', [0x100]],
+    ['a row before the beginning', [-4]],
+    ['a row nowhere', [Number.NaN]],
+  ])('takes no table with %s', (_name, offsets) => {
+    expect(() => new ConfigSpace(offsets.map((offset) => [offset, 1, 0]))).toThrowError(
+      expect.objectContaining({ name: 'PciError', code: 'ERR_PCI_REGISTER', data: { offset: offsets.at(-1) } }),
+    )
+  })
+
+  it('goes by double words, wherever in them an offset points', () => {
+    const space = made()
+    expect(space.readConfig(PCI_CONFIG.ID + 3)).toBe(0x7111_8086)
+    space.writeConfig(PCI_CONFIG.BAR0 + 1, 0x0000_d200, 0x0000_ff00)
+    expect(space.readConfig(PCI_CONFIG.BAR0)).toBe(0xd201)
+  })
+
   it('changes what is written and can be, by the byte', () => {
     const space = made()
     space.writeConfig(PCI_CONFIG.COMMAND_STATUS, ALL, 0xff)
