@@ -123,6 +123,14 @@ class GuardedDisk implements Disk {
   readonly #provider: PluginGuard
   readonly #user: PluginGuard | undefined
   readonly #pending: Set<Operation> = new Set()
+  /** With the provider ends what is under way. */
+  readonly #ending: Disposable = {
+    [Symbol.dispose]: () => {
+      for (const operation of this.#pending) operation.reject(this.#gone())
+      this.#pending.clear()
+    },
+  }
+  #isClosed = false
 
   constructor(disk: Disk, name: string, provider: PluginGuard, user: PluginGuard | undefined) {
     this.#disk = disk
@@ -139,12 +147,7 @@ class GuardedDisk implements Disk {
       this.discard = (sector, count) => this.#call('a discard', () => discard, areNumbers, sector, count)
     if (zero !== undefined)
       this.zero = (sector, count) => this.#call('a request to fill with zeros', () => zero, areNumbers, sector, count)
-    provider.own({
-      [Symbol.dispose]: () => {
-        for (const operation of this.#pending) operation.reject(this.#gone())
-        this.#pending.clear()
-      },
-    })
+    provider.own(this.#ending)
   }
 
   read(sector: number, segments: Segments): Promise<void> {
@@ -166,7 +169,15 @@ class GuardedDisk implements Disk {
     } catch (error) {
       // A disk whose provider is gone is closed.
       if (!this.#provider.failed) throw error
+    } finally {
+      this.#isClosed = true
+      this.#forget()
     }
+  }
+
+  /** Of a disk that is closed, and of which nothing is under way, nothing is left to end. */
+  #forget(): void {
+    if (this.#isClosed && this.#pending.size === 0) this.#provider.disown(this.#ending)
   }
 
   /** `areRight`: what a disk is not to be asked for is the fault of whoever asks. */
@@ -190,6 +201,7 @@ class GuardedDisk implements Disk {
     }
     const operation = new Operation(result, this, what)
     this.#pending.add(operation)
+    if (this.#isClosed) provider.own(this.#ending)
     this.#user?.waitsFor(provider, operation)
     return operation.promise
   }
@@ -197,6 +209,7 @@ class GuardedDisk implements Disk {
   /** An operation is over. */
   settled(operation: Operation): void {
     this.#pending.delete(operation)
+    this.#forget()
     this.#user?.hasAnswer(operation)
   }
 
