@@ -23,7 +23,7 @@ import { MatrixGuest } from './matrix/machine.ts'
 
 const USAGE = 'Usage: matrix.ts [--list] [--keep] [--mebibytes N] [CASE …]'
 const TIMEOUT = 600
-/** What cases that move many bytes move, where nothing else is said. */
+/** What cases that move many bytes move, where neither they nor the command line say something else. */
 const MEBIBYTES = 1024
 
 interface Verdict {
@@ -41,7 +41,7 @@ async function imageOf(image: DefaultGuest, kernel: KernelFlavour = 'cloud'): Pr
 async function runCase(
   one: GuestCase,
   image: DefaultGuest,
-  { keep, mebibytes }: { readonly keep: boolean; readonly mebibytes: number },
+  { keep, mebibytes }: { readonly keep: boolean; readonly mebibytes: number | undefined },
 ): Promise<Verdict> {
   const directory = mkdtempSync(join(tmpdir(), `partita-${one.name}-`))
   const guests: MatrixGuest[] = []
@@ -53,7 +53,7 @@ async function runCase(
       guests.push(guest)
       return guest
     }
-    await Promise.race([one.run({ directory, mebibytes, boot }), limit.late])
+    await Promise.race([one.run({ directory, mebibytes: mebibytes ?? one.mebibytes ?? MEBIBYTES, boot }), limit.late])
     return { verdict: 'passed' }
   } catch (reason) {
     if (reason instanceof Skipped) return { verdict: 'skipped', reason }
@@ -79,8 +79,8 @@ async function main(): Promise<number> {
     console.error(`${(error as Error).message}\n${USAGE}`)
     return 2
   }
-  const mebibytes = Number(values.mebibytes ?? MEBIBYTES)
-  if (!(Number.isInteger(mebibytes) && mebibytes >= 1 && mebibytes <= 65_536)) {
+  const mebibytes = values.mebibytes === undefined ? undefined : Number(values.mebibytes)
+  if (mebibytes !== undefined && !(Number.isInteger(mebibytes) && mebibytes >= 1 && mebibytes <= 65_536)) {
     console.error(`--mebibytes takes a whole number from 1 to 65536\n${USAGE}`)
     return 2
   }

@@ -19,6 +19,8 @@ export interface GuestCase {
   readonly description: string
   /** Seconds of processor time after which it has failed. Default: 600. */
   readonly timeout?: number
+  /** Of a case that moves many bytes, where the command line says nothing else. Default: 1024. */
+  readonly mebibytes?: number
   /** Fails by throwing, as `node:assert` does. */
   run(context: CaseContext): Promise<void>
 }

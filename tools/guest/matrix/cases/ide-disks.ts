@@ -137,6 +137,7 @@ export const ideGenericKernel: GuestCase = {
   name: 'ide-generic',
   description:
     'the kernel of linux-image-amd64 finds two disks and a CD drive by ata_piix; partitions, file systems, checksums of --mebibytes, ISO images and media changes',
+  mebibytes: 4096,
   run: (context) => exerciseDisks(context, { kernel: 'generic', enlightened: false }),
 }
 
