@@ -1,7 +1,9 @@
 // A guest for a case of the matrix: the test image in a virtual machine of this process, with a shell to type into, disks that the case holds in its hands,
 // and a trace of the VMBus.
 
+import { spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { openRawDisk } from '@partita/disk-images/node'
 import { type Disk, disksToken, type Logger, type VmbusChannelInfo, vmbusServerToken } from '@partita/interface'
 import {
@@ -9,6 +11,7 @@ import {
   GENERATION_1_DEVICES,
   type PluginConfiguration,
   PluginRegistry,
+  type SavedMachine,
   VirtualMachine,
   type VmOutcome,
 } from '@partita/root-partition'
@@ -48,6 +51,13 @@ interface GuestDrive {
   readonly dvd?: boolean
 }
 
+/** A guest that was saved, and its root disk. */
+export interface SavedGuest {
+  readonly state: SavedMachine
+  /** A file. */
+  readonly root: string
+}
+
 /** How the guest is booted. */
 export interface BootOptions {
   /** Default: `cloud`. */
@@ -64,6 +74,8 @@ export interface BootOptions {
   /** Words for the kernel's command line. */
   readonly append?: string
   readonly onGuestCrash?: 'end' | 'continue'
+  /** It is not booted, but goes on where it was saved. */
+  readonly restored?: SavedGuest
   /** Further plug-ins, or default ones with other options. */
   readonly devices?: readonly PluginConfiguration[]
 }
@@ -83,13 +95,16 @@ export class MatrixGuest implements AsyncDisposable {
   /** How the machine ended. */
   readonly end: Promise<VmOutcome>
   readonly #stack: AsyncDisposableStack
+  readonly #root: string
 
   private constructor(
     vm: VirtualMachine,
     console: GuestConsole,
     log: { readonly trace: readonly string[]; readonly errors: readonly string[] },
+    root: string,
     stack: AsyncDisposableStack,
   ) {
+    this.#root = root
     this.vm = vm
     this.console = console
     this.trace = log.trace
@@ -102,8 +117,8 @@ export class MatrixGuest implements AsyncDisposable {
   /** Boot `image` on a copy of its root disk, to the prompt. */
   static async boot(image: DefaultGuest, options: BootOptions = {}): Promise<MatrixGuest> {
     await using stack = new AsyncDisposableStack()
-    const scratch = stack.use(makeScratchRootDisk(image))
-    const disks = new Map<string, Disk>([['root', stack.use(await openRawDisk(scratch.path))]])
+    const root = options.restored?.root ?? stack.use(makeScratchRootDisk(image)).path
+    const disks = new Map<string, Disk>([['root', stack.use(await openRawDisk(root))]])
     const controllers: { luns: object[] }[] = [{ luns: [{ disk: 'root', lun: 0 }] }]
     for (const [name, { disk, controller = 0, ...place }] of Object.entries(options.disks ?? {})) {
       disks.set(name, disk)
@@ -157,9 +172,10 @@ export class MatrixGuest implements AsyncDisposable {
         },
       ),
     )
-    const guest = new MatrixGuest(vm, console, { trace, errors }, stack.move())
+    if (options.restored !== undefined) vm.restore(options.restored.state)
+    const guest = new MatrixGuest(vm, console, { trace, errors }, root, stack.move())
     try {
-      await guest.prompt()
+      if (options.restored === undefined) await guest.prompt()
       return guest
     } catch (error) {
       await guest[Symbol.asyncDispose]()
@@ -192,6 +208,17 @@ export class MatrixGuest implements AsyncDisposable {
   /** Wait until `text` is on the console. */
   saw(text: string, from = 0, seconds: number = COMMAND_TIMEOUT): Promise<void> {
     return this.#within(seconds, this.console.saw(text, from), JSON.stringify(text))
+  }
+
+  /** Save the guest, with a copy of its root disk in `directory`, and stop it. */
+  async save(directory: string): Promise<SavedGuest> {
+    await this.vm.pause()
+    const state = structuredClone(this.vm.save())
+    const root = join(directory, 'saved-root.img')
+    const { status, stderr } = spawnSync('cp', ['--sparse=always', this.#root, root], { encoding: 'utf8' })
+    if (status !== 0) throw new Error(`cp: ${stderr}`)
+    await this.vm.stop()
+    return { state, root }
   }
 
   /** End the shell, and with it the machine. */

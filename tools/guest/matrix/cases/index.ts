@@ -15,6 +15,8 @@ import { idePrograms } from './ide-programs.ts'
 import { kexec, kexecWithProcessors } from './kexec.ts'
 import { natConnections } from './nat-connections.ts'
 import { natIperf3 } from './nat-iperf3.ts'
+import { natJumbo } from './nat-jumbo.ts'
+import { natSaved } from './nat-saved.ts'
 import { natSsh } from './nat-ssh.ts'
 import { natTransfer } from './nat-transfer.ts'
 import { natWithoutOffloads } from './nat-without-offloads.ts'
@@ -50,6 +52,8 @@ export const CASES: readonly GuestCase[] = [
   adapterSettings,
   natTransfer,
   natIperf3,
+  natJumbo,
+  natSaved,
   natSsh,
   natConnections,
   natWithoutOffloads,
