@@ -47,7 +47,7 @@ export interface InterruptLine {
 /** The global system interrupts of the ACPI specification: 0–15 are the ISA lines, wired to the PICs and the I/O APIC. */
 export interface InterruptLines {
   /**
-   * The wire of a global system interrupt, 0–23.
+   * A new output on the wire of a global system interrupt, 0–23: outputs on one wire are ORed, so who asks twice has two.
    * @throws PartitaError `ERR_INTERRUPT_LINE` when there is none of that number
    */
   line(gsi: number): InterruptLine
@@ -158,6 +158,6 @@ export interface PciBus {
    * @throws PartitaError `ERR_PCI_CONFLICT` when the slot is taken
    */
   attach(device: number, fn: number, pciFunction: PciFunction): Disposable
-  /** INTA–INTD (0–3) of a device, routed to a global system interrupt. */
+  /** A new output on INTA–INTD (0–3) of a device, which is routed to a global system interrupt. Outputs on one pin are ORed: each function has its own. */
   interrupt(device: number, pin: number): InterruptLine
 }
