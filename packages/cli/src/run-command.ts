@@ -169,7 +169,9 @@ export async function runVirtualMachine(options: RunOptions, host: RunHost): Pro
 
   const watcher = new PanicWatcher()
   const backend = stack.use(
-    await openConsole(options.serial, host, interactive, plan, () => finish({ status: EXIT_STATUS.INTERRUPTED })),
+    await openConsole(options.serial, host, interactive, plan, abort.signal, () =>
+      finish({ status: EXIT_STATUS.INTERRUPTED }),
+    ),
   )
   backend.onClosed = () => finish({ status: EXIT_STATUS.HANGUP })
   const silence = stack.use(new SilenceTimer(() => finish({ status: EXIT_STATUS.GUEST_PANIC })))
@@ -336,6 +338,7 @@ async function openConsole(
   host: RunHost,
   interactive: boolean,
   plan: BootPlan,
+  ending: AbortSignal,
   onEscape: () => void,
 ): Promise<ConsoleBackend> {
   if (serial.type === 'file') return FileBackend.open(serial.path)
@@ -347,6 +350,7 @@ async function openConsole(
     onEscape,
     waitForOutput: plan.waitForOutput,
     endOfInput: plan.endOfInput,
+    ending,
   })
 }
 

@@ -1,6 +1,6 @@
 import { PassThrough, Writable } from 'node:stream'
 import * as fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { InputQueue } from '../src/console/input-queue.ts'
 import { PanicWatcher } from '../src/console/panic-watcher.ts'
 import { StdioBackend } from '../src/console/stdio-backend.ts'
@@ -182,6 +182,47 @@ describe('StdioBackend', () => {
     expect(made.write(bytes('y'))).toBe(true)
     await made[Symbol.asyncDispose]()
     expect(closed).toBe(1)
+  })
+
+  it('waits at the end for the reader, unless the run is ended from outside', async () => {
+    vi.useFakeTimers()
+    try {
+      for (const outside of [false, true]) {
+        const waiting: (() => void)[] = []
+        const output = new Writable({ write: (_chunk, _encoding, callback) => void waiting.push(callback) })
+        const ending = new AbortController()
+        const made = new StdioBackend({
+          input: new PassThrough(),
+          output,
+          interactive: false,
+          onEscape: () => {},
+          ending: ending.signal,
+        })
+        made.write(bytes('the last words'))
+        let ended = false
+        const end = made[Symbol.asyncDispose]().then(() => {
+          ended = true
+        })
+        await vi.advanceTimersByTimeAsync(3_600_000)
+        expect(ended).toBe(false)
+        if (outside) {
+          ending.abort()
+          await vi.advanceTimersByTimeAsync(1999)
+          expect(ended).toBe(false)
+          await vi.advanceTimersByTimeAsync(1)
+        } else {
+          while (waiting.length > 0) {
+            waiting.shift()?.()
+            await vi.advanceTimersByTimeAsync(0)
+          }
+        }
+        expect(ended).toBe(true)
+        await end
+        expect(vi.getTimerCount()).toBe(0)
+      }
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('takes the end of a terminal for its closing', async () => {

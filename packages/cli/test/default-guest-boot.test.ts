@@ -4,9 +4,10 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { ensureDefaultGuest } from '../src/default-guest/index.ts'
-import { partita } from './child.ts'
+import { partita, start } from './child.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'partita-boot-'))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -58,5 +59,24 @@ describe.skipIf(reason !== undefined)('the default guest', () => {
     expect(stdout).toContain(`SUM ${createHash('sha256').update(Buffer.alloc(SIXTEEN_MIB, 'p')).digest('hex')}`)
     expect(stdout).toContain(`AWK ${sum()}`)
     expect(stdout).toContain('WARN 0')
+  })
+
+  test('says everything to a reader that takes its time', { timeout: 300_000 }, async () => {
+    const lines = 1500
+    const commands = `echo GO; yes "$(printf %063d 0)" | head -n ${lines}; echo END\nexit\n`
+    const runs = [['run'], ['run', '--no-root']].map(async (args) => {
+      const child = start('main', args, directory)
+      child.process.stdin.end(commands)
+      await child.saw('GO')
+      child.process.stdout.pause()
+      // Longer than the guest takes to its end when it does not wait.
+      await delay(6000)
+      child.process.stdout.resume()
+      const { status, stdout, stderr } = await child.result
+      expect(status, stderr).toBe(0)
+      expect(stdout.match(/^0{63}\r$/gm)).toHaveLength(lines)
+      expect(stdout).toMatch(/\nEND\r\n/)
+    })
+    await Promise.all(runs)
   })
 })

@@ -7,7 +7,7 @@ import { InputQueue } from './input-queue.ts'
 /** Ctrl-]. */
 export const ESCAPE_KEY = 0x1d
 
-/** Time in milliseconds that unread output may take at the end. */
+/** Time in milliseconds that unread output may take when the run is ended from outside. */
 const FLUSH_LIMIT = 2000
 
 /** Options of {@link StdioBackend}. */
@@ -21,6 +21,8 @@ export interface StdioBackendOptions {
   readonly waitForOutput?: boolean | undefined
   /** Given to the guest when a pipe's end is reached. */
   readonly endOfInput?: ((lastByte: number | undefined) => Uint8Array) | undefined
+  /** Aborts when the run is ended from outside. A guest that ended by itself has all of its output read, however slow the reader is. */
+  readonly ending?: AbortSignal | undefined
 }
 
 /** Guest output goes to `output` as it is, and nothing else does. */
@@ -65,15 +67,24 @@ export class StdioBackend implements ConsoleBackend {
     input.off('data', this.#onData)
     input.off('end', this.#onEnd)
     input.pause()
-    if (!this.#closed && output.writableLength > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = setTimeout(resolve, FLUSH_LIMIT)
-      output.once('drain', resolve)
-      output.once('error', () => resolve())
-      await promise
-      clearTimeout(timer)
-    }
+    if (!this.#closed && output.writableLength > 0) await this.#flush()
     output.off('drain', this.#onDrain)
+  }
+
+  /** Waits until all has been read, or the reader has gone. */
+  async #flush(): Promise<void> {
+    const { output, ending } = this.#options
+    const { promise, resolve } = Promise.withResolvers<void>()
+    let timer: NodeJS.Timeout | undefined
+    const hurry = (): void => {
+      timer = setTimeout(resolve, FLUSH_LIMIT)
+    }
+    if (ending?.aborted === true) hurry()
+    else ending?.addEventListener('abort', hurry, { once: true })
+    output.write('', () => resolve())
+    await promise
+    clearTimeout(timer)
+    ending?.removeEventListener('abort', hurry)
   }
 
   readonly #onData = (chunk: Uint8Array): void => {

@@ -141,6 +141,12 @@ console=/dev/\${consoles##* }
 stty -F "$console" crtscts rows "\${partita_rows:-24}" columns "\${partita_columns:-80}" "$@" 2>/dev/null
 `
 
+/**
+ * Waits until the console has sent everything: stty sets attributes after that (TCSADRAIN). The end of a session hangs its terminal up, and what a slow
+ * reader has not taken by then would be dropped.
+ */
+const DRAIN = 'stty crtscts 2>/dev/null'
+
 /** Waits for signals while the shell runs, and in all eternity. */
 const WAIT = `while :; do
   sleep 2147483 &
@@ -177,9 +183,9 @@ mount -a
 echo partita >/proc/sys/kernel/hostname
 ${STORAGE_DRIVERS}${SWITCH_ROOT}[ -d ${OWN_FILES} ] && cp -a ${OWN_FILES}/. /
 ${OTHER_DRIVERS}${NETWORK}${OWN_MODULES}${CONSOLE}
-trap 'exec poweroff -f' USR1 USR2
-trap 'exec reboot -f' TERM
-setsid setsid -c sh -c 'sh -l; exec poweroff -f' <"$console" >"$console" 2>&1
+trap '${DRAIN} <"$console"; exec poweroff -f' USR1 USR2
+trap '${DRAIN} <"$console"; exec reboot -f' TERM
+setsid setsid -c sh -c 'sh -l; ${DRAIN}; exec poweroff -f' <"$console" >"$console" 2>&1
 ${WAIT}`
 
 /**
@@ -199,6 +205,7 @@ others_live() {
 }
 stop() {
   trap '' USR1 USR2 TERM HUP
+  ${DRAIN} <"$console"
   kill -TERM -1 2>/dev/null
   kill -HUP -1 2>/dev/null
   tries=0
@@ -212,7 +219,7 @@ stop() {
 }
 trap 'stop poweroff' USR1 USR2
 trap 'stop reboot' TERM
-setsid setsid -c sh -c 'sh -l; exec kill -USR2 1' <"$console" >"$console" 2>&1
+setsid setsid -c sh -c 'sh -l; ${DRAIN}; exec kill -USR2 1' <"$console" >"$console" 2>&1
 ${WAIT}`
 
 /** Classes of VMBus devices by the beginning of their GUID, in the order of the list in include/linux/hyperv.h. */
