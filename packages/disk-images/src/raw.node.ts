@@ -122,13 +122,13 @@ export async function openRawDisk(path: string, options: RawDiskOptions = {}): P
   return new RawDisk(file, size, readOnly, lock, quick)
 }
 
-function failure(cause: unknown, what: string): DiskError {
+function failure(cause: unknown, what: string, hint?: string): DiskError {
   if (cause instanceof DiskError) return cause
   const code = (cause as NodeJS.ErrnoException).code ?? ''
   return new DiskError(
     NO_ROOM.has(code) ? DISK_ERROR.FULL : DISK_ERROR.IO,
     `the image ${what}: ${(cause as Error).message}`,
-    { data: { code }, cause },
+    { ...(hint !== undefined && { hint }), data: { code }, cause },
   )
 }
 
@@ -154,6 +154,10 @@ class RawDisk implements Disk {
   readonly #quick: QuickPath
   readonly #running: Set<Promise<void>> = new Set()
   #closing: Promise<void> | undefined
+  #syncing: Promise<void> | undefined
+  #syncNext: Promise<void> | undefined
+  /** The first flush that failed. The system tells an open file of a failure once, and may count the pages it lost as written: a flush after it would succeed and mean nothing. */
+  #lost: DiskError | undefined
 
   constructor(file: FileHandle, size: number, readOnly: boolean, lock: AsyncDisposable | undefined, quick: QuickPath) {
     this.#file = file
@@ -244,8 +248,41 @@ class RawDisk implements Disk {
     return this.#run('could not be flushed', async () => {
       if (this.readOnly) return
       this.#checkWritable()
-      await this.#file.datasync()
+      await this.#sync()
     })
+  }
+
+  /** One call at a time, for all that came while the one before was under way: of several at once the system tells only one what was lost. */
+  #sync(): Promise<void> {
+    if (this.#syncing === undefined) {
+      this.#syncing = this.#datasync().finally(() => {
+        this.#syncing = undefined
+      })
+      return this.#syncing
+    }
+    this.#syncNext ??= this.#syncing
+      .catch(() => {})
+      .then(() => {
+        this.#syncNext = undefined
+        return this.#sync()
+      })
+    return this.#syncNext
+  }
+
+  async #datasync(): Promise<void> {
+    if (this.#lost === undefined) {
+      try {
+        await this.#file.datasync()
+        return
+      } catch (cause) {
+        this.#lost = failure(
+          cause,
+          'could not be flushed',
+          'What was written since the last flush may be lost. Stop the VM, look after the disk of the host, and open the image again.',
+        )
+      }
+    }
+    throw this.#lost
   }
 
   /** Repeat a scatter-gather call (of a thread, or one that is over when it returns), which may do less than it was asked for, until all segments are done. */
@@ -302,13 +339,17 @@ class RawDisk implements Disk {
 
   async #close(): Promise<void> {
     await Promise.allSettled(this.#running)
-    try {
-      if (!this.readOnly) await this.#file.datasync()
-    } catch (cause) {
-      throw failure(cause, 'could not be flushed')
-    } finally {
-      await this.#file.close()
-      await this.#lock?.[Symbol.asyncDispose]()
+    let failed: DiskError | undefined
+    const attempt = async (what: string, step: () => Promise<void> | PromiseLike<void> | undefined): Promise<void> => {
+      try {
+        await step()
+      } catch (cause) {
+        failed ??= failure(cause, what)
+      }
     }
+    if (!this.readOnly) await attempt('could not be flushed', () => this.#sync())
+    await attempt('could not be closed', () => this.#file.close())
+    await attempt('could not be unlocked', () => this.#lock?.[Symbol.asyncDispose]())
+    if (failed !== undefined) throw failed
   }
 }

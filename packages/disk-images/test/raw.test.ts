@@ -4,7 +4,7 @@ import { link, mkdtemp, open, readdir, readFile, rm, stat, symlink, truncate, wr
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { lockByProgram, lockOpenFile } from '../src/file-lock.node.ts'
 import { punchHoleByProgram } from '../src/punch-hole.node.ts'
 import { createRawImage, openRawDisk } from '../src/raw.node.ts'
@@ -161,6 +161,83 @@ describe('raw image', () => {
     await disk[Symbol.asyncDispose]()
     await disk[Symbol.asyncDispose]()
     await expect(disk.read(0, [new Uint8Array(512)])).rejects.toMatchObject({ code: 'ERR_DISK_CLOSED' })
+  })
+})
+
+describe('a flush that fails', () => {
+  /** Replaces datasync of open files; the system fails one call and takes the next, as Linux does after a failed writeback. */
+  async function datasync(call: () => Promise<void>): Promise<Disposable & { readonly calls: number }> {
+    await using file = await open(image, 'r')
+    const spy = vi.spyOn(Object.getPrototypeOf(file) as { datasync(): Promise<void> }, 'datasync')
+    spy.mockImplementation(call)
+    return {
+      get calls(): number {
+        return spy.mock.calls.length
+      },
+      [Symbol.dispose]: () => spy.mockRestore(),
+    }
+  }
+  const lost = (): Error => Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' })
+
+  it('fails again until the image is opened again, and so does closing it', async () => {
+    await createRawImage(image, 5120)
+    let calls = 0
+    using _failing = await datasync(async () => {
+      if (calls++ === 1) throw lost()
+    })
+    const disk = await openRawDisk(image)
+    await disk.flush()
+    await disk.write(0, [new Uint8Array(512).fill(1)])
+    const error = { code: 'ERR_DISK_IO', data: { code: 'EIO' } }
+    await expect(disk.flush()).rejects.toMatchObject(error)
+    await expect(disk.flush()).rejects.toMatchObject(error)
+    await disk.write(1, [new Uint8Array(512).fill(1)])
+    await expect(disk.flush()).rejects.toMatchObject(error)
+    await expect(disk[Symbol.asyncDispose]()).rejects.toMatchObject(error)
+    await using again = await openRawDisk(image)
+    await again.flush()
+    expect(calls).toBe(3)
+  })
+
+  it('fails for all that were under way, of which the system tells one', async () => {
+    await createRawImage(image, 5120)
+    const calls: PromiseWithResolvers<void>[] = []
+    using failing = await datasync(() => {
+      const call = Promise.withResolvers<void>()
+      calls.push(call)
+      return call.promise
+    })
+    const disk = await openRawDisk(image)
+    const flushes = Promise.allSettled([disk.flush(), disk.flush(), disk.flush()])
+    await vi.waitFor(() => expect(failing.calls).toBeGreaterThan(0))
+    calls[0]?.reject(lost())
+    for (const call of calls.slice(1)) call.resolve()
+    expect((await flushes).map((result) => result.status)).toEqual(['rejected', 'rejected', 'rejected'])
+    await expect(disk[Symbol.asyncDispose]()).rejects.toMatchObject({ code: 'ERR_DISK_IO' })
+  })
+
+  it('is asked of the system once for all that came while another was under way', async () => {
+    await createRawImage(image, 5120)
+    const calls: PromiseWithResolvers<void>[] = []
+    using _slow = await datasync(() => {
+      const call = Promise.withResolvers<void>()
+      calls.push(call)
+      return call.promise
+    })
+    const disk = await openRawDisk(image)
+    let done = 0
+    const count = (): void => void done++
+    const flushes = [disk.flush().then(count), disk.flush().then(count), disk.flush().then(count)]
+    await vi.waitFor(() => expect(calls.length).toBe(1))
+    calls[0]?.resolve()
+    await vi.waitFor(() => expect(calls.length).toBe(2))
+    expect(done).toBe(1)
+    calls[1]?.resolve()
+    await Promise.all(flushes)
+    const closed = disk[Symbol.asyncDispose]()
+    await vi.waitFor(() => expect(calls.length).toBe(3))
+    calls[2]?.resolve()
+    await closed
   })
 })
 
