@@ -211,8 +211,8 @@ export class HyperV {
         return true
       },
     })
-    // Guests write it without a look at a feature bit.
-    register(undefined, HV_MSR.VP_ASSIST_PAGE, {
+    // With the registers of the local APIC, as KVM has it too. Linux writes it without a look at the bit, and goes on after a #GP.
+    register('ACCESS_INTR_CTRL_REGS', HV_MSR.VP_ASSIST_PAGE, {
       read: (vpIndex) => each(vpIndex).assist,
       write: (vpIndex, value) => each(vpIndex).writeAssist(value),
     })
