@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { contiguousRange, type GpaRange, gpadlMessages } from '../src/client.ts'
-import { GpadlTable, MAX_PARTIAL_GPADLS } from '../src/server/gpadl.ts'
+import { type Gpadl, GpadlTable, MAX_PARTIAL_GPADLS, type PartialGpadl } from '../src/server/gpadl.ts'
 import { SharedMemory } from '../src/testing.ts'
 
 const RAM = 64 * 1024 * 1024
@@ -121,12 +121,75 @@ describe('GPADLs', () => {
     const pages = new GpadlTable(memory)
     const range = { byteOffset: 0, byteCount: 8000 * 4096, pages: new Array(8000).fill(3) }
     let accepted = 0
-    for (let id = 0; id < 100; id++) if (announceAll(pages, id, range)) accepted++
+    for (let id = 0; id < 100; id++) if (announceAll(pages, id, [range])) accepted++
     expect(accepted * 8000).toBeLessThanOrEqual(0x1_0000 + 2 * (RAM / 4096))
     expect(accepted).toBeGreaterThan(8)
     pages.delete(0)
-    expect(announceAll(pages, 0, range)).toBe(true)
-    expect(announceAll(pages, 200, range)).toBe(false)
+    expect(announceAll(pages, 0, [range])).toBe(true)
+    expect(announceAll(pages, 200, [range])).toBe(false)
+  })
+
+  it('are bounded by what the host keeps of them, which is more than their bytes', () => {
+    // A range of one byte in its page takes as much as one of 4,096.
+    const ranges = Array.from({ length: 4000 }, (_, page) => ({ byteOffset: 0, byteCount: 1, pages: [page * 2] }))
+    const table = new GpadlTable(memory)
+    const accepted: number[] = []
+    for (let id = 0; id < 100; id++) if (announceAll(table, id, ranges)) accepted.push(id)
+    expect(table.limit).toBe(0x1_0000 + 2 * (RAM / 4096))
+    // A description is words, half of them pieces: there has to be room for one of them whole.
+    expect(accepted).toHaveLength(Math.floor((table.limit - 8000) / 4000) + 1)
+    expect(table.kept).toBe(accepted.length * 4000)
+    // A GPADL in one piece is little, as long as it may be.
+    expect(announceAll(table, 200, [contiguousRange(0, 1024 * 4096)])).toBe(true)
+    expect(table.kept).toBe(accepted.length * 4000 + 1)
+
+    // The state that is saved of it is taken again, and no more than that.
+    const restored = new GpadlTable(memory)
+    for (const gpadl of table.gpadls.values()) expect(restored.restore(gpadl)).toBe(true)
+    expect(restored.kept).toBe(table.kept)
+    const [first] = [...table.gpadls.values()]
+    const again = Array.from({ length: 100 }, (_, index) => restored.restore({ ...(first as Gpadl), id: 1000 + index }))
+    expect(again.filter((taken) => taken)).toHaveLength(Math.floor((table.limit - table.kept) / 4000))
+    expect(restored.kept).toBeLessThanOrEqual(restored.limit)
+
+    for (const { id } of [...restored.gpadls.values()]) restored.delete(id)
+    expect(restored.kept).toBe(0)
+    table.clear()
+    expect(table.kept).toBe(0)
+  })
+
+  it('count while they are incomplete, too: many that began when there was room do not all find it', () => {
+    const ranges = Array.from({ length: 4000 }, () => ({ byteOffset: 0, byteCount: 1, pages: [3] }))
+    const table = new GpadlTable(memory)
+    const [header] = gpadlMessages(1, 0, ranges)
+    const types: string[] = []
+    for (let id = 0; id < MAX_PARTIAL_GPADLS; id++) {
+      const message = (header as Uint8Array).slice()
+      view(message).setUint32(12, id, true)
+      types.push(table.header(view(message)).type)
+    }
+    expect(types.filter((type) => type === 'partial')).toHaveLength(Math.floor(table.limit / 8000))
+    expect(table.kept).toBe(Math.floor(table.limit / 8000) * 8000)
+
+    const restored = new GpadlTable(memory)
+    for (const partial of table.partial.values()) expect(restored.restorePartial(partial)).toBe(true)
+    const [first] = [...table.partial.values()]
+    expect(restored.restorePartial(first as PartialGpadl)).toBe(false)
+    expect(restored.restorePartial({ ...(first as PartialGpadl), id: 1000 })).toBe(false)
+    expect(restored.kept).toBe(table.kept)
+
+    table.delete(0)
+    expect(table.kept).toBe((Math.floor(table.limit / 8000) - 1) * 8000)
+    for (const partial of [...restored.partial.values()]) restored.delete(partial.id)
+    expect(restored.kept).toBe(0)
+    // One that turns out to be no memory leaves nothing.
+    const [first0, ...bodies] = gpadlMessages(1, 7, [
+      { byteOffset: 0, byteCount: 40 * 4096, pages: new Array(40).fill(2 ** 30) },
+    ])
+    restored.header(view(first0 as Uint8Array))
+    expect(restored.kept).toBe(41)
+    expect(restored.body(view(bodies[0] as Uint8Array)).type).toBe('refused')
+    expect(restored.kept).toBe(0)
   })
 
   it('are what was announced, however it is divided', () => {
@@ -160,8 +223,8 @@ describe('GPADLs', () => {
   })
 })
 
-function announceAll(table: GpadlTable, id: number, range: GpaRange): boolean {
-  const [header, ...bodies] = gpadlMessages(1, id, [range])
+function announceAll(table: GpadlTable, id: number, ranges: readonly GpaRange[]): boolean {
+  const [header, ...bodies] = gpadlMessages(1, id, ranges)
   let progress = table.header(view(header as Uint8Array))
   for (const body of bodies) if (progress.type === 'partial') progress = table.body(view(body))
   return progress.type === 'complete'

@@ -7,7 +7,7 @@ import { GpadlBody, GpadlHeader } from '../protocol/messages.ts'
 import { PieceList, pagesSpanned } from '../ring/piece-list.ts'
 
 /** GPADLs of a connection, complete or not, at most. */
-export const MAX_GPADLS = 4096
+const MAX_GPADLS = 4096
 /** Of these, not complete. */
 export const MAX_PARTIAL_GPADLS = 64
 
@@ -44,14 +44,22 @@ export class GpadlTable {
   readonly gpadls: Map<number, Gpadl> = new Map()
   readonly partial: Map<number, PartialGpadl> = new Map()
   readonly #memory: GuestMemory
-  #pages = 0
+  #kept = 0
 
   constructor(memory: GuestMemory) {
     this.#memory = memory
   }
 
-  /** Pages that all GPADLs together may have: some for rings, and twice the guest's memory. */
-  get #pageLimit(): number {
+  /**
+   * What the host keeps of all GPADLs: pieces of those that are complete, and words of 8 bytes of the others, which are a piece each or the lengths of a range. Bytes say
+   * nothing of that: a range of one byte is a piece, too.
+   */
+  get kept(): number {
+    return this.#kept
+  }
+
+  /** The most of {@link GpadlTable.kept}: some for rings, and as many as twice the guest's memory has pages. */
+  get limit(): number {
     return 0x1_0000 + 2 * (this.#memory.ramSize / PAGE_SIZE)
   }
 
@@ -65,9 +73,11 @@ export class GpadlTable {
     if (rangeCount === 0 || length % 8 !== 0 || length < rangeCount * 16) return refuse(STATUS.INVALID_PARAMETER)
     if (this.count >= MAX_GPADLS || this.partial.size >= MAX_PARTIAL_GPADLS)
       return refuse(STATUS.INSUFFICIENT_RESOURCES)
-    if (this.#pages + length / 8 > this.#pageLimit) return refuse(STATUS.INSUFFICIENT_RESOURCES)
+    const words = length / 8
+    if (this.#kept + words > this.limit) return refuse(STATUS.INSUFFICIENT_RESOURCES)
     const gpadl: PartialGpadl = { id, relid, rangeCount, bytes: new Uint8Array(length), filled: 0 }
     this.partial.set(id, gpadl)
+    this.#kept += words
     return this.#append(gpadl, payload, GpadlHeader.size)
   }
 
@@ -80,8 +90,7 @@ export class GpadlTable {
 
   /** Forget a GPADL, complete or not. */
   delete(id: number): void {
-    const gpadl = this.gpadls.get(id)
-    if (gpadl !== undefined) this.#pages -= pageCount(gpadl.pieces)
+    this.#kept -= (this.gpadls.get(id)?.pieces.pieceCount ?? 0) + wordsOf(this.partial.get(id))
     this.gpadls.delete(id)
     this.partial.delete(id)
   }
@@ -95,7 +104,7 @@ export class GpadlTable {
   clear(): void {
     this.gpadls.clear()
     this.partial.clear()
-    this.#pages = 0
+    this.#kept = 0
   }
 
   /** GPADLs, complete or not. */
@@ -103,12 +112,28 @@ export class GpadlTable {
     return this.gpadls.size + this.partial.size
   }
 
-  /** Take over a complete GPADL from saved state. False when its memory is not there. */
+  /** Take over a complete GPADL from saved state. False when its memory is not there, or a limit is passed. */
   restore(gpadl: Gpadl): boolean {
-    if (!this.#isRam(gpadl.pieces) || this.gpadls.has(gpadl.id) || this.count >= MAX_GPADLS) return false
+    const { pieceCount } = gpadl.pieces
+    if (!this.#isRam(gpadl.pieces) || !this.#hasRoom(gpadl.id, pieceCount)) return false
     this.gpadls.set(gpadl.id, gpadl)
-    this.#pages += pageCount(gpadl.pieces)
+    this.#kept += pieceCount
     return true
+  }
+
+  /** Take over a GPADL of which parts are missing from saved state. False when nothing is missing, or a limit is passed. */
+  restorePartial(gpadl: PartialGpadl): boolean {
+    const words = wordsOf(gpadl)
+    if (gpadl.filled >= gpadl.bytes.length || words % 1 !== 0 || gpadl.filled % 8 !== 0) return false
+    if (this.partial.size >= MAX_PARTIAL_GPADLS || !this.#hasRoom(gpadl.id, words)) return false
+    this.partial.set(gpadl.id, { ...gpadl, bytes: gpadl.bytes.slice() })
+    this.#kept += words
+    return true
+  }
+
+  /** Whether a GPADL from saved state is one more, and not one too many. */
+  #hasRoom(id: number, kept: number): boolean {
+    return !this.gpadls.has(id) && !this.partial.has(id) && this.count < MAX_GPADLS && this.#kept + kept <= this.limit
   }
 
   /** What the message holds beyond what is missing is padding. */
@@ -117,14 +142,14 @@ export class GpadlTable {
     gpadl.bytes.set(new Uint8Array(payload.buffer, payload.byteOffset + from, count), gpadl.filled)
     gpadl.filled += count
     if (gpadl.filled < gpadl.bytes.length) return PARTIAL
-    this.partial.delete(gpadl.id)
+    this.delete(gpadl.id)
     const pieces = parseRanges(gpadl.bytes, gpadl.rangeCount)
     const { id, relid } = gpadl
     if (pieces === undefined || !this.#isRam(pieces))
       return { type: 'refused', relid, id, status: STATUS.INVALID_PARAMETER }
     const complete: Gpadl = { id, relid, pieces, tearingDown: false }
     this.gpadls.set(id, complete)
-    this.#pages += pageCount(pieces)
+    this.#kept += pieces.pieceCount
     return { type: 'complete', gpadl: complete }
   }
 
@@ -150,9 +175,12 @@ function parseRanges(bytes: Uint8Array, count: number): PieceList | undefined {
     pieces.addRange(view, at, byteOffset, byteCount)
     at += pages * 8
   }
-  return pieces
+  // The list has grown by doubling; what is kept for long has no room to spare.
+  const kept = new PieceList(pieces.pieceCount)
+  kept.copyFrom(pieces)
+  return kept
 }
 
-function pageCount(pieces: PieceList): number {
-  return Math.ceil(pieces.byteLength / PAGE_SIZE)
+function wordsOf(gpadl: PartialGpadl | undefined): number {
+  return gpadl === undefined ? 0 : gpadl.bytes.length / 8
 }

@@ -7,7 +7,7 @@ import { VmbusError } from '../vmbus-error.ts'
 import type { Bus } from './bus.ts'
 import { type Channel, createChannel, type OpenRequest } from './channel.ts'
 import type { Contact } from './contact.ts'
-import { type GpadlTable, MAX_GPADLS } from './gpadl.ts'
+import type { GpadlTable } from './gpadl.ts'
 import { MONITOR_IDS } from './monitor.ts'
 import { channelKey } from './offer.ts'
 import type { RingPositions } from './open-rings.ts'
@@ -115,15 +115,12 @@ export function restoreServer(parts: ServerParts, state: SavedState): Restored {
 /** Returns what is wrong. */
 function restoreGpadls(table: GpadlTable, saved: SavedServer, relids: ReadonlySet<number>): string | undefined {
   for (const { id, relid, gpas, lengths, tearingDown } of saved.gpadls) {
-    const pieces = new PieceList()
+    const pieces = new PieceList(gpas.length)
     for (const [piece, gpa] of gpas.entries()) pieces.add(gpa, lengths[piece] ?? 0)
     const sound = pieces.byteLength > 0 && gpas.length === lengths.length && relids.has(relid)
     if (!sound || !table.restore({ id, relid, pieces, tearingDown })) return `the GPADL ${id}`
   }
-  for (const gpadl of saved.partialGpadls) {
-    if (gpadl.filled >= gpadl.bytes.length || table.count >= MAX_GPADLS) return `the GPADL ${gpadl.id}`
-    table.partial.set(gpadl.id, { ...gpadl, bytes: gpadl.bytes.slice() })
-  }
+  for (const gpadl of saved.partialGpadls) if (!table.restorePartial(gpadl)) return `the GPADL ${gpadl.id}`
   return undefined
 }
 

@@ -107,6 +107,11 @@ export class VmbusServer implements Vmbus, Saveable {
     return this.#bus.gpadls.count
   }
 
+  /** Pieces of memory that are kept of them: at most 65,536 and two for each page of the guest's memory. */
+  get gpadlPieces(): number {
+    return this.#bus.gpadls.kept
+  }
+
   /** The channels, for an inspector. */
   channels(): VmbusChannelInfo[] {
     return [...this.#bus.channels].map(({ device, subChannelIndex, relid, state, revoked, counters }) => ({
