@@ -80,8 +80,9 @@ export class SwitchPort implements NetworkPort {
   #sending = false
   /** The adapter sent out of turn, and was told to wait. */
   #sentOutOfTurn = false
-  /** How many segments of the frame that comes again the receiver has already; how long that frame is, and how it begins. */
+  /** How many segments of the frame that comes again its one receiver has already, and who that is; how long that frame is, and how it begins. */
   #segmentsTaken = 0
+  #segmentsTakenBy: SwitchPort | undefined
   #pendingLength = 0
   readonly #pendingHeader: Uint8Array = new Uint8Array(HEADER_COMPARED)
   #disposed = false
@@ -171,6 +172,7 @@ export class SwitchPort implements NetworkPort {
     const receiver = isMulticast(destination) ? undefined : this.#fabric.find(vlan, destination)
     if (length !== this.#pendingLength || !this.#isPending(frame)) {
       this.#segmentsTaken = 0
+      this.#segmentsTakenBy = undefined
       this.#pendingLength = length
       for (let i = 0; i < HEADER_COMPARED; i++) this.#pendingHeader[i] = frame.bytes[frame.start + i] ?? 0
       // Before it is delivered: a receiver may answer at once. One that comes again was seen.
@@ -179,6 +181,7 @@ export class SwitchPort implements NetworkPort {
     if (receiver === undefined) this.#flood(inside, vlan)
     else if (receiver !== this && !receiver.#deliver(inside, vlan, this, true)) return false
     this.#segmentsTaken = 0
+    this.#segmentsTakenBy = undefined
     this.#pendingLength = 0
     counters.framesIn++
     counters.bytesIn += length
@@ -272,7 +275,7 @@ export class SwitchPort implements NetworkPort {
     this.#delivering = true
     let taken: boolean
     try {
-      taken = this.#handOver(this.#tag(frame, vlan), sender)
+      taken = this.#handOver(this.#tag(frame, vlan), sender, waits)
     } finally {
       this.#delivering = false
     }
@@ -301,10 +304,11 @@ export class SwitchPort implements NetworkPort {
     return outside
   }
 
-  /** False when the adapter had no room for one of the parts; the sender's next try goes on with that one. */
-  #handOver(frame: NetworkFrame, sender: SwitchPort): boolean {
+  /** False when the adapter had no room for one of the parts; the next try of a sender that `waits` goes on with that one. */
+  #handOver(frame: NetworkFrame, sender: SwitchPort, waits: boolean): boolean {
     const { adapter, counters } = this
-    const first = sender.#segmentsTaken
+    // What another port has of it counts for that port alone.
+    const first = waits && sender.#segmentsTakenBy === this ? sender.#segmentsTaken : 0
     if (this.#conversion.begin(frame, adapter.accepts, first) === 0) {
       counters.droppedMalformed++
       return true
@@ -314,7 +318,10 @@ export class SwitchPort implements NetworkPort {
     for (let part = this.#conversion.next(); part !== undefined; part = this.#conversion.next()) {
       const length = part.end - part.start
       if (!adapter.receive(part)) {
-        sender.#segmentsTaken = taken
+        if (waits) {
+          sender.#segmentsTaken = taken
+          sender.#segmentsTakenBy = this
+        }
         return false
       }
       taken++
