@@ -3,7 +3,7 @@
 // Linux. Where neither works, the name is all that is locked.
 
 import { spawn } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 
 /** LOCK_EX | LOCK_NB, of sys/file.h. */
 const EXCLUSIVE_NOW = 6
@@ -38,22 +38,31 @@ export function lockByProgram(fd: number): Promise<boolean | undefined> {
   })
 }
 
+type Lock = (fd: number) => boolean | undefined | Promise<boolean | undefined>
+
+/** Whether files there take such locks at all: a new one, which nobody else has. Why a lock was refused is not to be had from either way of asking. */
+async function takesLocks(path: string, lock: Lock): Promise<boolean> {
+  const probe = await open(path, 'wx')
+  try {
+    return (await lock(probe.fd)) === true
+  } finally {
+    await probe.close()
+    await rm(path, { force: true })
+  }
+}
+
 /**
- * Lock an open file until it is closed. False: another open file of the same inode has the lock. True also where the file system or the host knows no such locks.
- * @param inode its number: tells a lock that is held from one that is not possible
+ * Lock an open file until it is closed. True: it is locked, and no other open file of the same inode is, on this host. False: another one is. `undefined`: the file system or
+ * the host knows no such locks.
+ * @param probe a name beside the file that nobody has, for a file that is there for as long as this takes
  */
 export async function lockOpenFile(
   fd: number,
-  inode: number,
-  lock: (fd: number) => boolean | undefined | Promise<boolean | undefined> = (open) =>
-    viaFfi(open) ?? lockByProgram(open),
-): Promise<boolean> {
-  if (process.platform !== 'linux') return true
-  if ((await lock(fd)) !== false) return true
-  try {
-    const held = await readFile('/proc/locks', 'latin1')
-    return !new RegExp(`\\bFLOCK +ADVISORY +WRITE +-?\\d+ +[0-9a-f]+:[0-9a-f]+:${inode} `).test(held)
-  } catch {
-    return false
-  }
+  probe: string,
+  lock: Lock = (open) => viaFfi(open) ?? lockByProgram(open),
+): Promise<boolean | undefined> {
+  if (process.platform !== 'linux') return undefined
+  const taken = await lock(fd)
+  if (taken !== false) return taken
+  return (await takesLocks(probe, lock)) ? false : undefined
 }

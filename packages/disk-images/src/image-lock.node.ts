@@ -1,9 +1,11 @@
-// A lock on an image file, so that no two VMs write to it: a file beside it, `<image>.lock`, that says which process has it. The system takes nothing back
-// from a process that was killed, so that a lock whose process is gone counts for nothing.
+// A lock on an image file, so that no two VMs write to it: one on the open file, where the system has such locks, and a file beside it, `<image>.lock`, that says which
+// process has it. The system takes that file back from nobody who was killed, so that a lock whose process is gone counts for nothing. Whether it is gone, the lock on the
+// open file tells for all processes of this host, in whatever containers; else the number of the process tells on a host of the same name; else nobody knows.
 
-import { link, readFile, realpath, rename, rm, unlink, writeFile } from 'node:fs/promises'
+import { type FileHandle, link, readFile, realpath, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { DiskError } from './disk-error.ts'
+import { lockOpenFile } from './file-lock.node.ts'
 
 interface Owner {
   readonly pid: number
@@ -12,10 +14,23 @@ interface Owner {
   readonly started: string
   /** Tells locks of one process apart. */
   readonly token: string
+  /** The open file that it has locked as well: start of the host's kernel, device, inode. Empty where there are no such locks. */
+  readonly file: string
 }
 
 /** Locks that this process holds. Workers have sets of their own; the file is what counts. */
 let counter = 0
+
+async function identityOf(file: FileHandle): Promise<string> {
+  try {
+    // The same in all containers of a host.
+    const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'latin1')).trim()
+    const { dev, ino } = await file.stat({ bigint: true })
+    return boot === '' ? '' : `${boot}/${dev}/${ino}`
+  } catch {
+    return ''
+  }
+}
 
 async function startOf(pid: number): Promise<string> {
   try {
@@ -31,17 +46,19 @@ function parse(text: string): Owner | undefined {
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value !== 'object' || value === null) return undefined
-    const { pid, host, started, token } = value as Record<string, unknown>
+    const { pid, host, started, token, file } = value as Record<string, unknown>
     if (typeof pid !== 'number' || typeof host !== 'string' || typeof started !== 'string' || typeof token !== 'string')
       return undefined
-    return { pid, host, started, token }
+    return { pid, host, started, token, file: typeof file === 'string' ? file : '' }
   } catch {
     return undefined
   }
 }
 
-async function isAlive(owner: Owner): Promise<boolean> {
-  if (owner.host !== hostname()) return true // nobody here can know
+/** Whether the owner of a lock lives, for one whose lock on the open file is `file`. `undefined`: nobody here can know. */
+async function isAlive(owner: Owner, file: string): Promise<boolean | undefined> {
+  if (file !== '' && owner.file === file) return false // it would have refused ours
+  if (owner.host !== hostname()) return undefined
   try {
     process.kill(owner.pid, 0)
   } catch (error) {
@@ -59,45 +76,69 @@ async function readLock(path: string): Promise<string | undefined> {
   }
 }
 
-/** The error for an image that a live process, `owner` if that is known, writes to. */
-export function locked(image: string, owner: Owner | undefined): DiskError {
+/** The error for an image that a process, `owner` if that is known, writes to. */
+function inUse(image: string, lock: string, owner: Owner | undefined): DiskError {
+  const who = owner === undefined ? 'another process (fuser names it)' : nameOf(owner)
   return new DiskError('ERR_DISK_LOCKED', `${image} is in use by another VM`, {
-    hint: 'Stop the other VM, or open the disk read-only.',
-    data: { path: image, pid: owner?.pid ?? null },
+    hint: `Stop ${who}, or open the disk read-only.`,
+    data: { path: image, lock, host: owner?.host ?? null, pid: owner?.pid ?? null },
   })
 }
 
+/** The error for a lock of which nobody here can tell whether anybody still has it. */
+function undecided(image: string, lock: string, owner: Owner | undefined): DiskError {
+  const hint =
+    owner === undefined
+      ? `The file ${lock} is there and does not say whose it is: delete it if no VM uses the image, or open the disk read-only.`
+      : `The file ${lock} says that ${nameOf(owner)} uses it: delete it if that is gone, or open the disk read-only.`
+  return new DiskError('ERR_DISK_LOCKED', `${image} may be in use by another VM`, {
+    hint,
+    data: { path: image, lock, host: owner?.host ?? null, pid: owner?.pid ?? null },
+  })
+}
+
+function nameOf(owner: Owner): string {
+  return owner.host === hostname() ? `process ${owner.pid}` : `process ${owner.pid} on the host ${owner.host}`
+}
+
 /**
- * Take the lock of `image`; disposing of the result gives it back.
- * @throws DiskError `ERR_DISK_LOCKED` when a live process has it
+ * Take the lock of `image`, which is open for writing as `file`; disposing of the result, before the file is closed, gives it back.
+ * @throws DiskError `ERR_DISK_LOCKED` when a live process has it, or nobody can tell; what the system says where a lock cannot be made
  */
-export async function lockImage(image: string): Promise<AsyncDisposable> {
+export async function lockImage(image: string, file: FileHandle): Promise<AsyncDisposable> {
   const path = `${await realpath(image)}.lock`
   const token = `${process.pid}-${process.hrtime.bigint()}-${counter++}`
-  const mine = JSON.stringify({
+  const prepared = `${path}.${token}`
+  const open = await lockOpenFile(file.fd, `${prepared}.probe`)
+  if (open === false) throw inUse(image, path, parse((await readLock(path)) ?? ''))
+  const mine: Owner = {
     pid: process.pid,
     host: hostname(),
     started: await startOf(process.pid),
     token,
-  } satisfies Owner)
+    file: open === true ? await identityOf(file) : '',
+  }
+  const text = JSON.stringify(mine)
   // The lock appears with its contents, by one link(2): nobody ever sees half of it.
-  const prepared = `${path}.${token}`
-  await writeFile(prepared, mine, { flag: 'wx' })
+  await writeFile(prepared, text, { flag: 'wx' })
   try {
     for (let attempt = 0; attempt < 5; attempt++) {
       try {
         await link(prepared, path)
-        return release(path, mine)
+        return release(path, text)
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
       }
-      const text = await readLock(path)
-      if (text === undefined) continue // given back just now
-      const owner = parse(text)
-      if (owner === undefined || (await isAlive(owner))) throw locked(image, owner)
-      await removeStale(path, text, `${prepared}.stale`)
+      const found = await readLock(path)
+      if (found === undefined) continue // given back just now
+      const owner = parse(found)
+      // A lock without contents is what is left of one when the host loses its power.
+      const alive = owner !== undefined ? await isAlive(owner, mine.file) : found === '' && open ? false : undefined
+      if (alive === undefined) throw undecided(image, path, owner)
+      if (alive) throw inUse(image, path, owner)
+      await removeStale(path, found, `${prepared}.stale`)
     }
-    throw locked(image, undefined)
+    throw inUse(image, path, undefined)
   } finally {
     await rm(prepared, { force: true })
   }

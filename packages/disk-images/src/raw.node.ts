@@ -15,8 +15,7 @@ import { constants, fstatSync, readvSync, writevSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { DISK_ERROR, type Disk } from '@partita/interface'
 import { checkRange, DiskError, transferLength } from './disk-error.ts'
-import { lockOpenFile } from './file-lock.node.ts'
-import { locked, lockImage } from './image-lock.node.ts'
+import { lockImage } from './image-lock.node.ts'
 import { type PunchHole, punchHole } from './punch-hole.node.ts'
 import { mayBeQuick, QuickPath } from './quick-path.node.ts'
 
@@ -78,7 +77,6 @@ export async function openRawDisk(path: string, options: RawDiskOptions = {}): P
   await using owned = new AsyncDisposableStack()
   let file: FileHandle
   let size: number
-  let inode: number
   try {
     // Not blocked by a pipe that nobody writes to; it is refused below.
     file = await open(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | (constants.O_NONBLOCK ?? 0))
@@ -86,7 +84,6 @@ export async function openRawDisk(path: string, options: RawDiskOptions = {}): P
     const status = await file.stat()
     if (!status.isFile()) throw new DiskError('ERR_DISK_FORMAT', `${path} is not a regular file`, { data: { path } })
     size = status.size
-    inode = status.ino
   } catch (cause) {
     if (cause instanceof DiskError) throw cause
     throw new DiskError('ERR_DISK_OPEN', `${path} cannot be opened: ${(cause as Error).message}`, {
@@ -106,8 +103,7 @@ export async function openRawDisk(path: string, options: RawDiskOptions = {}): P
   let lock: AsyncDisposable | undefined
   if (!readOnly) {
     try {
-      lock = owned.use(await lockImage(path))
-      if (!(await lockOpenFile(file.fd, inode))) throw locked(path, undefined)
+      lock = owned.use(await lockImage(path, file))
     } catch (cause) {
       if (cause instanceof DiskError) throw cause
       throw new DiskError('ERR_DISK_OPEN', `${path} cannot be locked: ${(cause as Error).message}`, {
@@ -348,8 +344,8 @@ class RawDisk implements Disk {
       }
     }
     if (!this.readOnly) await attempt('could not be flushed', () => this.#sync())
-    await attempt('could not be closed', () => this.#file.close())
     await attempt('could not be unlocked', () => this.#lock?.[Symbol.asyncDispose]())
+    await attempt('could not be closed', () => this.#file.close())
     if (failed !== undefined) throw failed
   }
 }

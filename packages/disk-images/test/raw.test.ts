@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { link, mkdtemp, open, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
@@ -247,7 +247,10 @@ describe('lock', () => {
     const link = join(directory, 'link.img')
     await symlink(image, link)
     const disk = await openRawDisk(image)
-    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED', data: { pid: process.pid } })
+    await expect(openRawDisk(image)).rejects.toMatchObject({
+      code: 'ERR_DISK_LOCKED',
+      data: { lock: `${image}.lock`, host: hostname(), pid: process.pid },
+    })
     await expect(openRawDisk(link)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED' })
     await using reader = await openRawDisk(image, { readOnly: true })
     expect(reader.readOnly).toBe(true)
@@ -272,17 +275,18 @@ describe('lock', () => {
     'of the open file is taken by the program where there is no call',
     async () => {
       await createRawImage(image, 5120)
-      const { ino } = await stat(image)
+      const probe = join(directory, 'probe')
       const first = await open(image, 'r+')
       const second = await open(image, 'r+')
-      expect(await lockOpenFile(first.fd, ino, lockByProgram)).toBe(true)
-      expect(await lockOpenFile(second.fd, ino, lockByProgram)).toBe(false)
-      expect(await lockOpenFile(second.fd, ino)).toBe(false)
+      expect(await lockOpenFile(first.fd, probe, lockByProgram)).toBe(true)
+      expect(await lockOpenFile(second.fd, probe, lockByProgram)).toBe(false)
+      expect(await lockOpenFile(second.fd, probe)).toBe(false)
       // Refused although nobody has it: such a file system knows no locks.
-      expect(await lockOpenFile(second.fd, 2 ** 40, () => false)).toBe(true)
-      expect(await lockOpenFile(second.fd, ino, () => undefined)).toBe(true)
+      expect(await lockOpenFile(second.fd, probe, () => false)).toBe(undefined)
+      expect(await lockOpenFile(second.fd, probe, () => undefined)).toBe(undefined)
+      expect(await readdir(directory)).toEqual(['disk.img'])
       await first.close()
-      expect(await lockOpenFile(second.fd, ino, lockByProgram)).toBe(true)
+      expect(await lockOpenFile(second.fd, probe, lockByProgram)).toBe(true)
       await second.close()
     },
   )
@@ -301,27 +305,76 @@ describe('lock', () => {
     for (const result of open) await result.value[Symbol.asyncDispose]()
   })
 
-  it('is taken over from a process that was killed, and respected while it lives', async () => {
-    await createRawImage(image, 5120)
+  /** Another process opens the image. */
+  async function otherOwner(): Promise<ChildProcess> {
     const module = JSON.stringify(new URL('../src/raw.node.ts', import.meta.url).href)
     const script = `const { openRawDisk } = await import(${module}); await openRawDisk(${JSON.stringify(image)}); console.log('open'); setInterval(() => {}, 1000)`
     const child = spawn(process.execPath, ['--conditions=@partita/source', '--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     await once(child.stdout, 'data')
-    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED', data: { pid: child.pid } })
+    return child
+  }
+  async function kill(child: ChildProcess): Promise<void> {
     child.kill('SIGKILL')
     await once(child, 'exit')
+  }
+
+  it('is taken over from a process that was killed, and respected while it lives', async () => {
+    await createRawImage(image, 5120)
+    const child = await otherOwner()
+    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED', data: { pid: child.pid } })
+    await kill(child)
     await using disk = await openRawDisk(image)
     expect(disk.sectorCount).toBe(10)
   })
 
-  it('is respected when nobody here can tell whether its owner lives', async () => {
+  it.skipIf(process.platform !== 'linux')('is taken over from a container that was killed', async () => {
     await createRawImage(image, 5120)
     const lock = `${image}.lock`
-    await writeFile(lock, JSON.stringify({ pid: 1, host: `not-${hostname()}`, started: '1', token: 'x' }))
-    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED' })
+    const child = await otherOwner()
+    // Its host has a name of its own, and its process a number that is another's here.
+    await writeFile(lock, JSON.stringify({ ...JSON.parse(await readFile(lock, 'utf8')), pid: 1, host: 'a container' }))
+    await expect(openRawDisk(image)).rejects.toMatchObject({
+      code: 'ERR_DISK_LOCKED',
+      hint: 'Stop process 1 on the host a container, or open the disk read-only.',
+      data: { lock, host: 'a container', pid: 1 },
+    })
+    await kill(child)
+    await using disk = await openRawDisk(image)
+    expect(disk.sectorCount).toBe(10)
+    expect(JSON.parse(await readFile(lock, 'utf8'))).toMatchObject({ host: hostname(), pid: process.pid })
+  })
+
+  it('is respected when nobody here can tell whether its owner lives, and says what decides it', async () => {
+    await createRawImage(image, 5120)
+    const lock = `${image}.lock`
+    await writeFile(
+      lock,
+      JSON.stringify({ pid: 1, host: 'another host', started: '1', token: 'x', file: 'another boot/1/1' }),
+    )
+    const refused = { code: 'ERR_DISK_LOCKED', message: `${image} may be in use by another VM` }
+    await expect(openRawDisk(image)).rejects.toMatchObject({
+      ...refused,
+      hint: `The file ${lock} says that process 1 on the host another host uses it: delete it if that is gone, or open the disk read-only.`,
+      data: { lock, host: 'another host', pid: 1 },
+    })
     await writeFile(lock, 'something else')
-    await expect(openRawDisk(image)).rejects.toMatchObject({ code: 'ERR_DISK_LOCKED' })
+    await expect(openRawDisk(image)).rejects.toMatchObject({
+      ...refused,
+      hint: `The file ${lock} is there and does not say whose it is: delete it if no VM uses the image, or open the disk read-only.`,
+      data: { lock, host: null, pid: null },
+    })
+    expect((await readdir(directory)).sort()).toEqual(['disk.img', 'disk.img.lock'])
+    await rm(lock)
+    await using disk = await openRawDisk(image)
+    expect(disk.sectorCount).toBe(10)
+  })
+
+  it.skipIf(process.platform !== 'linux')('counts for nothing when a loss of power has emptied it', async () => {
+    await createRawImage(image, 5120)
+    await writeFile(`${image}.lock`, '')
+    await (await openRawDisk(image))[Symbol.asyncDispose]()
+    expect(await readdir(directory)).toEqual(['disk.img'])
   })
 })
