@@ -6,6 +6,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { expect, it, vi } from 'vitest'
 import type { TcpSocketEvents } from '../src/nat/nat-host.ts'
 import { NodeNatHost } from '../src/nat.node.ts'
+import { PATIENCE } from './patience.ts'
 
 /** A server with one connection, and what the host's end of it hears. */
 async function connection(host: NodeNatHost): Promise<{
@@ -30,7 +31,7 @@ async function connection(host: NodeNatHost): Promise<{
   const accepted = once(server, 'connection')
   const socket = host.connectTcp('127.0.0.1', (server.address() as AddressInfo).port, events)
   const [peer] = (await accepted) as [Socket]
-  await vi.waitFor(() => expect(heard).toEqual(['connected']))
+  await vi.waitFor(() => expect(heard).toEqual(['connected']), PATIENCE)
   return {
     peer,
     socket,
@@ -70,7 +71,7 @@ it('TCP: writes of a byte to a peer that does not read cost not much more than t
   expect(received).toBe(written + 100_000)
   expect(last.at(-1)).toBe(99_999 & 0xff)
   expect(socket.buffered).toBe(0)
-  await vi.waitFor(() => expect(heard).toContain('drained'))
+  await vi.waitFor(() => expect(heard).toContain('drained'), PATIENCE)
 })
 
 it('TCP: a socket that is paused brings nothing, and then all, and the end', async () => {
@@ -78,14 +79,14 @@ it('TCP: a socket that is paused brings nothing, and then all, and the end', asy
   await using both = await connection(host)
   const { peer, socket, data, heard } = both
   peer.write('one')
-  await vi.waitFor(() => expect(Buffer.concat(data).toString()).toBe('one'))
+  await vi.waitFor(() => expect(Buffer.concat(data).toString()).toBe('one'), PATIENCE)
   socket.pause()
   await new Promise<void>((resolve) => peer.write(Buffer.alloc(50_000, 'x'), () => resolve()))
   await once(process, 'nothing', { signal: AbortSignal.timeout(50) }).catch(() => {})
   expect(data).toHaveLength(1)
   socket.resume()
   peer.end('end')
-  await vi.waitFor(() => expect(heard).toContain('ended'))
+  await vi.waitFor(() => expect(heard).toContain('ended'), PATIENCE)
   expect(Buffer.concat(data).toString()).toBe(`one${'x'.repeat(50_000)}end`)
 })
 
@@ -104,7 +105,7 @@ it('UDP: a datagram that the system refuses is lost, and nothing else', async ()
   // One without a byte costs something, too.
   expect(socket?.buffered).toBeGreaterThan(0)
   await received
-  await vi.waitFor(() => expect(socket?.buffered).toBe(0))
+  await vi.waitFor(() => expect(socket?.buffered).toBe(0), PATIENCE)
   socket?.close()
   peer.close()
 })

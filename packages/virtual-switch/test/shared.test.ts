@@ -9,6 +9,7 @@ import { expect, it, vi } from 'vitest'
 import { VirtualSwitch } from '../src/index.ts'
 import { SharedSwitch } from '../src/shared.node.ts'
 import { BROADCAST, frameOf, send, TestAdapter } from './adapter.ts'
+import { PATIENCE } from './patience.ts'
 
 async function place(): Promise<{ path: string; directory: string; [Symbol.asyncDispose](): Promise<void> }> {
   const directory = await mkdtemp(join(tmpdir(), 'partita-shared-'))
@@ -43,24 +44,24 @@ it('the first is the hub; frames reach whom they are for; another takes its plac
   const c = await member(here.path, C)
   expect([a, b, c].map(({ shared }) => shared.hub)).toEqual([true, false, false])
   b.say(BROADCAST, 'hello')
-  await vi.waitFor(() => expect([a.adapter.take(), c.adapter.take()].flat()).toContain('hello'))
+  await vi.waitFor(() => expect([a.adapter.take(), c.adapter.take()].flat()).toContain('hello'), PATIENCE)
   const large = 'x'.repeat(8000)
   b.say(C, large)
-  await vi.waitFor(() => expect(c.adapter.received.at(-1)?.text).toBe(large))
+  await vi.waitFor(() => expect(c.adapter.received.at(-1)?.text).toBe(large), PATIENCE)
   c.say(B, 'to b alone')
-  await vi.waitFor(() => expect(b.adapter.take()).toEqual(['to b alone']))
+  await vi.waitFor(() => expect(b.adapter.take()).toEqual(['to b alone']), PATIENCE)
   await a.shared[Symbol.asyncDispose]()
   await vi.waitFor(
     () => expect([b, c].filter(({ shared }) => shared.hub && shared.neighbours === 1)).toHaveLength(1),
-    20_000,
+    PATIENCE,
   )
   c.adapter.take()
   b.say(BROADCAST, 'still here')
-  await vi.waitFor(() => expect(c.adapter.take()).toContain('still here'))
+  await vi.waitFor(() => expect(c.adapter.take()).toContain('still here'), PATIENCE)
   await b.shared[Symbol.asyncDispose]()
   await c.shared[Symbol.asyncDispose]()
   expect(await readdir(here.directory)).toEqual([])
-}, 30_000)
+})
 
 it('a socket that a killed process has left behind is in nobody’s way', async () => {
   await using here = await place()
@@ -87,11 +88,11 @@ it('several that begin at once at a socket that was left behind: one is the hub,
     const hubs = members.filter(({ shared }) => shared.hub)
     expect(hubs.map(({ shared }) => shared.neighbours)).toEqual([7])
     expect(members.filter(({ shared }) => !shared.hub && shared.neighbours === 1)).toHaveLength(7)
-  }, 10_000)
+  }, PATIENCE)
   expect(await readdir(here.directory)).toEqual(['lan'])
   for (const { shared } of members) await shared[Symbol.asyncDispose]()
   expect(await readdir(here.directory)).toEqual([])
-}, 30_000)
+})
 
 it('a hub whose socket another process has taken the place of joins that one', async () => {
   await using here = await place()
@@ -100,14 +101,14 @@ it('a hub whose socket another process has taken the place of joins that one', a
   const other = createServer((socket) => connected.push(socket))
   await new Promise<void>((resolve) => other.listen(`${here.path}.other`, () => resolve()))
   await rename(`${here.path}.other`, here.path)
-  await vi.waitFor(() => expect(connected).toHaveLength(1), 10_000)
+  await vi.waitFor(() => expect(connected).toHaveLength(1), PATIENCE)
   expect([a.shared.hub, a.shared.neighbours]).toEqual([false, 1])
   await a.shared[Symbol.asyncDispose]()
   // It leaves what is not its own.
   expect(await readdir(here.directory)).toEqual(['lan'])
   for (const socket of connected) socket.destroy()
   await new Promise<void>((resolve) => other.close(() => resolve()))
-}, 30_000)
+})
 
 it('a path that is no socket', async () => {
   await using here = await place()
