@@ -12,7 +12,9 @@ const shared: ViteUserConfig = defineConfig({
   test: {
     include: ['{src,test}/**/*.test.ts', '*.test.ts'],
     execArgv: ['--conditions=@partita/source'],
-    testTimeout: 20_000,
+    // A test in vain ends late; one on a machine with other work to do ends well.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 })
 

@@ -45,7 +45,7 @@ const capitals = protectedModeKernel((a) =>
 
 describe('embedding a virtual machine', () => {
   it('gives the console’s output and the outcome', async () => {
-    expect(await boot(capitals, 'partita\n', 30_000)).toEqual({
+    expect(await boot(capitals, 'partita\n', 110_000)).toEqual({
       outcome: { type: 'debug-exit', code: 7 },
       output: 'PARTITA',
     })

@@ -2,5 +2,5 @@ import shared from '../../vitest.shared.ts'
 
 export default {
   ...shared,
-  test: { ...shared.test, name: 'docs', include: ['**/*.test.ts'], testTimeout: 60_000 },
+  test: { ...shared.test, name: 'docs', include: ['**/*.test.ts'] },
 }

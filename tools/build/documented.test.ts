@@ -144,7 +144,7 @@ it('finds exports, methods and accessors without documentation', async () => {
     'p.naked',
     'p.nakedFunction',
   ])
-}, 60_000)
+})
 
 it('finds fields without documentation, where an exported name leads to them', async () => {
   expect(await missingOf('fields', FIELDS)).toEqual([
@@ -161,14 +161,14 @@ it('finds fields without documentation, where an exported name leads to them', a
     'p.written().last',
     'p.written(options).other',
   ])
-}, 60_000)
+})
 
 it('sees whether a public symbol leads to a type that is not exported', async () => {
   const open = await convert('open', 'interface Hidden { x: number }\nexport interface Open { hidden: Hidden }')
   expect(isClosed(open.app, open.project)).toBe(false)
   const closed = await convert('closed', CLOSED)
   expect(isClosed(closed.app, closed.project)).toBe(true)
-}, 60_000)
+})
 
 it('finds a group for every package', () => {
   for (const directory of packageDirectories()) expect(GROUPS).toContain(groupOf(basename(directory)))

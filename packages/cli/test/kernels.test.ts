@@ -40,7 +40,7 @@ function elf(code: readonly number[]): Uint8Array {
 /** mov dx, 0x604; mov ax, 0x2000; out dx, ax; hlt: soft off by ACPI. */
 const POWER_OFF = [0x66, 0xba, 0x04, 0x06, 0x66, 0xb8, 0x00, 0x20, 0x66, 0xef, 0xf4]
 
-describe('partita run --kernel', { timeout: 60_000 }, () => {
+describe('partita run --kernel', () => {
   let directory: string
   beforeAll(() => {
     directory = mkdtempSync(join(tmpdir(), 'partita-kernels-'))
@@ -50,7 +50,7 @@ describe('partita run --kernel', { timeout: 60_000 }, () => {
   async function boot(code: readonly number[], ...args: string[]) {
     const path = join(directory, 'test.elf')
     writeFileSync(path, elf(code))
-    return partita('main', ['--kernel', path, '--memory', '16M', '--timeout', '20', ...args], directory)
+    return partita('main', ['--kernel', path, '--memory', '16M', '--timeout', '110', ...args], directory)
   }
 
   it.each([

@@ -57,7 +57,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(directory, { recursive: true }))
 
-describe('partita plugins', { timeout: 30_000 }, () => {
+describe('partita plugins', () => {
   it('tells all that manifests say, and runs nothing', async () => {
     const { status, stdout, stderr } = await run('plugins', './vm/node_modules/door-bell', './old')
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
@@ -82,7 +82,7 @@ door-bell
   })
 })
 
-describe('partita plugins, in a project', { timeout: 30_000 }, () => {
+describe('partita plugins, in a project', () => {
   it('tells of what the project depends on, too', async () => {
     put('vm/package.json', { dependencies: { 'door-bell': '1', absent: '1' }, devDependencies: { typescript: '6' } })
     const { status, stdout, stderr } = await partita('fake', ['plugins'], file('vm'))
@@ -106,7 +106,7 @@ describe('partita plugins, in a project', { timeout: 30_000 }, () => {
   })
 })
 
-describe('a plug-in that fails', { timeout: 30_000 }, () => {
+describe('a plug-in that fails', () => {
   it.each([
     ['when it is loaded', "throw new Error('nobody home')", 'broken.mjs cannot be loaded: nobody home'],
     [
@@ -165,13 +165,13 @@ describe('a plug-in that fails', { timeout: 30_000 }, () => {
   })
 })
 
-describe('partita run --config', { timeout: 30_000 }, () => {
+describe('partita run --config', () => {
   it('takes options, with paths and packages from the file’s place', async () => {
     put('vm/machine.json', {
       $schema: 'anything',
       kernel: '../kernel',
       memory: '64M',
-      timeout: 20,
+      timeout: 110,
       hypervisor: 'none',
       root: false,
       serial: 'file:console.log',
@@ -227,7 +227,7 @@ describe('partita run --config', { timeout: 30_000 }, () => {
   })
 })
 
-describe('files and modules for the guest', { timeout: 30_000 }, () => {
+describe('files and modules for the guest', () => {
   it.each([
     [['--guest-file', 'nowhere:/x'], 'ERR_USAGE: --guest-file needs a Linux kernel'],
     [['--module', 'msr'], 'ERR_USAGE: --module is for the default guest'],

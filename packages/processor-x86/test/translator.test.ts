@@ -407,7 +407,7 @@ describe('what is kept', () => {
 })
 
 describe('a compiler on a thread of its own', () => {
-  it('delivers between slices', { timeout: 60_000 }, async () => {
+  it('delivers between slices', async () => {
     using compiler = threadCompiler()
     expect(compiler).toBeDefined()
     const m = machine({ ...MIXED, compiler })

@@ -110,4 +110,4 @@ it('random commands', async () => {
     }),
     { numRuns: 300 },
   )
-}, 60_000)
+})

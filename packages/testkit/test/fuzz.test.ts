@@ -168,7 +168,7 @@ describe('a provider', () => {
     expect(features.size).toBeGreaterThan(10)
     expect(features).toContain('migrated')
     expect(counts['packets']).toBeGreaterThan(300)
-  }, 60_000)
+  })
 
   it.each([
     'throws on short packets',
@@ -178,14 +178,10 @@ describe('a provider', () => {
     'stores one byte too many',
     'keeps its phase over a close',
     'leaves a timer',
-  ] as const satisfies readonly VspBug[])(
-    'that %s is found',
-    async (bug) => {
-      const subject = exampleVspSubject(bug)
-      await expect(fuzz(vspFuzzTarget(subject), { steps: 20_000 })).rejects.toMatchObject({ code: 'ERR_FUZZ' })
-    },
-    60_000,
-  )
+  ] as const satisfies readonly VspBug[])('that %s is found', async (bug) => {
+    const subject = exampleVspSubject(bug)
+    await expect(fuzz(vspFuzzTarget(subject), { steps: 20_000 })).rejects.toMatchObject({ code: 'ERR_FUZZ' })
+  })
 })
 
 fuzzing({

@@ -53,7 +53,7 @@ describe('a comparison', () => {
   const differenceOf = (spoil: (machine: UserMachine) => void): readonly string[] =>
     compare(program, placed, right, new Wrong(spoil)).difference ?? []
 
-  test('finds a register, a lane, and a byte of memory', { timeout: 60_000 }, () => {
+  test('finds a register, a lane, and a byte of memory', () => {
     expect(differenceOf(() => {})).toEqual([])
     expect(differenceOf(({ vp }) => vp.setRegister('r15', 1n))).toContainEqual(
       expect.stringMatching(/^R15: [0-9a-f]+, 1$/),

@@ -154,7 +154,7 @@ function play(c: Case, memory: Uint8Array, flags: number): { outcome: Outcome; m
 }
 
 describe('repeated string instructions', () => {
-  test.each(Object.keys(OPCODES) as Operation[])('%s', { timeout: 60_000 }, (operation) => {
+  test.each(Object.keys(OPCODES) as Operation[])('%s', (operation) => {
     const random = generator(0x2545f491 + OPCODES[operation])
     for (let round = 0; round < 60; round++) {
       const size = [1, 2, 4, 8][random(4)] as number
