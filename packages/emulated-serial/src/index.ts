@@ -70,7 +70,7 @@ const plugin: Plugin<SerialOptions> = definePlugin<SerialOptions>({
       save: () => uart.save(),
       restore: (state) => uart.restore(state),
       reset: () => uart.reset(),
-      stop: () => uart.flush(),
+      stop: () => uart.stop(),
       async [Symbol.asyncDispose]() {
         owned.dispose()
       },

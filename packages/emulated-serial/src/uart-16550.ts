@@ -1,7 +1,8 @@
 // The National Semiconductor 16550A UART (data sheet PC16550D) between a guest's ports and a character back end.
 //
 // A character that the guest sends is out at once, without the time of a real line. Output is collected and handed to the back end between
-// two slices of the processor. While the back end holds back, THRE stays clear and the transmitter FIFO fills. Input is pulled from the back end when the
+// two slices of the processor. While the back end holds back, THRE stays clear, and what the guest sends in spite of that waits in a bounded backlog: a wire
+// would have carried it, so that the guest cannot clear it with its FIFO. Input is pulled from the back end when the
 // guest consumes it: the receiver's interrupt is enabled and reaches the processor, or it polls the line status. What a program pipes into a machine that still boots is so
 // kept for the system that will read it. Input has the speed of a real line, since a guest's terminal has no other flow control.
 
@@ -15,22 +16,23 @@ import type {
   Timer,
 } from '@partita/interface'
 import * as v from 'valibot'
+import { BACKLOG_SIZE, Backlog } from './backlog.ts'
 import { FIFO_SIZE, Fifo } from './fifo.ts'
 import { FCR, IER, IIR, LCR, LSR, MCR, MSR, REGISTER, TRIGGER_LEVELS } from './registers.ts'
 import { SerialError } from './serial-error.ts'
 
 /** How many bytes of output wait for the end of the slice. */
 const OUTPUT_BUFFER = 4096
+/** Bytes that a back end gets although it holds back, when the machine stops: enough for the last words of many resets, and a bound for a guest that goes on resetting. */
+const OVERDRAFT = 0x100000
 /** A guest that reads the line status so often, and does nothing else, polls for input. */
 const POLLS_FOR_INPUT = 8
 /** The other end of the cable: a modem that is ready. */
 const CONNECTED: number = MSR.CTS | MSR.DSR | MSR.DCD
 
 const byte = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xff))
-const fifo = v.custom<Uint8Array>(
-  (value) => value instanceof Uint8Array && value.length <= FIFO_SIZE,
-  `expected at most ${FIFO_SIZE} bytes`,
-)
+const bytes = (most: number): v.GenericSchema<Uint8Array> =>
+  v.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length <= most, `expected at most ${most} bytes`)
 const stateSchema = v.strictObject({
   divisor: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff)),
   ier: byte,
@@ -40,8 +42,8 @@ const stateSchema = v.strictObject({
   lsr: byte,
   msr: byte,
   scr: byte,
-  receiver: fifo,
-  transmitter: fifo,
+  receiver: bytes(FIFO_SIZE),
+  transmitter: bytes(BACKLOG_SIZE),
   thrEmptyPending: v.boolean(),
   timeOutPending: v.boolean(),
   nextInput: v.pipe(v.number(), v.finite(), v.minValue(0)),
@@ -67,7 +69,8 @@ export class Uart16550 implements PortHandler {
   /** Nanoseconds a character takes on the line, 0 for no time. */
   readonly #characterTime: number
   readonly #receiver: Fifo = new Fifo()
-  readonly #transmitter: Fifo = new Fifo()
+  /** Sent while the back end held back. */
+  readonly #backlog: Backlog = new Backlog()
   readonly #output: Uint8Array = new Uint8Array(OUTPUT_BUFFER)
   readonly #input: Uint8Array = new Uint8Array(FIFO_SIZE)
   /** Views of the first 0–16 bytes of the input buffer, so that pulling allocates nothing. */
@@ -78,6 +81,8 @@ export class Uart16550 implements PortHandler {
   #outputLength = 0
   /** The back end wants no more for now. */
   #heldBack = false
+  /** Bytes that the back end was given since it holds back. */
+  #overdrawn = 0
   #divisor = 0
   #ier = 0
   #fcr = 0
@@ -197,7 +202,7 @@ export class Uart16550 implements PortHandler {
   }
 
   get #transmitterEmpty(): boolean {
-    return !this.#heldBack && this.#transmitter.length === 0
+    return !this.#heldBack
   }
 
   #readLineStatus(): number {
@@ -260,7 +265,6 @@ export class Uart16550 implements PortHandler {
       this.#endTimeOut()
     }
     if (switched || (value & FCR.CLEAR_TRANSMITTER) !== 0) {
-      this.#transmitter.clear()
       if (this.#transmitterEmpty) this.#thrEmptyPending = true
     }
     // Other bits are taken only together with the enable bit.
@@ -296,9 +300,7 @@ export class Uart16550 implements PortHandler {
       this.#arrive(value)
       this.#thrEmptyPending = true
     } else if (this.#heldBack) {
-      // With the FIFOs off there is one holding register, which is overwritten.
-      if (!this.#fifosOn) this.#transmitter.clear()
-      this.#transmitter.push(value)
+      this.#backlog.push(value)
     } else {
       this.#send(value)
       this.#thrEmptyPending = this.#transmitterEmpty
@@ -320,10 +322,32 @@ export class Uart16550 implements PortHandler {
     const data = this.#output.slice(0, this.#outputLength)
     this.#outputLength = 0
     this.#outputTimer.cancel()
-    if (!this.#backend.write(data)) {
-      this.#heldBack = true
-      this.#thrEmptyPending = false
-      this.#updateInterrupt()
+    if (!this.#backend.write(data)) this.#holdBack()
+  }
+
+  /** {@link flush}, for a machine that stops: then what waits for a back end that holds back goes to it too. */
+  stop(): void {
+    this.flush()
+    while (this.#backlog.length > 0 && this.#overdrawn < OVERDRAFT) this.#overdraw()
+  }
+
+  #overdraw(): void {
+    const data = this.#backlog.take(OUTPUT_BUFFER)
+    this.#overdrawn += data.length
+    this.#backend?.write(data)
+  }
+
+  #holdBack(): void {
+    this.#heldBack = true
+    this.#overdrawn = 0
+    this.#thrEmptyPending = false
+    this.#updateInterrupt()
+  }
+
+  /** Send what has waited, as long as the back end wants it. */
+  #catchUp(): void {
+    while (!this.#heldBack && this.#backlog.length > 0) {
+      if (this.#backend?.write(this.#backlog.take(OUTPUT_BUFFER)) === false) this.#holdBack()
     }
   }
 
@@ -331,8 +355,7 @@ export class Uart16550 implements PortHandler {
   #ready(): void {
     if (this.#heldBack) {
       this.#heldBack = false
-      while (this.#transmitter.length > 0) this.#send(this.#transmitter.shift())
-      this.flush()
+      this.#catchUp()
       if (this.#transmitterEmpty) this.#thrEmptyPending = true
       this.#updateInterrupt()
     }
@@ -408,7 +431,6 @@ export class Uart16550 implements PortHandler {
   reset(): void {
     this.flush()
     this.#receiver.clear()
-    this.#transmitter.clear()
     this.#endTimeOut()
     this.#inputTimer.cancel()
     this.#divisor = 0
@@ -429,6 +451,7 @@ export class Uart16550 implements PortHandler {
   /** Hands over what was collected, disconnects the back end, lets go of the line. */
   dispose(): void {
     this.flush()
+    while (this.#backlog.length > 0) this.#overdraw()
     if (this.#backend !== undefined) this.#backend.onReady = undefined
     this.#outputTimer.cancel()
     this.#inputTimer.cancel()
@@ -450,7 +473,7 @@ export class Uart16550 implements PortHandler {
         msr: this.#msr,
         scr: this.#scr,
         receiver: this.#receiver.save(),
-        transmitter: this.#transmitter.save(),
+        transmitter: this.#backlog.save(),
         thrEmptyPending: this.#thrEmptyPending,
         timeOutPending: this.#timeOutPending,
         nextInput: this.#nextInput,
@@ -477,7 +500,7 @@ export class Uart16550 implements PortHandler {
     this.#msr = data.msr
     this.#scr = data.scr
     this.#receiver.restore(data.receiver)
-    this.#transmitter.restore(data.transmitter)
+    this.#backlog.restore(data.transmitter)
     this.#thrEmptyPending = data.thrEmptyPending
     this.#timeOutPending = data.timeOutPending
     this.#nextInput = data.nextInput
@@ -485,9 +508,9 @@ export class Uart16550 implements PortHandler {
     this.#timeOutTimer.cancel()
     if (!this.#timeOutPending) this.#startTimeOut()
     // The back end is a new one: what waited for the old one goes to it, and it may have input.
-    if (!this.#heldBack && this.#transmitter.length > 0) {
-      while (this.#transmitter.length > 0) this.#send(this.#transmitter.shift())
-      this.#thrEmptyPending = true
+    if (!this.#heldBack && this.#backlog.length > 0) {
+      this.#catchUp()
+      if (this.#transmitterEmpty) this.#thrEmptyPending = true
     }
     if (this.#listening) this.#inputTimer.arm(Math.max(this.#nextInput, this.#clock.now()))
     else this.#inputTimer.cancel()
