@@ -15,8 +15,8 @@ const { role, buffer, bells, count } = workerData as Task
 const bell = new Int32Array(bells)
 const READER = 0
 const WRITER = 1
-/** A lost signal shows as this wait ending by itself. */
-const PATIENCE = 5000
+/** A lost signal shows as this wait ending by itself. The other thread may begin late. */
+const PATIENCE = 60_000
 
 const memory = RingMemory.fromBuffer(buffer) as RingMemory
 let signals = 0
