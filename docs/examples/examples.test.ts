@@ -135,7 +135,7 @@ describe('test kernels', () => {
   it('made in TypeScript', () => {
     const file = join(scratch, 'sum.elf')
     execFileSync(process.execPath, ['--conditions=@partita/source', join(import.meta.dirname, 'test-kernel.ts'), file])
-    expect(partita('run', '--kernel', file, '--timeout', '30')).toEqual(
+    expect(partita('run', '--kernel', file, '--timeout', '110')).toEqual(
       expect.objectContaining({ status: 111, stdout: '' }),
     )
   })
@@ -144,7 +144,7 @@ describe('test kernels', () => {
     const file = join(scratch, 'hello.elf')
     const options = ['-m32', '-nostdlib', '-static', '-Wl,--build-id=none', '-Wl,-Ttext=0x200000']
     execFileSync('gcc', [...options, '-o', file, join(import.meta.dirname, 'hello.S')])
-    expect(partita('run', '--kernel', file, '--timeout', '30')).toEqual(
+    expect(partita('run', '--kernel', file, '--timeout', '110')).toEqual(
       expect.objectContaining({ status: 43, stdout: 'Hello from the bare machine.\n' }),
     )
   })
@@ -160,7 +160,9 @@ describe('test kernels', () => {
   ])('that %s: exit status %i', (name, status, kernel) => {
     const file = join(scratch, `${name}.elf`)
     writeFileSync(file, kernel)
-    expect(partita('run', '--kernel', file, '--timeout', '30')).toEqual(expect.objectContaining({ status, stdout: '' }))
+    expect(partita('run', '--kernel', file, '--timeout', '110')).toEqual(
+      expect.objectContaining({ status, stdout: '' }),
+    )
   })
 
   it('end with the documented status when they hang', () => {
