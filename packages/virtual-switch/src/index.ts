@@ -19,6 +19,7 @@ export { type NatOptions, natOptionsSchema, type PortForward } from './nat/nat-o
 export { type CaptureSink, PcapngWriter } from './pcapng.ts'
 export type { PortCounters } from './port-counters.ts'
 export type { PortSettings, PortVlan } from './port-settings.ts'
+export { type SwitchControl, type SwitchReport, switchControlToken } from './switch-control.ts'
 export { SwitchError } from './switch-error.ts'
 export { type PortObserver, STALL_TIME, type SwitchPort } from './switch-port.ts'
 export { type PortReport, VirtualSwitch, type VirtualSwitchOptions } from './virtual-switch.ts'

@@ -11,35 +11,19 @@
  * @packageDocumentation
  */
 
-import {
-  clockToken,
-  definePlugin,
-  type Plugin,
-  type PluginInstance,
-  type ServiceToken,
-  serviceToken,
-} from '@partita/interface'
+import { clockToken, definePlugin, type Plugin, type PluginInstance } from '@partita/interface'
 import * as v from 'valibot'
-import { NatGateway, type NatReport } from './nat/nat-gateway.ts'
 import { type NatOptions, natOptionsSchema } from './nat/nat-options.ts'
-import { NodeNatHost } from './nat/node-host.node.ts'
-import { type SwitchServiceOptions, switchOptionEntries, switchService } from './switch-service.node.ts'
+import { natControlToken, type OpenedNat, openNat } from './nat-uplink.node.ts'
+import { oneSwitch, type SwitchServiceOptions, switchOptionEntries, switchServices } from './switch-service.node.ts'
 
 export type { NatReport } from './nat/nat-gateway.ts'
 export { type NatOptions, natOptionsSchema, type PortForward } from './nat/nat-options.ts'
 export { NodeNatHost } from './nat/node-host.node.ts'
+export { type NatControl, natControlToken } from './nat-uplink.node.ts'
 
 /** Options of `@partita/virtual-switch/nat`: those of the NAT, and of its switch. */
 export interface NatPluginOptions extends NatOptions, SwitchServiceOptions {}
-
-/** The NAT of a VM, for counters. */
-export interface NatControl {
-  /** How much there is of what is bounded. */
-  report(): NatReport
-}
-
-/** The service by which the NAT is looked at. */
-export const natControlToken: ServiceToken<NatControl> = serviceToken('partita/nat-control')
 
 const options = v.strictObject({
   ...natOptionsSchema.entries,
@@ -54,20 +38,13 @@ const plugin: Plugin<NatPluginOptions> = definePlugin<NatPluginOptions>({
   description: 'A switch behind user-mode NAT: DHCP, names, and the world through sockets of the host',
   options,
   needs: [clockToken],
-  provides: [...switchService.provides, natControlToken],
+  provides: [...switchServices, natControlToken],
   create: async (context): Promise<PluginInstance> => {
-    let nat: NatGateway | undefined
-    const instance = await switchService.create(context, async (network, owning, clock) => {
-      const host = owning.use(new NodeNatHost())
-      const gateway = owning.use(new NatGateway({ clock, host, options: context.options, logger: context.logger }))
-      await gateway.start(network.connect(gateway, { port: { spoofing: true } }))
-      nat = gateway
+    let own: OpenedNat | undefined
+    const instance = await oneSwitch(context, async (network, owning) => {
+      own = await openNat(context, network, owning)
     })
-    return {
-      ...instance,
-      services: { ...instance.services, [natControlToken.name]: nat satisfies NatControl | undefined },
-      reset: () => nat?.reset(),
-    }
+    return { ...instance, ...own, services: { ...instance.services, ...own?.services } }
   },
 })
 

@@ -20,6 +20,8 @@ export interface PortSettings {
   readonly sendLimit: number
   /** Bits per second to the adapter; 0 for no limit. */
   readonly receiveLimit: number
+  /** Whether a capture of the whole network has what goes through this port. Default: true. */
+  readonly capture: boolean
 }
 
 const vlanId = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(4094))
@@ -44,6 +46,7 @@ const schema: v.GenericSchema<unknown, PortSettings> = v.strictObject({
   spoofing: v.optional(v.boolean(), false),
   sendLimit: limit,
   receiveLimit: limit,
+  capture: v.optional(v.boolean(), true),
 })
 
 /**
@@ -58,7 +61,7 @@ export function parsePortSettings(settings: unknown): PortSettings {
     'ERR_NETWORK_PORT',
     `settings of a port: ${v.getDotPath(issue) ?? ''} ${issue.message}`.trim(),
     {
-      hint: 'A port takes vlan (a number, or { mode, … }), spoofing, sendLimit and receiveLimit (bits per second).',
+      hint: 'A port takes vlan (a number, or { mode, … }), spoofing, sendLimit and receiveLimit (bits per second), and capture.',
     },
   )
 }

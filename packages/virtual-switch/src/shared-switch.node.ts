@@ -4,19 +4,30 @@ import { randomBytes } from 'node:crypto'
 import { link, lstat, rename, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
+import type { Network, NetworkAdapter, NetworkConnection } from '@partita/interface'
 import { SocketAdapter } from './socket-adapter.node.ts'
 import { SwitchError } from './switch-error.ts'
-import type { VirtualSwitch } from './virtual-switch.ts'
 
 /** Milliseconds after which a process that has lost the others tries again. */
 const RETRY = 500
 /** Milliseconds between two looks of the hub at whether it is still found. */
 const CHECK = 1000
 const MAXIMUM_NEIGHBOURS = 64
+/** An adapter that is connected for nothing but to see whether it can be. */
+const NOBODY: NetworkAdapter = {
+  name: 'socket',
+  macAddress: '00:00:00:00:00:00',
+  accepts: 0,
+  receive: () => true,
+  receiveEnd: () => {},
+  writable: () => {},
+  portChanged: () => {},
+}
 
 /** One process's part. */
 export class SharedSwitch implements AsyncDisposable {
-  readonly #network: VirtualSwitch
+  readonly #network: Network
+  readonly #connection: NetworkConnection
   readonly #path: string
   readonly #warn: (message: string) => void
   readonly #links: Set<Disposable> = new Set()
@@ -27,8 +38,14 @@ export class SharedSwitch implements AsyncDisposable {
   #own: string | undefined
   #ended = false
 
-  /** `warn` hears of a neighbour that is lost. */
-  constructor(network: VirtualSwitch, path: string, warn: (message: string) => void) {
+  /** `warn` hears of a neighbour that is lost; `connection` is how each of them is connected. */
+  constructor(
+    network: Network,
+    path: string,
+    warn: (message: string) => void,
+    connection: NetworkConnection = { port: { spoofing: true, vlan: { mode: 'trunk' } } },
+  ) {
+    this.#connection = connection
     this.#network = network
     this.#path = path
     this.#warn = warn
@@ -37,8 +54,12 @@ export class SharedSwitch implements AsyncDisposable {
   /**
    * Meet the others, or be the first.
    * @throws SwitchError `ERR_NETWORK_SHARED` when the path can neither be listened at nor connected to
+   * @throws PartitaError what `connect` of the network throws
    */
   async start(): Promise<void> {
+    // A port that cannot be had is to be known now, and not when the first neighbour comes.
+    const { network, port } = this.#connection
+    await this.#network.connect(NOBODY, { network, port: { ...port, capture: false } })[Symbol.asyncDispose]()
     // Two that begin at once: one of them listens, the other finds it at its second try.
     for (let tries = 0; ; tries++) {
       const joined = await this.#join()
@@ -147,7 +168,7 @@ export class SharedSwitch implements AsyncDisposable {
         if (!this.hub && !this.#ended) this.#retry()
       }),
     )
-    const port = this.#network.connect(adapter, { port: { spoofing: true, vlan: { mode: 'trunk' } } })
+    const port = this.#network.connect(adapter, this.#connection)
     stack.defer(() => void port[Symbol.asyncDispose]())
     this.#links.add(stack)
     adapter.start(port)

@@ -13,19 +13,16 @@
 
 import { clockToken, definePlugin, type Plugin, type PluginInstance } from '@partita/interface'
 import * as v from 'valibot'
-import { SharedSwitch } from './shared-switch.node.ts'
-import { type SwitchServiceOptions, switchOptionEntries, switchService } from './switch-service.node.ts'
+import { openShared, type SharedPath, sharedOptionEntries } from './shared-uplink.node.ts'
+import { oneSwitch, type SwitchServiceOptions, switchOptionEntries, switchServices } from './switch-service.node.ts'
 
 export { SharedSwitch } from './shared-switch.node.ts'
 
 /** Options of `@partita/virtual-switch/shared`. */
-export interface SharedOptions extends SwitchServiceOptions {
-  /** The Unix socket. */
-  readonly path: string
-}
+export interface SharedOptions extends SharedPath, SwitchServiceOptions {}
 
 const options = v.strictObject({
-  path: v.pipe(v.string(), v.nonEmpty(), v.maxBytes(107, 'a socket path has at most 107 bytes')),
+  ...sharedOptionEntries,
   ...switchOptionEntries,
 }) as unknown as v.GenericSchema<unknown, SharedOptions>
 
@@ -37,14 +34,9 @@ const plugin: Plugin<SharedOptions> = definePlugin<SharedOptions>({
   description: 'A switch that machines of several processes share',
   options,
   needs: [clockToken],
-  provides: switchService.provides,
+  provides: switchServices,
   create: (context): Promise<PluginInstance> =>
-    switchService.create(context, async (network, owning) => {
-      const shared = owning.use(
-        new SharedSwitch(network, context.options.path, (message) => context.logger.log('warn', message)),
-      )
-      await shared.start()
-    }),
+    oneSwitch(context, (network, owning) => openShared(context, network, owning)),
 })
 
 export default plugin

@@ -1,4 +1,4 @@
-// What the plug-ins that bring a switch have in common: the switch, a capture of the machine's ports, the service.
+// What the plug-ins that bring switches have in common: the switches, captures of the machine's ports, the services.
 
 import {
   type Clock,
@@ -12,15 +12,25 @@ import {
 import * as v from 'valibot'
 import { Capture } from './capture.ts'
 import { openCaptureFile } from './capture-file.node.ts'
+import { type SwitchControl, switchControlToken } from './switch-control.ts'
 import { SwitchError } from './switch-error.ts'
 import { VirtualSwitch } from './virtual-switch.ts'
 
-/** Options of every plug-in that brings a switch. */
+/** The name of the only switch of a plug-in. */
+export const DEFAULT_NETWORK = 'default'
+
+/** Options of every plug-in that brings one switch. */
 export interface SwitchServiceOptions {
   /** Bytes of the largest packet. Default: 1,500. */
   readonly mtu: number
   /** A file for a capture, pcapng, of what the machine's adapters send and get. */
   readonly capture?: string | undefined
+}
+
+/** Options of one of several switches. */
+export interface NamedSwitchOptions extends Partial<SwitchServiceOptions> {
+  /** What adapters and ports call it. */
+  readonly name: string
 }
 
 /** Entries of their schemas. */
@@ -30,48 +40,74 @@ export const switchOptionEntries: v.ObjectEntries = {
 }
 
 /** Plugs in what leads out of the machine; `owning` disposes of it. */
-type Uplink = (network: VirtualSwitch, owning: AsyncDisposableStack, clock: Clock) => void | Promise<void>
+type PlugIn = (network: Network, owning: AsyncDisposableStack, clock: Clock) => void | Promise<void>
 
-/** Makes their instances. */
-export interface SwitchService {
-  readonly provides: readonly [ServiceToken<Network>]
-  create<T extends SwitchServiceOptions>(context: PluginContext<T>, uplink: Uplink): Promise<PluginInstance>
+/** What they provide. */
+export const switchServices: readonly [ServiceToken<Network>, ServiceToken<SwitchControl>] = [
+  networkToken,
+  switchControlToken,
+]
+
+/** A switch with a way out. */
+export function oneSwitch(context: PluginContext<SwitchServiceOptions>, plugIn: PlugIn): Promise<PluginInstance> {
+  const { mtu, capture } = context.options
+  return createSwitches(context, [{ name: DEFAULT_NETWORK, mtu, capture }], {}, plugIn)
 }
 
-/** Makes a switch, its capture, and its way out. */
-export const switchService: SwitchService = {
-  provides: [networkToken],
-  async create(context, uplink) {
-    const clock = context.get(clockToken)
-    const { mtu, capture: path } = context.options
-    await using owning = new AsyncDisposableStack()
-    const network = new VirtualSwitch({ clock, mtu })
-    let capture: Capture | undefined
-    if (path !== undefined) {
-      const file = owning.use(
-        openCaptureFile(path, (error) => context.logger.log('error', error.message, { code: error.code })),
-      )
-      capture = owning.use(new Capture(file.write, clock))
-    }
-    await uplink(network, owning, clock)
-    const owned = owning.move()
-    return {
-      services: {
-        [networkToken.name]: {
-          connect: (...[adapter, connection]: Parameters<VirtualSwitch['connect']>) => {
-            if (connection?.network !== undefined) {
-              throw new SwitchError('ERR_NETWORK_UNKNOWN', `there is no network named ${connection.network}`, {
-                hint: 'This backend has one network, without a name.',
-                data: { network: connection.network },
-              })
-            }
-            const port = network.connect(adapter, connection)
-            capture?.add(port)
-            return port
-          },
-        },
-      },
-      [Symbol.asyncDispose]: () => owned.disposeAsync(),
-    }
-  },
+/** Switches by name, the first of them for whoever names none; what `common` has is for all that do not say otherwise, one capture among it. */
+export async function createSwitches(
+  context: PluginContext<unknown>,
+  switches: readonly NamedSwitchOptions[],
+  common: Partial<SwitchServiceOptions>,
+  plugIn?: PlugIn,
+): Promise<PluginInstance> {
+  const clock = context.get(clockToken)
+  await using owning = new AsyncDisposableStack()
+  const captures = new Map<string, Capture>()
+  const captureTo = (path: string | undefined): Capture | undefined => {
+    if (path === undefined || captures.has(path)) return captures.get(path ?? '')
+    const file = owning.use(
+      openCaptureFile(path, (error) => context.logger.log('error', error.message, { code: error.code })),
+    )
+    const capture = owning.use(new Capture(file.write, clock))
+    captures.set(path, capture)
+    return capture
+  }
+  const networks = new Map(
+    switches.map(({ name, mtu = common.mtu ?? 1500, capture = common.capture }) => [
+      name,
+      { network: new VirtualSwitch({ clock, mtu }), capture: captureTo(capture) },
+    ]),
+  )
+  const [first] = networks.keys()
+  const service: Network = {
+    connect: (adapter, connection) => {
+      const name = connection.network ?? first ?? ''
+      const found = networks.get(name)
+      if (found === undefined) {
+        throw new SwitchError('ERR_NETWORK_UNKNOWN', `there is no network named ${name}`, {
+          hint: `There is ${[...networks.keys()].join(', ')}.`,
+          data: { network: name, networks: [...networks.keys()] },
+        })
+      }
+      const port = found.network.connect(adapter, connection)
+      if (port.settings.capture) found.capture?.add(port)
+      return port
+    },
+  }
+  const control: SwitchControl = {
+    report: () =>
+      Array.from(networks, ([name, { network }]) => ({
+        network: name,
+        mtu: network.mtu,
+        addresses: network.addresses,
+        ports: network.report(),
+      })),
+  }
+  await plugIn?.(service, owning, clock)
+  const owned = owning.move()
+  return {
+    services: { [networkToken.name]: service, [switchControlToken.name]: control },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
 }

@@ -14,19 +14,16 @@
 
 import { clockToken, definePlugin, type Plugin, type PluginInstance } from '@partita/interface'
 import * as v from 'valibot'
-import { type SwitchServiceOptions, switchOptionEntries, switchService } from './switch-service.node.ts'
-import { TapAdapter } from './tap-adapter.node.ts'
+import { oneSwitch, type SwitchServiceOptions, switchOptionEntries, switchServices } from './switch-service.node.ts'
+import { openTap, type TapName, tapOptionEntries } from './tap-uplink.node.ts'
 
 export { TapAdapter } from './tap-adapter.node.ts'
 
 /** Options of `@partita/virtual-switch/tap`. */
-export interface TapOptions extends SwitchServiceOptions {
-  /** The interface's name, at most 15 characters. */
-  readonly name: string
-}
+export interface TapOptions extends TapName, SwitchServiceOptions {}
 
 const options = v.strictObject({
-  name: v.pipe(v.string(), v.regex(/^[^\s/]{1,15}$/, 'expected the name of an interface')),
+  ...tapOptionEntries,
   ...switchOptionEntries,
 }) as unknown as v.GenericSchema<unknown, TapOptions>
 
@@ -38,16 +35,9 @@ const plugin: Plugin<TapOptions> = definePlugin<TapOptions>({
   description: 'A switch with a TAP interface of the host',
   options,
   needs: [clockToken],
-  provides: switchService.provides,
+  provides: switchServices,
   create: (context): Promise<PluginInstance> =>
-    switchService.create(context, (network, owning) => {
-      const adapter = owning.use(
-        new TapAdapter(context.options.name, (error) =>
-          context.logger.log('error', error.message, { code: error.code }),
-        ),
-      )
-      adapter.start(owning.use(network.connect(adapter, { port: { spoofing: true } })))
-    }),
+    oneSwitch(context, (network, owning) => openTap(context, network, owning)),
 })
 
 export default plugin
