@@ -3,6 +3,8 @@
 import { fuzz } from '@partita/testkit/fuzz'
 import { readCorpus } from '@partita/testkit/fuzz/node'
 import { describe, expect, it } from 'vitest'
+import { OID, RNDIS_STATUS } from '../src/protocol.ts'
+import { everyOid } from './fuzz/every-oid.ts'
 import { runInput } from './fuzz/harness.ts'
 import { target } from './fuzz/target.ts'
 
@@ -33,6 +35,29 @@ describe('the corpus', () => {
     ])
       expect(features).toContain(feature)
   })
+})
+
+it('asks for every OID that has a name and sets it, and each gets an answer', () => {
+  const { features } = runInput(everyOid())
+  const settled = [...features].filter((feature) => feature.endsWith(' 0'))
+  for (const name of Object.keys(OID)) {
+    expect(features).toContainEqual(expect.stringMatching(`^query ${name} \\d+$`))
+    expect(features).toContainEqual(expect.stringMatching(`^set ${name} \\d+$`))
+  }
+  // Each can be asked for or set, but for one.
+  for (const name of Object.keys(OID).filter((other) => other !== 'PNP_CAPABILITIES'))
+    expect(
+      settled.some((feature) => feature === `query ${name} 0` || feature === `set ${name} 0`),
+      name,
+    ).toBe(true)
+  expect(features).toContain(`query PNP_CAPABILITIES ${RNDIS_STATUS.NOT_SUPPORTED}`)
+  for (const name of [
+    'GEN_RNDIS_CONFIG_PARAMETER',
+    'GEN_RECEIVE_SCALE_PARAMETERS',
+    'TCP_OFFLOAD_PARAMETERS',
+    'OFFLOAD_ENCAPSULATION',
+  ])
+    expect(settled).toContain(`set ${name} 0`)
 })
 
 it('random inputs, and mutations of the corpus', async () => {

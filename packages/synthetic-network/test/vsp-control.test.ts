@@ -1,6 +1,7 @@
 // How a network adapter is set up and asked, against Linux' sequences byte by byte and what others' bug reports warn of.
 
 import { describe, expect, it } from 'vitest'
+import { OID } from '../src/protocol.ts'
 import { frameFor, MAC } from './frames.ts'
 import { LinuxGuest, NVSP_SIZE } from './linux-guest.ts'
 import { Machine } from './machine.ts'
@@ -167,12 +168,18 @@ describe('OIDs', () => {
     const guest = await new LinuxGuest().up()
     const { info } = await guest.query(0x10101)
     const list = Array.from({ length: info.byteLength / 4 }, (_, at) => info.getUint32(at * 4, true))
-    // What FreeBSD's hn and Windows ask for beyond Linux' questions.
+    // Hyper-V's own list for NDIS 6.30, as OpenVMM has it.
     for (const oid of [
-      0x10103, 0x10104, 0x1010d, 0x1010e, 0x10111, 0x10113, 0x10202, 0x10207, 0x20101, 0x20204, 0x1010102, 0x1010103,
-      0x1010104, 0xfc01020b,
+      0x10101, 0x10102, 0x10103, 0x10104, 0x10105, 0x1010f, 0x10106, 0x10111, 0x1010a, 0x1010b, 0x10107, 0x10108,
+      0x10109, 0x1010c, 0x1010d, 0x10116, 0x10110, 0x1010e, 0x10112, 0x10113, 0x10114, 0x10115, 0x10118, 0x20216,
+      0x1010101, 0x1010102, 0x1010103, 0x1010104, 0x1020101, 0x1020102, 0x1020103, 0xfd010101, 0xfd010102, 0x1021b,
+      0x10208, 0x10207, 0x10206, 0x20219, 0x2021a, 0xfc01020c, 0x101010a, 0xfc01020d, 0xfc01020b, 0x1010208, 0x1010209,
+      0x10203, 0x10204,
     ])
-      expect(list).toContain(oid)
+      expect(list, oid.toString(16)).toContain(oid)
+    // And all others that have a name, but for the capabilities of power management.
+    const named: number[] = Object.values(OID).filter((oid) => oid !== OID.PNP_CAPABILITIES)
+    expect(list.toSorted((one, other) => one - other)).toEqual(named.toSorted((one, other) => one - other))
     let settable = 0
     for (const oid of list) {
       const { status } = await guest.query(oid)
@@ -185,6 +192,36 @@ describe('OIDs', () => {
     expect(await guest.set(0x10106, new Uint8Array(4))).toBe(0xc00000bb)
     expect(await guest.set(0x1010e, new Uint8Array(2))).toBe(0xc0010014)
     expect((await guest.query(0x20102)).info.byteLength).toBe(8)
+  })
+
+  it('of power: each state is possible, and the adapter is none that sleeps by itself', async () => {
+    const guest = await new LinuxGuest().up()
+    for (const state of [1, 2, 3, 4]) {
+      const { status, info } = await guest.query(0xfd010102, Uint8Array.of(state, 0, 0, 0))
+      expect([status, info.byteLength]).toEqual([0, 0])
+      expect(await guest.set(0xfd010101, Uint8Array.of(state, 0, 0, 0))).toBe(0)
+    }
+    for (const state of [0, 5]) expect(await guest.set(0xfd010101, Uint8Array.of(state, 0, 0, 0))).toBe(0xc0010015)
+    expect(await guest.set(0xfd010101, new Uint8Array(2))).toBe(0xc0010014)
+    expect((await guest.query(0xfd010100)).status).toBe(0xc00000bb)
+  })
+
+  it('of encapsulation: Ethernet, and nothing else', async () => {
+    const guest = await new LinuxGuest().up()
+    const object = (type: number, ...words: readonly number[]): Uint8Array =>
+      new Uint8Array(Uint32Array.from([type | (1 << 8) | (28 << 16), ...words]).buffer)
+    const { status, info } = await guest.query(0x101010a, object(0xa8, 0, 0, 0, 0, 0, 0))
+    const words = Array.from({ length: info.byteLength / 4 }, (_, at) => info.getUint32(at * 4, true))
+    expect([status, ...words]).toEqual([0, 0x1c01a8, 1, 2, 14, 1, 2, 14])
+    for (const [taken, ...value] of [
+      [0, 1, 2, 14, 1, 2, 14],
+      [0, 1, 2, 14, 2, 0, 0],
+      [0xc00000bb, 1, 4, 14, 1, 2, 14],
+      [0xc00000bb, 1, 2, 14, 1, 2, 18],
+    ] as const)
+      expect(await guest.set(0x101010a, object(0xa8, ...value))).toBe(taken)
+    expect(await guest.set(0x101010a, object(0xa7, 1, 2, 14, 1, 2, 14))).toBe(0xc0010015)
+    expect(await guest.set(0x101010a, object(0xa8, 1, 2, 14))).toBe(0xc0010014)
   })
 
   it('before INITIALIZE and after HALT are not answered with values', async () => {

@@ -8,6 +8,7 @@ export const NDIS_OBJECT = {
   RSS_CAPABILITIES: 0x88,
   RSS_PARAMETERS: 0x89,
   OFFLOAD: 0xa7,
+  OFFLOAD_ENCAPSULATION: 0xa8,
 } as const
 
 /** Encapsulation: Ethernet. */
@@ -106,6 +107,39 @@ export const NDIS_OFFLOAD_SIZE: Readonly<Record<1 | 2 | 3, number>> = { 1: 112, 
 export const OFFLOAD_PARAMETER = { NO_CHANGE: 0, DISABLED: 1, TX: 2, RX: 3, TX_RX: 4 } as const
 /** What a guest asks of an offload. */
 export const OFFLOAD_SWITCH = { NO_CHANGE: 0, DISABLED: 1, ENABLED: 2 } as const
+
+/** NDIS_OFFLOAD_ENCAPSULATION: behind which headers a driver's packets are. */
+export interface NdisOffloadEncapsulation extends StructView {
+  /** OFFLOAD_ENCAPSULATION of {@link NDIS_OBJECT}. */
+  type: number
+  /** 1. */
+  revision: number
+  /** Bytes of the object in this revision. */
+  size: number
+  /** In an answer 1 for "yes, over IPv4"; in what a driver sets one of {@link OFFLOAD_ENCAPSULATION_SWITCH}. */
+  ip4Enabled: number
+  /** {@link NDIS_ENCAPSULATION_8023}. */
+  ip4Encapsulation: number
+  /** Bytes before the IP header. */
+  ip4HeaderSize: number
+  /** The same for IPv6. */
+  ip6Enabled: number
+  ip6Encapsulation: number
+  ip6HeaderSize: number
+}
+export const NdisOffloadEncapsulation: StructType<NdisOffloadEncapsulation> = struct<NdisOffloadEncapsulation>({
+  type: u8,
+  revision: u8,
+  size: u16,
+  ip4Enabled: u32,
+  ip4Encapsulation: u32,
+  ip4HeaderSize: u32,
+  ip6Enabled: u32,
+  ip6Encapsulation: u32,
+  ip6HeaderSize: u32,
+})
+/** What a driver sets of {@link NdisOffloadEncapsulation}. */
+export const OFFLOAD_ENCAPSULATION_SWITCH = { ON: 1, OFF: 2 } as const
 
 /** NDIS_OFFLOAD_PARAMETERS. The first 22 bytes are those of NDIS 6.1. */
 export interface NdisOffloadParameters extends StructView {

@@ -72,10 +72,14 @@ export const OID = {
   TCP_OFFLOAD_CURRENT_CONFIG: 0xfc01_020b,
   TCP_OFFLOAD_PARAMETERS: 0xfc01_020c,
   TCP_OFFLOAD_HARDWARE_CAPABILITIES: 0xfc01_020d,
+  /** Not answered: an adapter with an answer sleeps by itself, and wakes its machine. */
   PNP_CAPABILITIES: 0xfd01_0100,
   PNP_SET_POWER: 0xfd01_0101,
   PNP_QUERY_POWER: 0xfd01_0102,
 } as const
+
+/** States of a device that PNP_SET_POWER and PNP_QUERY_POWER speak of (NDIS_DEVICE_POWER_STATE). */
+export const DEVICE_POWER_STATE = { D0: 1, D1: 2, D2: 3, D3: 4 } as const
 
 /** Bits of GEN_CURRENT_PACKET_FILTER. */
 export const PACKET_FILTER = {

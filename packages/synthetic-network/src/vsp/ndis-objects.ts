@@ -1,5 +1,6 @@
 // NDIS objects that OIDs carry: the offloads that the adapter has, what a guest sets of them, and the capabilities of receive-side scaling.
 
+import { ETHERNET_HEADER_LENGTH } from '@partita/interface'
 import {
   CHECKSUM_CAPABILITY,
   NDIS_ENCAPSULATION_8023,
@@ -8,8 +9,10 @@ import {
   NDIS_OFFLOAD_SIZE,
   NDIS_RSS_CAPABILITIES_SIZE_1,
   NdisOffload,
+  NdisOffloadEncapsulation,
   NdisOffloadParameters,
   NdisRssCapabilities,
+  OFFLOAD_ENCAPSULATION_SWITCH,
   OFFLOAD_PARAMETER,
   OFFLOAD_SWITCH,
   RSS_CAPABILITY,
@@ -105,6 +108,35 @@ export function setOffloadParameters(state: AdapterState, view: DataView, at: nu
   if (parameters.rscIp6 !== OFFLOAD_SWITCH.NO_CHANGE)
     state.coalesceIp6 = able && parameters.rscIp6 === OFFLOAD_SWITCH.ENABLED
   return RNDIS_STATUS.SUCCESS
+}
+
+/** NDIS_OFFLOAD_ENCAPSULATION at `at`: Ethernet, for both versions of IP. Returns its length. */
+export function writeOffloadEncapsulation(view: DataView, at: number): number {
+  const encapsulation = new NdisOffloadEncapsulation(view, at)
+  encapsulation.type = NDIS_OBJECT.OFFLOAD_ENCAPSULATION
+  encapsulation.revision = 1
+  encapsulation.size = NdisOffloadEncapsulation.size
+  encapsulation.ip4Enabled = 1
+  encapsulation.ip4Encapsulation = NDIS_ENCAPSULATION_8023
+  encapsulation.ip4HeaderSize = ETHERNET_HEADER_LENGTH
+  encapsulation.ip6Enabled = 1
+  encapsulation.ip6Encapsulation = NDIS_ENCAPSULATION_8023
+  encapsulation.ip6HeaderSize = ETHERNET_HEADER_LENGTH
+  return NdisOffloadEncapsulation.size
+}
+
+/** NDIS_OFFLOAD_ENCAPSULATION in `length` bytes at `at`: nothing but Ethernet headers can be before the packets. Returns an RNDIS status. */
+export function setOffloadEncapsulation(view: DataView, at: number, length: number): number {
+  if (length < NdisOffloadEncapsulation.size) return RNDIS_STATUS.INVALID_LENGTH
+  const encapsulation = new NdisOffloadEncapsulation(view, at)
+  if (encapsulation.type !== NDIS_OBJECT.OFFLOAD_ENCAPSULATION) return RNDIS_STATUS.INVALID_DATA
+  const possible = (enabled: number, type: number, headerSize: number): boolean =>
+    enabled !== OFFLOAD_ENCAPSULATION_SWITCH.ON ||
+    (type === NDIS_ENCAPSULATION_8023 && headerSize === ETHERNET_HEADER_LENGTH)
+  const { ip4Enabled, ip4Encapsulation, ip4HeaderSize, ip6Enabled, ip6Encapsulation, ip6HeaderSize } = encapsulation
+  return possible(ip4Enabled, ip4Encapsulation, ip4HeaderSize) && possible(ip6Enabled, ip6Encapsulation, ip6HeaderSize)
+    ? RNDIS_STATUS.SUCCESS
+    : RNDIS_STATUS.NOT_SUPPORTED
 }
 
 /** NDIS_RECEIVE_SCALE_CAPABILITIES at `at`; `asked` as for {@link writeOffload}. Returns its length. */

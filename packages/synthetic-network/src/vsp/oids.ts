@@ -1,12 +1,19 @@
-// The OIDs of an adapter, as a table: what a question is answered with, and what a new value does. Those that are not here are NOT_SUPPORTED.
+// The OIDs of an adapter, as a table: what a question is answered with, and what a new value does. Those that are not here are NOT_SUPPORTED. They are those of Hyper-V's
+// list, and what FreeBSD's hn and NDIS ask for beyond it.
 
 import { isMulticast, parseMacAddress, readMacAddress, writeMacAddress } from '@partita/ethernet'
 import { ETHERNET_HEADER_LENGTH } from '@partita/interface'
 import { CONFIG_PARAMETER_STRING, NDIS_OBJECT, NdisLinkState, RndisConfigParameter } from '../protocol/ndis.ts'
-import { MAC_OPTION, MEDIA_STATE, OID } from '../protocol/oid.ts'
+import { DEVICE_POWER_STATE, MAC_OPTION, MEDIA_STATE, OID } from '../protocol/oid.ts'
 import { RNDIS_STATUS } from '../protocol/rndis.ts'
 import { type AdapterState, MAXIMUM_MULTICAST } from './adapter-state.ts'
-import { setOffloadParameters, writeOffload, writeRssCapabilities } from './ndis-objects.ts'
+import {
+  setOffloadEncapsulation,
+  setOffloadParameters,
+  writeOffload,
+  writeOffloadEncapsulation,
+  writeRssCapabilities,
+} from './ndis-objects.ts'
 import { bytes, frames, type NetworkStatistics } from './statistics.ts'
 
 /** Writes the answer at `at` and returns its length. `asked`: the revision of the object in the question, 0 without one. */
@@ -81,6 +88,11 @@ const setU32 =
 
 /** Something that the guest may tell, and that changes nothing here. */
 const heard: Set = () => RNDIS_STATUS.SUCCESS
+
+/** A machine whose adapter sleeps halts the adapter, too: nothing changes but what the driver does next. */
+const setPower: Set = setU32((_state, value) =>
+  value >= DEVICE_POWER_STATE.D0 && value <= DEVICE_POWER_STATE.D3 ? RNDIS_STATUS.SUCCESS : RNDIS_STATUS.INVALID_DATA,
+)
 
 const frameSize = (state: AdapterState): number => state.link.mtu + ETHERNET_HEADER_LENGTH
 
@@ -239,8 +251,13 @@ const ENTRIES: Readonly<Record<number, Entry>> = {
     query: (state, view, at, asked) => writeOffload(state, view, at, asked, true),
   },
   [OID.TCP_OFFLOAD_PARAMETERS]: { set: setOffloadParameters },
-  [OID.OFFLOAD_ENCAPSULATION]: { set: heard },
-  [OID.PNP_SET_POWER]: { set: heard },
+  [OID.OFFLOAD_ENCAPSULATION]: {
+    query: (_state, view, at) => writeOffloadEncapsulation(view, at),
+    set: (_state, view, at, length) => setOffloadEncapsulation(view, at, length),
+  },
+  [OID.PNP_SET_POWER]: { set: setPower },
+  // Without information: the answer is that it can.
+  [OID.PNP_QUERY_POWER]: { query: () => 0 },
   [OID.GEN_XMIT_OK]: { query: counter((s) => frames(s.transmitted)) },
   [OID.GEN_RCV_OK]: { query: counter((s) => frames(s.received)) },
   [OID.GEN_XMIT_ERROR]: { query: counter((s) => s.transmitErrors) },

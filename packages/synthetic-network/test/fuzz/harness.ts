@@ -7,6 +7,7 @@ import { FRAME_FLAG, type GuestBuffer, VMBUS_PACKET } from '@partita/interface'
 import { PieceList } from '@partita/vmbus/ring'
 import { SharedMemory } from '@partita/vmbus/testing'
 import { makePartial } from '../../../ethernet/test/packets.ts'
+import { OID } from '../../src/protocol.ts'
 import { NetworkDevice } from '../../src/vsp.ts'
 import { MAC } from '../frames.ts'
 import { deviceOptions } from '../machine.ts'
@@ -29,10 +30,20 @@ const GPADLS: Readonly<Record<number, readonly (readonly [number, number])[]>> =
   4: [[100, 2]],
 }
 const BAD_GPADL = 5
-const OIDS = [
-  0x10101, 0x10106, 0x10107, 0x1010e, 0x1010f, 0x10114, 0x10203, 0x10204, 0x10207, 0x1021b, 0x20101, 0x20216, 0x1010101,
-  0x1010103, 0x1010208, 0x1010209, 0x101010a, 0xfc01020b, 0xfc01020c, 0xfc01020d, 0xfd010101, 0x12345,
+/** Those with objects that a guest sets. */
+const SET_OBJECTS: readonly number[] = [
+  OID.GEN_CURRENT_PACKET_FILTER,
+  OID.GEN_RECEIVE_SCALE_PARAMETERS,
+  OID.GEN_RNDIS_CONFIG_PARAMETER,
+  OID.ETHERNET_MULTICAST_LIST,
+  OID.OFFLOAD_ENCAPSULATION,
+  OID.TCP_OFFLOAD_PARAMETERS,
 ]
+/** All that have a name, some of them more often, and one that has not. */
+export const OIDS: readonly number[] = [...Object.values(OID), 0x12345, ...SET_OBJECTS, ...SET_OBJECTS]
+const NAMES: ReadonlyMap<number, string> = new Map(Object.entries(OID).map(([name, oid]) => [oid, name]))
+/** Messages: QUERY and SET most of all. */
+export const CONTROL_TYPES: readonly number[] = [4, 4, 4, 5, 5, 5, 5, 2, 3, 6, 8, 9, 1, 0x80000002]
 const VERSIONS = [2, 0x30002, 0x40000, 0x50000, 0x60000, 0x60001, 0x70000]
 const TYPES = [0, 2, 99, 102, 105, 109, 120, 128, 129, 131, 132, 134, 135, 136, 0xffffffff]
 const UNTOUCHED: Uint8Array = new Uint8Array(PAGE).fill(0x5a)
@@ -57,12 +68,16 @@ class Run implements ChannelWitness {
   #channels: FakeChannel[] = []
   /** Parts of the receive buffer that the guest has: channel, transaction, ranges. */
   #outstanding: { channel: FakeChannel; transaction: number; ranges: [number, number][] }[] = []
+  /** By the number of a request: the name of what it asks for or sets. */
+  readonly #named: Map<number, string> = new Map()
   /** Frames of the network that were turned away. */
   #turnedAway: Frame | undefined
   /** The receive buffer that they are parts of. */
   #buffer: NetworkDevice['receiveBuffer']
   readonly #lost: Set<number> = new Set()
   #next = 1
+  /** Of control messages. */
+  #request = 1
   #steps = 0
   #stopped = false
   /** The group of the step before. */
@@ -141,7 +156,12 @@ class Run implements ChannelWitness {
       mine.push([offset, length])
       const type = this.#word(offset)
       if (this.#word(offset + 4) !== length) throw new FuzzFailure('a message whose length is not its range')
-      this.#feature(`message ${type} ${type === 0x80000004 || type === 0x80000005 ? this.#word(offset + 12) : ''}`)
+      if (type !== 0x80000004 && type !== 0x80000005) this.#feature(`message ${type} `)
+      else {
+        const status = this.#word(offset + 12)
+        this.#feature(`message ${type} ${status}`)
+        this.#feature(`${this.#named.get(this.#word(offset + 8)) ?? 'another'} ${status}`)
+      }
     }
     if (ranges.length > 2) this.#feature('several ranges')
     for (const other of this.#outstanding)
@@ -323,10 +343,10 @@ class Run implements ChannelWitness {
 
   #control(channel: FakeChannel): void {
     const input = this.#input
-    const type = input.pick([4, 4, 4, 5, 5, 5, 5, 2, 3, 6, 8, 9, 1, 0x80000002])
+    const type = input.pick(CONTROL_TYPES)
     const oid = input.u8() > 250 ? input.u32() : input.pick(OIDS)
     const info: number[] = []
-    if (oid === 0x10204 && input.u8() < 200) {
+    if (oid === OID.GEN_RECEIVE_SCALE_PARAMETERS && input.u8() < 200) {
       const entries = 1 << (input.u8() % 9)
       info.push(
         0x0089 | (2 << 8) | (40 << 16),
@@ -342,13 +362,23 @@ class Run implements ChannelWitness {
       )
       for (let entry = 0; entry < entries; entry++) info.push(input.u8() % 5)
       for (let word = 0; word < 10; word++) info.push(input.u32())
-    } else if (oid === 0xfc01020c && input.u8() < 200) {
+    } else if (oid === OID.TCP_OFFLOAD_PARAMETERS && input.u8() < 200) {
       info.push(0x80 | (3 << 8) | (28 << 16), input.u32(), input.u32(), input.u32(), 0, input.u32() << 16, 0)
-    } else if (oid === 0x1010e) info.push(input.u8())
+    } else if (oid === OID.OFFLOAD_ENCAPSULATION && input.u8() < 200) {
+      info.push(0xa8 | (1 << 8) | (28 << 16))
+      for (let family = 0; family < 2; family++) info.push(input.u8() % 3, input.u8() < 200 ? 2 : input.u32(), 14)
+    } else if (oid === OID.GEN_RNDIS_CONFIG_PARAMETER && input.u8() < 200) {
+      const value = Array.from({ length: 12 }, () => '0123456789abcdefX'[input.u8() % 17]).join('')
+      const strings = Buffer.from(`NetworkAddress${value}`, 'utf16le')
+      info.push(20, 28, 2, 48, value.length * 2)
+      for (let at = 0; at < strings.length; at += 4) info.push(strings.readUInt32LE(at))
+    } else if (oid === OID.GEN_CURRENT_PACKET_FILTER) info.push(input.u8())
     else for (let count = input.u8() % 12; count > 0; count--) info.push(input.u32())
-    const words = [type, 28 + info.length * 4, input.u8(), oid, info.length * 4, 20, 0, ...info]
+    const words = [type, 28 + info.length * 4, this.#request++, oid, info.length * 4, 20, 0, ...info]
     for (let change = input.u8() > 220 ? input.u8() % 3 : 0; change > 0; change--)
       words[input.u8() % words.length] = input.u32()
+    const name = NAMES.get(words[3] as number)
+    if (name !== undefined) this.#named.set(words[2] as number, `${words[0] === 4 ? 'query' : 'set'} ${name}`)
     const bytes = new Uint8Array(words.length * 4)
     const view = new DataView(bytes.buffer)
     for (const [index, word] of words.entries()) view.setUint32(index * 4, word >>> 0, true)
