@@ -16,6 +16,7 @@ export interface Activity {
   readonly instructions: number
   /** Of all VMBus channels. */
   readonly packetsFromGuest: number
+  readonly packetsToGuest: number
   readonly signalsFromGuest: number
   readonly signalsToGuest: number
   readonly signalsSpared: number
@@ -35,11 +36,12 @@ export function exitsOf({ portExits, mmioExits, msrExits, hypercallExits, otherE
 /** The sums of the channels' counters. */
 export function channelActivity(
   channels: readonly VmbusChannelInfo[],
-): Pick<Activity, 'packetsFromGuest' | 'signalsFromGuest' | 'signalsToGuest' | 'signalsSpared'> {
+): Pick<Activity, 'packetsFromGuest' | 'packetsToGuest' | 'signalsFromGuest' | 'signalsToGuest' | 'signalsSpared'> {
   const sum = (count: (channel: VmbusChannelInfo) => number): number =>
     channels.reduce((total, channel) => total + count(channel), 0)
   return {
     packetsFromGuest: sum(({ counters }) => counters.packetsIn),
+    packetsToGuest: sum(({ counters }) => counters.packetsOut),
     signalsFromGuest: sum(({ counters }) => counters.signalsIn),
     signalsToGuest: sum(({ counters }) => counters.signalsOut),
     signalsSpared: sum(({ counters }) => counters.signalsSpared),

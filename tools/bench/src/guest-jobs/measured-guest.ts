@@ -17,6 +17,8 @@ export interface Sample<A extends Activity = Activity> {
   readonly activity: A | undefined
   /** What the guest counted by itself. */
   readonly counter: number
+  /** What the job's program measured by itself. */
+  readonly measured: readonly number[]
 }
 
 /** What a guest is told before its first job, in words of its shell. */
@@ -27,13 +29,18 @@ export interface SetUp {
   readonly prepare?: string
   /** Prints a number that grows with what the guest shall count. Nothing: it counts nothing. */
   readonly counter?: string
+  /** Prints whole numbers out of what a job's program printed, which is in the file {@link JOB_LOG}. Nothing: there are none. */
+  readonly measured?: string
 }
+
+/** Where the output of a job is, in the guest. */
+export const JOB_LOG = '/mnt/tmp/log'
 
 const READY = 'set-up-done'
 const DONE = 'job-done'
 
 /** Makes the programs available, and defines `job`, which runs one of them. */
-function setUpCommands({ find, prepare = ':', counter = 'echo 0' }: SetUp): string {
+function setUpCommands({ find, prepare = ':', counter = 'echo 0', measured = ':' }: SetUp): string {
   return `
 ${find}
 mount -t ext4 -o ro,noload $root /mnt
@@ -41,7 +48,8 @@ for directory in dev proc sys; do mount -o bind /$directory /mnt/$directory; don
 mount -t tmpfs none /mnt/tmp
 dd if=/dev/zero of=/mnt/tmp/${RAM_FILE} bs=1M count=${RAM_FILE_SIZE / 2 ** 20} 2>/dev/null
 counter() { ${counter}; }
-job() { before=$(counter); chroot /mnt sh -c 'cd /tmp && PATH=/tmp:$PATH && exec "$@"' sh "$@" >/mnt/tmp/log 2>&1 && echo ${DONE} $(($(counter) - before)) . || cat /mnt/tmp/log; }
+measured() { ${measured}; }
+job() { before=$(counter); chroot /mnt sh -c 'cd /tmp && PATH=/tmp:$PATH && exec "$@"' sh "$@" >${JOB_LOG} 2>&1 && echo ${DONE} $(($(counter) - before)) $(measured) . || cat ${JOB_LOG}; }
 ${prepare} && [ -x /mnt/bin/fio ] && echo ${READY.replace('-', "''-")}
 `.trim()
 }
@@ -71,11 +79,13 @@ export class MeasuredGuest<A extends Activity = Activity> implements AsyncDispos
     const wall = (performance.now() - begin) / 1000
     const processor = (await processorSeconds(guest.pid)) - processorBegin
     await guest.printed(' .')
-    const counter = Number(new RegExp(`${DONE} (\\d+) \\.`).exec(guest.text)?.[1])
+    const [counter = Number.NaN, ...measured] = (new RegExp(`${DONE} ([\\d ]+) \\.`).exec(guest.text)?.[1] ?? '')
+      .split(' ')
+      .map(Number)
     const messages = guest.messages as MarkMessage<A>[]
     const [first, last] = [BEGIN, END].map((text) => messages.find(({ mark }) => mark === text))
     const activity = first && last && activityBetween(first.activity, last.activity)
-    return { count, wall, processor, activity, counter }
+    return { count, wall, processor, activity, counter, measured }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -14,7 +14,7 @@ import { exitsOf } from '../guest-jobs/activity.ts'
 import { countFor, perProcessorSecond, perSecond, processorsRatio, ratio } from '../guest-jobs/comparison.ts'
 import { chosenJobs } from '../guest-jobs/job.ts'
 import { type Measured, measure, type Subject } from '../guest-jobs/measure.ts'
-import { MeasuredGuest, type Sample, type SetUp } from '../guest-jobs/measured-guest.ts'
+import { JOB_LOG, MeasuredGuest, type Sample, type SetUp } from '../guest-jobs/measured-guest.ts'
 import { QEMU_MISSING, qemuVersion } from '../qemu.ts'
 import { median } from '../statistics.ts'
 import { table } from '../table.ts'
@@ -40,6 +40,8 @@ cp /bin/network /mnt/tmp
 until ping -c 1 -W 1 10.0.2.2 >/dev/null; do :; done
 chroot /mnt iperf3 -s -D
 `.trim(),
+  // Of exchanges.c.
+  measured: `sed -n 's/^latency: //p' ${JOB_LOG}`,
 }
 
 export async function network(runs: number, { only }: Pick<Arguments, 'only'>): Promise<void> {
@@ -94,9 +96,18 @@ function report(guests: readonly Measurements[], jobs: readonly NetworkJob[], ru
       ...jobs.flatMap((job) => guests.map((guest, i) => [i === 0 ? job.label : '', guest.label, ...rates(guest, job)])),
     ]),
   )
+  const latencies = networkJobs.flatMap((job) =>
+    guests.flatMap((guest, i) => latency(guest, job).map((times) => [i === 0 ? job.label : '', guest.label, ...times])),
+  )
+  if (latencies.length > 0) {
+    console.log(`\nLatency in µs of the guest's clock, medians of ${runs} runs; 1 in 100 takes longer than the last`)
+    console.log(table([['', '', 'mean', 'median', '99th percentile'], ...latencies]))
+  }
   if (networkJobs.length > 0) {
     const headings = COUNTS.map(([heading]) => heading)
-    console.log('\nFor each unit on Partita: frames of the adapter, and packets and signals of the VMBus')
+    console.log(
+      '\nFor each unit on Partita: frames of the adapter, packets and signals of the VMBus, from and to the guest',
+    )
     console.log(
       table([
         ['', '', ...headings, 'instructions'],
@@ -145,12 +156,20 @@ function rates(guest: Measurements, job: NetworkJob): string[] {
   ]
 }
 
+/** Mean, median and 99th percentile, where the guest's program measured them: one row, or none. */
+function latency(guest: Measurements, job: NetworkJob): string[][] {
+  const samples = guest.samples(job)
+  if (samples.some(({ measured }) => measured.length !== 3)) return []
+  return [[0, 1, 2].map((which) => digits(median(samples.map(({ measured }) => (measured[which] as number) / 1000))))]
+}
+
 const COUNTS: readonly (readonly [heading: string, count: (activity: NetworkActivity) => number])[] = [
-  ['frames out', ({ framesFromGuest }) => framesFromGuest],
-  ['in', ({ framesToGuest }) => framesToGuest],
-  ['packets', ({ packetsFromGuest }) => packetsFromGuest],
-  ['signals in', ({ signalsFromGuest }) => signalsFromGuest],
-  ['out', ({ signalsToGuest }) => signalsToGuest],
+  ['frames from', ({ framesFromGuest }) => framesFromGuest],
+  ['to', ({ framesToGuest }) => framesToGuest],
+  ['packets from', ({ packetsFromGuest }) => packetsFromGuest],
+  ['to', ({ packetsToGuest }) => packetsToGuest],
+  ['signals from', ({ signalsFromGuest }) => signalsFromGuest],
+  ['to', ({ signalsToGuest }) => signalsToGuest],
   ['spared', ({ signalsSpared }) => signalsSpared],
   ['exits', exitsOf],
   ['halts', ({ halts }) => halts],
