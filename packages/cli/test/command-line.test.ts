@@ -38,7 +38,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(directory, { recursive: true }))
 
-describe('partita', { concurrent: false, timeout: 30_000 }, () => {
+describe('partita', { concurrent: false }, () => {
   it('explains itself', async () => {
     const help = await partita('main', ['--help'], directory)
     expect(help).toMatchObject({ status: 0, stderr: '' })
@@ -123,13 +123,13 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
     })
 
     it('time-out, and a panic that hangs until then', async () => {
-      expect(await run('h', ['--timeout', '0.3'])).toMatchObject({
+      expect(await run('h', ['--timeout', '3'])).toMatchObject({
         status: 124,
         stdout: 'hello from the guest\r\n',
         stderr:
-          'partita: the last lines of the console:\n  hello from the guest\npartita: ERR_TIMEOUT: the guest did not end within 0.3 s\n',
+          'partita: the last lines of the console:\n  hello from the guest\npartita: ERR_TIMEOUT: the guest did not end within 3 s\n',
       })
-      expect(await run('l', ['--timeout', '0.5'])).toMatchObject({
+      expect(await run('l', ['--timeout', '5'])).toMatchObject({
         status: 100,
         stderr: expect.stringContaining('ERR_GUEST_PANIC'),
       })
@@ -345,7 +345,7 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
       'fake',
       [
         '--kernel',
-        kernel('h'),
+        kernel('e'),
         '--device',
         'emulated-serial,base=0x2f8,irq=3,backend=none',
         '--serial',
@@ -353,8 +353,8 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
       ],
       directory,
     )
-    await until(() => existsSync(socket))
-    child.process.kill(signal)
+    // While a machine is being made, nothing ends in the seconds that an orderly end has.
+    await answers(socket)
     child.process.kill(signal)
     expect(await child.result).toMatchObject({ status, signal: null })
     expect(existsSync(socket)).toBe(false)
@@ -497,7 +497,7 @@ describe('partita', { concurrent: false, timeout: 30_000 }, () => {
 // util-linux's script gives a program a terminal.
 const hasTerminal = spawnSync('script', ['--version']).status === 0
 
-describe.skipIf(!hasTerminal)('partita on a terminal', { timeout: 30_000 }, () => {
+describe.skipIf(!hasTerminal)('partita on a terminal', () => {
   /** Run in a terminal, type `input` once the screen shows `prompt`, and tell the terminal's settings before and after. */
   async function inTerminal(letter: GuestLetter, prompt: string, input: string, args = '', environment = '') {
     const command = [process.execPath, ...nodeArguments('fake', ['--kernel', kernel(letter)])]
@@ -543,7 +543,14 @@ describe.skipIf(!hasTerminal)('partita on a terminal', { timeout: 30_000 }, () =
     ['a fault of the host', '!', '', 70, ''],
     ['an exception in the event loop', 'h', '', 70, 'NODE_OPTIONS=--import=./thrower.mjs'],
     ['a time-out', 'h', '--timeout 0.3', 124, ''],
-    ['a signal', 'h', '& pid=$!; sleep 1; kill -TERM $pid; wait $pid', 143, ''],
+    // The standard input of what a script starts in the background is /dev/null, unless it is named.
+    [
+      'a signal',
+      'h',
+      '<&3 & pid=$!; while [ "$(stty -g)" = "$(cat before)" ]; do sleep 0.1; done; kill -TERM $pid; wait $pid',
+      143,
+      'exec 3<&0;',
+    ],
   ] as const)('restores the terminal after %s', async (_what, letter, args, expected, environment) => {
     writeFileSync(file('thrower.mjs'), thrower)
     const { before, after, status } = await inTerminal(letter, '', '', args, environment)
@@ -551,6 +558,22 @@ describe.skipIf(!hasTerminal)('partita on a terminal', { timeout: 30_000 }, () =
     expect(after).toBe(before)
   })
 })
+
+/** Wait until an echoing guest answers on the socket at `path`. */
+async function answers(path: string): Promise<void> {
+  for (let heard = ''; !heard.includes('x'); ) {
+    const socket = connect(path, () => socket.write('x'))
+    await new Promise<void>((resolve) => {
+      socket.on('data', (data) => {
+        heard += data.toString()
+        if (heard.includes('x')) resolve()
+      })
+      // It is not there yet, or not listening.
+      socket.on('error', () => setTimeout(resolve, 10))
+    })
+    socket.destroy()
+  }
+}
 
 /** Wait until `condition` holds; the test's time limit ends a wait in vain. */
 async function until(condition: () => boolean): Promise<void> {
