@@ -10,6 +10,7 @@ import { ACCESS } from './reservations.ts'
 import { SENSE } from './sense.ts'
 import { SHARED_COMMANDS } from './shared-commands.ts'
 import { reportSupportedCommands } from './supported-commands.ts'
+import { nextTurn, STEPS_A_TURN } from './turn.ts'
 import { type CommandTable, commandTable } from './unit.ts'
 
 /** Bytes that commands of many steps handle at a time. */
@@ -149,6 +150,7 @@ async function discardAll(unit: BlockUnit, list: Uint8Array, count: number): Pro
   for (let i = 0; i < count; i++) {
     const blocks = be32(list, 16 + 16 * i)
     if (blocks > 0) await unit.disk.discard?.(be64(list, 8 + 16 * i), blocks)
+    if ((i + 1) % STEPS_A_TURN === 0) await nextTurn()
   }
   if (!unit.writeCache) await unit.disk.flush()
 }
@@ -177,8 +179,9 @@ async function fill(unit: BlockUnit, lba: number, blocks: number, pattern: Uint8
     const buffer = new Uint8Array(Math.max(pattern.length, Math.min(STEP, blocks * pattern.length)))
     for (let at = 0; at < buffer.length; at += pattern.length) buffer.set(pattern, at)
     const step = buffer.length / pattern.length
-    for (let done = 0; done < blocks; done += step) {
+    for (let done = 0, steps = 1; done < blocks; done += step, steps++) {
       const count = Math.min(step, blocks - done)
+      if (steps % STEPS_A_TURN === 0) await nextTurn()
       await disk.write(lba + done, [count === step ? buffer : buffer.subarray(0, count * pattern.length)])
     }
   }
@@ -213,8 +216,10 @@ async function verifyBlocks(
   const stored = new Uint8Array(Math.min(step, blocks) * size)
   const given = new Uint8Array(byteCheck === 0 ? 0 : stored.length)
   try {
-    for (let done = 0; done < blocks; done += step) {
+    for (let done = 0, steps = 1; done < blocks; done += step, steps++) {
       const length = Math.min(step, blocks - done) * size
+      // A CDB can name the whole disk.
+      if (steps % STEPS_A_TURN === 0) await nextTurn()
       await disk.read(lba + done, [length === stored.length ? stored : stored.subarray(0, length)])
       if (base.epoch !== epoch) return command.finish(SCSI_STATUS.TASK_ABORTED)
       if (byteCheck === 0) continue

@@ -148,14 +148,20 @@ export class ScsiCommand {
     this.good(count)
   }
 
-  /** Store `data`, at most `length` bytes, at the beginning of the buffer. */
-  fill(data: Uint8Array): void {
+  /** Store `data` in the buffer from `offset` on, as far as it reaches. */
+  fill(data: Uint8Array, offset = 0): void {
+    let skip = offset
     let done = 0
     for (const segment of this.segments) {
       if (done >= data.length) break
-      const part = Math.min(segment.length, data.length - done)
-      segment.set(data.subarray(done, done + part))
+      if (skip >= segment.length) {
+        skip -= segment.length
+        continue
+      }
+      const part = Math.min(segment.length - skip, data.length - done)
+      segment.set(data.subarray(done, done + part), skip)
       done += part
+      skip = 0
     }
   }
 

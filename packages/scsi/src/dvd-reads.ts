@@ -1,15 +1,19 @@
 // The commands that read blocks of a CD or DVD (MMC-6, 6.16 to 6.19): READ (10), READ (12), READ CD and READ CD MSF. What their CDBs ask for, and how they are served.
 
+import type { Disk } from '@partita/interface'
 import { be16, be24, be32, putBe32 } from './bytes.ts'
 import { CD_SECTOR, finishCdSector } from './cd-sector.ts'
-import type { ScsiCommand } from './command.ts'
+import { SCSI_STATUS, type ScsiCommand } from './command.ts'
 import type { DvdUnit } from './dvd-unit.ts'
 import { DVD_BLOCK } from './media.ts'
 import { SENSE, type Sense } from './sense.ts'
+import { nextTurn, STEPS_A_TURN } from './turn.ts'
 
 const OPCODE = { READ_10: 0x28, READ_12: 0xa8, READ_CD_MSF: 0xb9, READ_CD: 0xbe } as const
 /** Frames before the first block of the program area. */
 const PREGAP = 150
+/** Blocks whose sectors are made at a time: of the smallest parts of a sector, a small buffer has room for those of millions. */
+const STEP = 32
 /** Expected sector type of READ CD: any, or mode 1. */
 const SECTOR_TYPE = { ANY: 0, MODE_1: 2 } as const
 /** Main channel selection, and what is not had (C2 and sub-channels). */
@@ -103,12 +107,28 @@ export function readBlocks(unit: DvdUnit, command: ScsiCommand): Promise<void> |
   if (bytes === 0) return command.good(0)
   const sector = lba * (DVD_BLOCK / disk.sectorSize)
   if (blockLength === DVD_BLOCK) return command.awaitRead(disk.read(sector, command.window(bytes)), bytes)
-  const data = new Uint8Array(blocks * DVD_BLOCK)
+  return readSectors(unit, disk, command, asked)
+}
+
+/** Read blocks of which the initiator wants other parts than the user data. */
+async function readSectors(unit: DvdUnit, disk: Disk, command: ScsiCommand, asked: BlockRead): Promise<void> {
+  const { lba, blocks, blockLength } = asked
+  const { base } = unit
+  const epoch = base.epoch
   const select = command.cdb[9] as number
-  return command.awaitRead(
-    disk.read(sector, [data]).then(() => command.fill(rawSectors(data, lba, select, blockLength))),
-    bytes,
-  )
+  const buffer = new Uint8Array(Math.min(blocks, STEP) * DVD_BLOCK)
+  try {
+    for (let done = 0, steps = 1; done < blocks; done += STEP, steps++) {
+      if (steps % STEPS_A_TURN === 0) await nextTurn()
+      const data = buffer.subarray(0, Math.min(STEP, blocks - done) * DVD_BLOCK)
+      await disk.read((lba + done) * (DVD_BLOCK / disk.sectorSize), [data])
+      if (base.epoch !== epoch) return command.finish(SCSI_STATUS.TASK_ABORTED)
+      command.fill(rawSectors(data, lba + done, select, blockLength), done * blockLength)
+    }
+    command.good(blocks * blockLength)
+  } catch (error) {
+    command.failDisk(error, false)
+  }
 }
 
 /** The selected parts of the blocks whose user data is `data`. */
