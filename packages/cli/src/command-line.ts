@@ -46,7 +46,7 @@ interface RunValues {
   readonly root?: string | false
   readonly disk: readonly DiskOption[]
   readonly hypervisor: HypervisorOption
-  readonly network?: NetworkOption
+  readonly network: readonly NetworkOption[]
   readonly forward: readonly ForwardOption[]
   readonly capture?: string
   readonly mac?: string
@@ -197,8 +197,9 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     )
     .option(
       '--network <kind>',
-      "nat (the default where there is a VMBus), nat,host with the host's loopback within reach, none, tap:NAME, switch:PATH, loopback",
-      parsed(parseNetwork),
+      "nat (the default where there is a VMBus), nat,host with the host's loopback within reach, none, tap:NAME, switch:PATH, loopback; nat+switch:PATH on one switch; may be repeated, for an adapter each",
+      collect(parseNetwork),
+      [],
     )
     .option(
       '--forward <protocol:port:port>',
@@ -207,7 +208,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
       [],
     )
     .option('--capture <file>', 'write what the guest sends and gets to a pcapng file')
-    .option('--mac <address>', "the address of the guest's adapter", parsed(parseMac))
+    .option('--mac <address>', "the address of the guest's first adapter", parsed(parseMac))
     .option(
       '--machine <generation>',
       'gen1, with an emulated IDE controller, keyboard and mouse, the default with --firmware; or gen2, without, the default for a kernel',
@@ -249,7 +250,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
   for (const option of run.options) if (Array.isArray(option.defaultValue)) option.default(option.defaultValue, 'none')
 
   const run_ = async (
-    { disk, device, trace, guestFile, module, forward, ...values }: RunValues,
+    { disk, device, trace, guestFile, module, forward, network, ...values }: RunValues,
     file: ConfigurationFile | undefined,
   ): Promise<number> => {
     // Loaded here, so that --help and --version do not wait for the machine.
@@ -265,6 +266,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
         guestFiles: guestFile,
         modules: module,
         forwards: forward,
+        networks: network,
       },
       {
         stdin,

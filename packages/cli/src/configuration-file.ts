@@ -29,7 +29,12 @@ const PATHS: Readonly<Record<string, (value: string, absolute: (path: string) =>
   disk: (value, absolute) => absolute(value),
   guestFile: (value, absolute) => absolute(value),
   capture: (value, absolute) => absolute(value),
-  network: (value, absolute) => value.replace(/^switch:(.+)$/s, (_, path) => `switch:${absolute(path)}`),
+  // What follows the path never looks like a directory.
+  network: (value, absolute) =>
+    value.replace(
+      /(^|\+)switch:(.+?)(?=$|\+(?:nat|tap:|switch:))/gs,
+      (_, plus, path) => `${plus}switch:${absolute(path)}`,
+    ),
   serial: (value, absolute) => value.replace(/^(file|unix):(.+)$/s, (_, kind, path) => `${kind}:${absolute(path)}`),
   device: (value, absolute) => (isRelative(value) ? absolute(value) : value),
   module: (value, absolute) => (value.endsWith('.ko') ? absolute(value) : value),

@@ -211,26 +211,51 @@ export function parseHypervisor(text: string): HypervisorOption {
   })
 }
 
-/** The network of `--network`. */
-export type NetworkOption =
-  | { readonly type: 'none' | 'loopback' }
+/** A way out of a network. */
+export type NetworkWay =
   /** `hostLoopback`: the host's loopback is within reach. */
   | { readonly type: 'nat'; readonly hostLoopback: boolean }
   | { readonly type: 'tap'; readonly name: string }
   | { readonly type: 'switch'; readonly path: string }
 
+/** The network of `--network`, with an adapter at it. */
+export type NetworkOption = (
+  | { readonly type: 'none' }
+  | { readonly type: 'loopback' }
+  | NetworkWay
+  | { readonly type: 'several'; readonly ways: readonly NetworkWay[] }
+) & {
+  /** Address of the adapter. */
+  readonly mac?: string
+}
+
+/** Where another way out begins. */
+const NEXT_WAY = /\+(?=nat(?:$|[,+])|tap:|switch:)/
+
 /**
- * `nat`, `nat,host`, `none`, `loopback`, `tap:NAME` or `switch:PATH`.
+ * `nat`, `nat,host`, `none`, `loopback`, `tap:NAME` or `switch:PATH`; several of them with `+` between them, for one switch; `,mac=ADDRESS` at the end.
  * @throws CliError `ERR_USAGE`
  */
 export function parseNetwork(text: string): NetworkOption {
-  if (text === 'none' || text === 'loopback') return { type: text }
+  const [, network = text, address] = /^(.*),mac=([^,]*)$/s.exec(text) ?? []
+  const mac = address === undefined ? {} : { mac: macOf(address) ?? noNetwork(text) }
+  if (network === 'none' && address === undefined) return { type: 'none' }
+  if (network === 'loopback') return { type: 'loopback', ...mac }
+  const [first, ...others] = network.split(NEXT_WAY).map((part) => wayOf(part) ?? noNetwork(text))
+  if (first === undefined) return noNetwork(text)
+  return others.length === 0 ? { ...first, ...mac } : { type: 'several', ways: [first, ...others], ...mac }
+}
+
+function wayOf(text: string): NetworkWay | undefined {
   if (text === 'nat' || text === 'nat,host') return { type: 'nat', hostLoopback: text !== 'nat' }
   const [, type, value] = /^(tap|switch):(.+)$/s.exec(text) ?? []
-  if (type === 'tap' && value !== undefined) return { type, name: value }
-  if (type === 'switch' && value !== undefined) return { type, path: value }
+  if (value === undefined) return undefined
+  return type === 'tap' ? { type, name: value } : { type: 'switch', path: value }
+}
+
+function noNetwork(text: string): never {
   throw new CliError('ERR_USAGE', `--network ${text} is no network`, {
-    hint: 'Write nat, none, tap:NAME for an interface of the host, switch:PATH for a switch that machines share, or loopback.',
+    hint: 'Write nat, none, tap:NAME for an interface of the host, switch:PATH for a switch that machines share, or loopback; nat+switch:PATH for both on one switch; ,mac=ADDRESS behind it.',
   })
 }
 
@@ -272,12 +297,18 @@ function isPort(port: number): boolean {
  * @throws CliError `ERR_USAGE`
  */
 export function parseMac(text: string): string {
-  const match = /^[\da-f]{2}(?:[:-][\da-f]{2}){5}$/i.exec(text)
-  if (match !== null && (Number.parseInt(text.slice(0, 2), 16) & 1) === 0)
-    return text.toLowerCase().replaceAll('-', ':')
+  const address = macOf(text)
+  if (address !== undefined) return address
   throw new CliError('ERR_USAGE', `--mac ${text} is not the address of an adapter`, {
     hint: 'Write six bytes, the first of them even: 02:15:5d:00:00:02.',
   })
+}
+
+function macOf(text: string): string | undefined {
+  const match = /^[\da-f]{2}(?:[:-][\da-f]{2}){5}$/i.exec(text)
+  return match !== null && (Number.parseInt(text.slice(0, 2), 16) & 1) === 0
+    ? text.toLowerCase().replaceAll('-', ':')
+    : undefined
 }
 
 /** The generation of a machine, as Hyper-V calls it. */

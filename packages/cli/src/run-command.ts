@@ -62,8 +62,8 @@ export interface RunOptions {
   readonly root?: string | false | undefined
   readonly disks: readonly DiskOption[]
   readonly hypervisor: HypervisorOption
-  /** Absent: NAT, where there is a VMBus. */
-  readonly network?: NetworkOption | undefined
+  /** None: NAT, where there is a VMBus. */
+  readonly networks: readonly NetworkOption[]
   readonly forwards: readonly ForwardOption[]
   readonly capture?: string | undefined
   readonly mac?: string | undefined
