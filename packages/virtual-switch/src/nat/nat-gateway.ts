@@ -54,6 +54,7 @@ import { GuestPacket } from './packet.ts'
 import { PacketBuilder } from './packet-builder.ts'
 import { Policy } from './policy.ts'
 import { Reassembly } from './reassembly.ts'
+import { Shortages } from './shortages.ts'
 import { NatTcp } from './tcp.ts'
 import { NatUdp } from './udp.ts'
 
@@ -166,7 +167,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     this.#policy = new Policy(options.allow, options.deny)
     checkNatOptions(options, this.addresses)
     this.#toHost = new MemoryBudget(Math.floor(options.maximumHeldBytes / 2))
-    this.#tcp = new NatTcp(this, options.maximumConnections, this.#toHost)
+    this.#tcp = new NatTcp(this, options.maximumConnections, this.#toHost, new Shortages(clock, logger))
     this.#udp = new NatUdp(this, options.maximumUdpSockets, this.#toHost)
     this.#icmp = new NatIcmp(this)
     this.#dhcp = new DhcpServer(this.addresses, clock)

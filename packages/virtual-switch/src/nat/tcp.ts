@@ -8,6 +8,7 @@ import { MemoryBudget, PIECE_COST } from './memory-budget.ts'
 import type { NatGatewayServices } from './nat-gateway.ts'
 import type { TcpSocket, TcpSocketEvents } from './nat-host.ts'
 import type { GuestPacket } from './packet.ts'
+import type { Shortages } from './shortages.ts'
 import { TcpConnection, type TcpGateway } from './tcp-connection.ts'
 import { sequenceAfter, TCP_FLAG, TCP_HEADER_LENGTH, TcpSegment, writeTcpHeader } from './tcp-segment.ts'
 
@@ -19,6 +20,8 @@ const READ_ON = 3 / 4
 const ACKNOWLEDGEMENT_DELAY = 10e6
 /** An idle connection is not evicted before this, so that new ones cannot push out those in use. */
 const SHORTEST_LIFE = 5e9
+/** The process, or the system, has no more files. */
+const NO_FILES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE'])
 const FIRST_EPHEMERAL = 49_152
 const EPHEMERAL_PORTS = 16_384
 
@@ -26,6 +29,7 @@ const EPHEMERAL_PORTS = 16_384
 export class NatTcp implements TcpGateway {
   readonly #services: NatGatewayServices
   readonly #maximum: number
+  readonly #shortages: Shortages
   readonly #connections: FlowTable<TcpConnection> = new Flows()
   /** Whose acknowledgements are due at the end of the batch, and whose when the timer fires. */
   readonly #batch: TcpConnection[] = []
@@ -45,9 +49,10 @@ export class NatTcp implements TcpGateway {
   #ephemeral: number = Math.floor(Math.random() * EPHEMERAL_PORTS)
 
   /** `maximum`: connections. `toHost` is shared with others; as much may wait for guests. */
-  constructor(services: NatGatewayServices, maximum: number, toHost: MemoryBudget) {
+  constructor(services: NatGatewayServices, maximum: number, toHost: MemoryBudget, shortages: Shortages) {
     this.#services = services
     this.#maximum = maximum
+    this.#shortages = shortages
     this.#toHost = toHost
     this.#toGuests = new MemoryBudget(toHost.limit)
     this.#delay = services.clock.createTimer(() => this.#acknowledgeOverdue())
@@ -226,7 +231,9 @@ export class NatTcp implements TcpGateway {
         const { guestMac } = connection
         connection.hostClosed(error)
         if (failed && refusal !== undefined && guestMac !== undefined) {
-          if (error === 'ECONNREFUSED' || error === 'ECONNRESET') this.#sendReset(connection, guestMac, refusal)
+          if (NO_FILES.has(error)) this.#shortages.refused(`the system has no socket for another one (${error})`)
+          if (error === 'ECONNREFUSED' || error === 'ECONNRESET' || NO_FILES.has(error))
+            this.#sendReset(connection, guestMac, refusal)
           else this.#services.unreachable(connection.guest, guestMac, refusal.packet, error)
         }
         flush()
@@ -313,7 +320,10 @@ export class NatTcp implements TcpGateway {
       }
       if (idle === undefined || connection.lastUsed < idle.lastUsed) idle = connection
     }
-    if (idle === undefined || this.now - idle.lastUsed < SHORTEST_LIFE) return false
+    if (idle === undefined || this.now - idle.lastUsed < SHORTEST_LIFE) {
+      this.#shortages.refused(`${this.#maximum} are in use, which is maximumConnections`)
+      return false
+    }
     idle.resetBoth()
     return true
   }
