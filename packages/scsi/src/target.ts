@@ -156,7 +156,7 @@ export class ScsiTarget {
     for (const unit of this.#units) unit?.base.abort()
   }
 
-  /** Resolves when no command is under way at any unit. */
+  /** Resolves when the commands that are under way now, at any unit, are complete. */
   async drain(): Promise<void> {
     await Promise.all(this.#units.map((unit) => unit?.base.drain()))
   }

@@ -89,6 +89,22 @@ export interface LogicalUnit {
   restore(state: SavedState): void
 }
 
+/** The commands that began between one {@link UnitBase.drain} and the next. */
+class Generation {
+  inFlight = 0
+  /** Who waits for these commands, and for all before them. */
+  readonly waiting: (() => void)[] = []
+  /** One of them is complete. */
+  readonly finished: () => void
+
+  constructor(ended: () => void) {
+    this.finished = () => {
+      this.inFlight--
+      ended()
+    }
+  }
+}
+
 /** What units share; a part of each. */
 export class UnitBase {
   /** Who the unit says that it is. */
@@ -99,8 +115,10 @@ export class UnitBase {
   readonly reservations: Reservations
   #inFlight = 0
   #epoch = 0
-  #idle: (() => void)[] = []
-  readonly #finished: () => void = () => this.#end()
+  readonly #ended: () => void = () => this.#end()
+  #current: Generation = new Generation(this.#ended)
+  /** Those before, of which commands are under way, in order. */
+  readonly #earlier: Generation[] = []
 
   /** @param tellsPowerOn see {@link UnitAttentions} */
   constructor(identity: UnitIdentity, tellsPowerOn = false) {
@@ -124,10 +142,14 @@ export class UnitBase {
     this.#epoch++
   }
 
-  /** Resolves when no command is under way. */
+  /** Resolves when the commands that are under way now are complete, whatever comes meanwhile: a guest need never pause. */
   drain(): Promise<void> {
     if (this.#inFlight === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#idle.push(resolve))
+    if (this.#current.inFlight > 0) {
+      this.#earlier.push(this.#current)
+      this.#current = new Generation(this.#ended)
+    }
+    return new Promise((resolve) => this.#earlier.at(-1)?.waiting.push(resolve))
   }
 
   /** Find `command` in `table`, check what holds for every command, and run it. */
@@ -165,15 +187,13 @@ export class UnitBase {
     }
     if (running === undefined) return undefined
     this.#inFlight++
-    return running.then(this.#finished)
+    this.#current.inFlight++
+    return running.then(this.#current.finished)
   }
 
   #end(): void {
     this.#inFlight--
-    if (this.#inFlight > 0 || this.#idle.length === 0) return
-    const waiting = this.#idle
-    this.#idle = []
-    for (const resolve of waiting) resolve()
+    while (this.#earlier[0]?.inFlight === 0) for (const resolve of this.#earlier.shift()?.waiting ?? []) resolve()
   }
 }
 

@@ -89,6 +89,40 @@ describe('units that come and go', () => {
   })
 })
 
+describe('waiting for commands', () => {
+  it('is for those that are under way, and ends although a guest goes on without a pause', async () => {
+    const reads: (() => void)[] = []
+    const disk = new MemoryDisk(64, { sectorSize: 2048 })
+    disk.read = () => new Promise((resolve) => reads.push(resolve))
+    const unit = new DvdUnit({ serial: 'd' }, disk)
+    const read = (): Promise<unknown> => run(unit, '28 00 00 00 00 00 00 00 01 00')
+    const ends: string[] = []
+    const note = (name: string) => (): void => void ends.push(name)
+    // It is there at the next turn of the host, if it is.
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+    const all = [read(), read()]
+    all.push(unit.base.drain().then(note('first')), unit.base.drain().then(note('same')))
+    all.push(read(), unit.base.drain().then(note('second')))
+    all.push(read())
+    expect(unit.base.inFlight).toBe(4)
+    // Those of later are complete first.
+    reads[2]?.()
+    reads[0]?.()
+    await turn()
+    expect([ends, unit.base.inFlight]).toEqual([[], 2])
+    reads[1]?.()
+    await turn()
+    expect([ends, unit.base.inFlight]).toEqual([['first', 'same', 'second'], 1])
+    const inserted = unit.insert(new MemoryDisk(64, { sectorSize: 2048 }))
+    all.push(inserted)
+    reads[3]?.()
+    expect(await inserted).toBe(disk)
+    await Promise.all(all)
+    await unit.base.drain()
+    expect(unit.base.inFlight).toBe(0)
+  })
+})
+
 describe('reset', () => {
   it('is told to everyone, and ends commands of many steps', async () => {
     let reads = 0
