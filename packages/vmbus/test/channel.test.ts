@@ -1,9 +1,10 @@
 import type { VmbusChannel, VmbusChannelHandler, VmbusDevice, VmbusPacket } from '@partita/interface'
 import { describe, expect, it } from 'vitest'
 import { contiguousRange } from '../src/client.ts'
-import { RingMemory, RingWriter } from '../src/ring.ts'
+import { CONTROL, RingMemory, RingWriter } from '../src/ring.ts'
 import { VmbusPair } from '../src/testing.ts'
 import { EchoDevice, INSTANCES, INTERFACE } from './devices.ts'
+import { observe } from './fuzz/observed.ts'
 
 /** A device whose handler is made by the test. */
 function device(open: (channel: VmbusChannel) => VmbusChannelHandler): VmbusDevice {
@@ -26,6 +27,45 @@ async function openWith(served: VmbusDevice, pages = 1) {
 const KIBIBYTE = new Uint8Array(1024).fill(1)
 
 describe('flow control', () => {
+  it('leaves a guest alone whose pointer moves at each look and brings no packet, and comes back to it', async () => {
+    const pair = new VmbusPair()
+    const { memory } = pair
+    const words = new Int32Array(memory.bytes.buffer)
+    const rings = pair.rings(1, 1)
+    const at = ((rings.pages[0] as number) * 4096) / 4 + CONTROL.IN
+    const limit = 100_000
+    let looks = 0
+    let moves = true
+    using _ = observe(memory.bytes.buffer, {
+      before: (offset) => {
+        if (!moves || offset !== at * 4) return
+        if (++looks > limit) throw new Error('there is no end to it')
+        words[at] = words[at] === 0 ? 8 : 0
+      },
+    })
+    const echo = new EchoDevice()
+    pair.server.offer(echo)
+    const { client } = pair
+    await pair.run(client.connect())
+    const [offer] = await pair.run(client.requestOffers())
+    moves = false
+    const channel = await pair.run(client.open(offer as NonNullable<typeof offer>, rings))
+    // The look that finds the ring empty is the first of each two.
+    moves = true
+    words[at] = 8
+    pair.signal(0x2001)
+    expect(looks).toBeGreaterThan(1000)
+    expect(looks).toBeLessThan(limit)
+    expect(pair.idle).toBe(false)
+    moves = false
+    words[at] = 0
+    const answers: number[] = []
+    channel.onPacket = (packet) => answers.push(packet.transactionLow)
+    channel.send(KIBIBYTE, 7)
+    await pair.settle()
+    expect(answers).toEqual([7])
+  })
+
   it('keeps a packet that the device does not take until it resumes', async () => {
     const seen: number[] = []
     let take = false

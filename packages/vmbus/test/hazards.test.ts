@@ -84,6 +84,7 @@ const HAZARDS: readonly (readonly [string, string, string])[] = [
   ['packets that change while they are looked at', 'ring', 'gives a packet that the other side cannot change'],
   ['bytes that are looked at twice', 'ring', 'looks at each byte once'],
   ['a pointer that is read twice', 'hazards', 'has one value of the other side’s pointer'],
+  ['a pointer that is another at each look: the host looks for ever', 'channel', 'leaves a guest alone whose pointer'],
   ['memory that changes at any time', 'fuzz', 'made anew do not either'],
 ]
 

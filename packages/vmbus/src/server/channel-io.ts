@@ -14,7 +14,7 @@ import { READ, type RingReader } from '../ring/ring-reader.ts'
 import { COMMIT, type RingWriter, WRITE, type WriteResult } from '../ring/ring-writer.ts'
 import { VmbusError } from '../vmbus-error.ts'
 
-/** Packets in a row before other work gets its turn. */
+/** Packets in a row, and looks for one, before other work gets its turn. */
 const BATCH_LIMIT = 4096
 
 /** What an open channel needs of the server. */
@@ -231,6 +231,7 @@ export class ChannelIo implements VmbusChannel {
     if (this.#serving || !this.#flowing || !this.#open) return
     this.#serving = true
     this.#corks++
+    // Packets, and looks at a ring that was empty.
     let count = 0
     // Packets were taken since the device was last told the end of a batch.
     let batch = false
@@ -240,7 +241,7 @@ export class ChannelIo implements VmbusChannel {
       while (this.#open && !this.#held) {
         const result = this.reader.peek()
         if (result === READ.PACKET) {
-          if (count++ === BATCH_LIMIT) {
+          if (count++ >= BATCH_LIMIT) {
             this.#deferServe()
             break
           }
@@ -264,6 +265,11 @@ export class ChannelIo implements VmbusChannel {
           if (!this.#open) break
           this.#commitReader()
           if (!this.reader.unmask()) break
+          // A pointer that is another at each look brings no packets and no end.
+          if (count++ >= BATCH_LIMIT) {
+            this.#deferServe()
+            break
+          }
           this.reader.mask()
         } else {
           this.#port.broken(this.reader.fault ?? '')
