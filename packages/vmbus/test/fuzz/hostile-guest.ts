@@ -1,7 +1,7 @@
 // A guest that does what it should not, and devices that are no better, in a machine whose host checks that it is not hurt. An input is
 // a program of steps; the same input does the same again.
 
-import type { VmbusChannel, VmbusOffered } from '@partita/interface'
+import type { SavedState, VmbusChannel, VmbusOffered } from '@partita/interface'
 import { gpadlMessages } from '../../src/client.ts'
 import {
   EVENT_CONNECTION_BASE,
@@ -14,8 +14,9 @@ import { CONTROL, type GpaRange, RingMemory, RingReader, RingWriter } from '../.
 import { type VmbusHost, VmbusServer, type VmbusTrace } from '../../src/server.ts'
 import { SharedMemory } from '../../src/testing.ts'
 import { HostileDevice, type HostileMachine } from './hostile-device.ts'
-import { Input } from './input.ts'
-import { check } from './invariant.ts'
+import { Input, Random } from './input.ts'
+import { check, InvariantError } from './invariant.ts'
+import { observe } from './observed.ts'
 import { WatchedMemory } from './watched-memory.ts'
 
 const PAGES = 64
@@ -24,6 +25,13 @@ const GPADLS = 9
 const DEVICES = 4
 /** Replies, and whatever the host's own offers and rescinds add. */
 const MAX_QUEUED = 64 + 16 + 2 * 64
+
+/** Pieces of GPADLs that a server keeps, besides two for each page of memory. */
+const MAX_PIECES = 65_536
+/** Calls that wait for the host's turn: one of each channel that was open since the last. */
+const MAX_DEFERRED = 64
+/** Accesses of the host to the guest's memory in one step, at most: what a batch of packets and the answers to it take, and more. */
+const MAX_ACCESSES = 100_000
 
 /** One memory for all guests: a new one for each input would cost more than the input. */
 const shared: SharedMemory = new SharedMemory(PAGES * PAGE)
@@ -50,11 +58,19 @@ export class HostileGuest implements VmbusHost, HostileMachine {
   #polling = false
   #depth = 0
   #feature = ''
+  readonly #torn: boolean
   readonly #onTrace: ((line: string) => void) | undefined
+  /** Accesses of the host in this step, while they are counted. */
+  #accesses = 0
+  #violation: InvariantError | undefined
 
-  /** `onTrace` is told what the server traces, to look at an input closely. */
-  constructor(bytes: Uint8Array, onTrace?: (line: string) => void) {
+  /**
+   * With `torn`, the guest's other processors may store between any two accesses of the host to a ring, and not only when it looks at memory for the first time. `onTrace` is
+   * told what the server traces, to look at an input closely.
+   */
+  constructor(bytes: Uint8Array, torn: boolean, onTrace?: (line: string) => void) {
     shared.bytes.fill(0)
+    this.#torn = torn
     this.#onTrace = onTrace
     this.#input = new Input(bytes)
     this.#devices = Array.from({ length: DEVICES }, (_, index) => new HostileDevice(this, index))
@@ -126,7 +142,11 @@ export class HostileGuest implements VmbusHost, HostileMachine {
 
   /** Run all steps. Throws when the host was hurt. */
   async run(): Promise<void> {
+    using _ = this.#torn
+      ? observe(shared.bytes.buffer, { before: (offset) => this.memory.onAccess?.(offset) })
+      : undefined
     while (!this.#input.done) {
+      this.#accesses = 0
       this.#step()
       if (this.#pending.length > 0 && this.#input.below(8) === 0) await this.#finishPending()
       if ((this.steps & 31) === 0) this.#checkHost()
@@ -134,6 +154,7 @@ export class HostileGuest implements VmbusHost, HostileMachine {
     await this.#finishPending()
     for (const run of this.#deferred.splice(0)) run()
     this.#checkHost()
+    this.#save()
     // However it got there, a guest can always begin anew.
     this.#slot = undefined
     this.memory.onAccess = undefined
@@ -143,6 +164,7 @@ export class HostileGuest implements VmbusHost, HostileMachine {
     for (let round = 0; round < 10; round++) await this.#finishPending()
     check(this.#server.version === 0x0005_0003, 'no connection')
     check(this.#server.gpadlCount === 0 && this.#ports.size === 0, 'something is left of the old connection')
+    check(this.#server.gpadlPieces === 0, 'pieces are left of the old connection')
   }
 
   #step(): void {
@@ -301,6 +323,7 @@ export class HostileGuest implements VmbusHost, HostileMachine {
 
   #strangeGpadl(relid: number): void {
     const input = this.#input
+    if (input.below(16) === 0) this.#manyPieces(relid)
     const id = input.below(GPADLS)
     const ranges = Array.from({ length: 1 + input.below(3) }, () => ({
       byteOffset: input.pick([0, 0, 8, 100, 4095, 4096]),
@@ -310,6 +333,21 @@ export class HostileGuest implements VmbusHost, HostileMachine {
     const messages = gpadlMessages(relid, id, ranges)
     if (input.below(2) === 0) this.#mutate(messages[input.below(messages.length)] as Uint8Array)
     for (const message of messages) if (input.below(8) !== 0) this.#postRaw(message)
+  }
+
+  /** GPADLs that are long for the host and short for the guest. */
+  #manyPieces(relid: number): void {
+    const input = this.#input
+    const pieces = input.pick([1, 50, 1000, 4000])
+    const ranges = Array.from({ length: pieces }, (_, piece) => ({
+      byteOffset: 2 * (piece % 2000),
+      byteCount: 1,
+      pages: [input.below(PAGES)],
+    }))
+    for (let count = input.below(24); count >= 0; count--) {
+      for (const message of gpadlMessages(relid, GPADLS + input.below(64), ranges)) this.#postRaw(message)
+      this.#takeMessage()
+    }
   }
 
   #openChannel(relid: number): void {
@@ -524,7 +562,7 @@ export class HostileGuest implements VmbusHost, HostileMachine {
 
   #migrate(): void {
     this.#server.stop()
-    const state = structuredClone(this.#server.save())
+    const state = this.#save()
     const offered = this.#devices.map((_, index) => this.#isOffered(index))
     this.#ports.clear()
     this.#deferred.length = 0
@@ -535,11 +573,59 @@ export class HostileGuest implements VmbusHost, HostileMachine {
     this.reach('migrated')
   }
 
-  /** From now on the guest's other processors change its memory when the host looks at it. */
+  /** The state, which has what the server says that it keeps. */
+  #save(): SavedState {
+    const state = structuredClone(this.#server.save())
+    const { gpadls, partialGpadls, outbox } = state.data as unknown as {
+      gpadls: { gpas: number[] }[]
+      partialGpadls: { bytes: Uint8Array }[]
+      outbox: unknown[]
+    }
+    const pieces = gpadls.reduce((sum, { gpas }) => sum + gpas.length, 0)
+    const words = partialGpadls.reduce((sum, { bytes }) => sum + bytes.length / 8, 0)
+    check(pieces + words === this.#server.gpadlPieces, `${pieces} pieces and ${words} words of GPADLs`)
+    check(gpadls.length + partialGpadls.length === this.#server.gpadlCount, 'GPADLs that are not counted')
+    check(outbox.length === this.#server.queuedMessages, 'messages that are not counted')
+    return state
+  }
+
+  /** From now on the guest's other processors change its memory when the host looks at it. The same input does the same. */
   #watch(): void {
-    const often = 1 + this.#input.below(5)
-    let count = 0
-    this.memory.onAccess = this.#input.below(2) === 0 ? undefined : () => ++count % often === 0 && this.#scribble()
+    const input = this.#input
+    const often = input.pick([1, 2, 3, 4, 5, 20, 100])
+    const random = new Random(input.u8())
+    const kind = input.below(4)
+    let left = 1
+    this.memory.onAccess =
+      kind === 0
+        ? undefined
+        : (offset) => {
+            check(++this.#accesses < MAX_ACCESSES, 'the guest keeps the host busy without end')
+            if (--left > 0) return
+            left = 1 + random.below(2 * often - 1)
+            if (kind === 1) this.#tear(random, offset)
+            else if (kind === 2) this.#tear(random)
+            else this.#flip(offset)
+          }
+  }
+
+  /** Change a word of a ring: of that which is looked at, or any. */
+  #tear(random: Random, offset?: number): void {
+    const page = offset === undefined ? (this.#opened[random.below(this.#opened.length)] as number) : offset >>> 12
+    const control = page + (offset === undefined ? ([0, 0, 3][random.below(3)] as number) : 0)
+    const values = [0, 1, 8, 16, 8184, 8192, 8 * random.below(1024), random.u32()]
+    const value = values[random.below(values.length)] as number
+    if (offset !== undefined && random.below(2) === 0)
+      shared.writeU32(((offset + 4 * random.below(8)) & ~3) % (PAGES * PAGE), value)
+    else if (random.below(2) === 0) shared.writeU32(control * PAGE + 4 * random.below(4), value)
+    else shared.writeU32(((control + 1) * PAGE + 4 * random.below(1024)) % (PAGES * PAGE), value)
+  }
+
+  /** `in` is something else each time: there is always something new, and nothing comes of it. */
+  #flip(offset: number | undefined): void {
+    if (offset === undefined || offset % PAGE !== 4 * CONTROL.IN) return
+    const out = shared.readU32(offset + 4 * (CONTROL.OUT - CONTROL.IN)) ?? 0
+    shared.writeU32(offset, shared.readU32(offset) === out ? (out + 24) % (2 * PAGE) : out)
   }
 
   async #finishPending(): Promise<void> {
@@ -571,7 +657,12 @@ export class HostileGuest implements VmbusHost, HostileMachine {
         this.reach(text.replace(/0x[0-9a-f]+|\d+/g, '#'))
       },
     }
-    return new VmbusServer(this, { trace, onDeviceError: () => this.reach('device failed') })
+    const onDeviceError = (_device: unknown, error: unknown): void => {
+      this.reach('device failed')
+      // Found inside of a call of a device, whose errors the server takes for the device's.
+      if (error instanceof InvariantError) this.#violation ??= error
+    }
+    return new VmbusServer(this, { trace, onDeviceError })
   }
 
   /** Pairs of what was reached one after the other: a small measure of coverage. */
@@ -581,6 +672,7 @@ export class HostileGuest implements VmbusHost, HostileMachine {
   }
 
   #checkHost(): void {
+    if (this.#violation !== undefined) throw this.#violation
     const server = this.#server
     const channels = server.channels()
     const relids = channels.map(({ relid }) => relid).filter((relid) => relid !== 0)
@@ -591,14 +683,19 @@ export class HostileGuest implements VmbusHost, HostileMachine {
     )
     check(server.queuedMessages <= MAX_QUEUED, `${server.queuedMessages} messages wait`)
     check(server.gpadlCount <= 4096, 'too many GPADLs')
+    check(server.gpadlPieces <= MAX_PIECES + 2 * (this.memory.ramSize / PAGE), 'too many pieces of GPADLs')
+    check(this.#deferred.length <= MAX_DEFERRED, `${this.#deferred.length} calls wait`)
     check(this.#ports.size === channels.filter(({ state }) => state === 'open').length, 'a port without a channel')
     check(channels.length <= 2047 + DEVICES, `${channels.length} channels`)
   }
 }
 
 /** Run one input; returns its steps and what it reached. */
-export async function runGuestInput(bytes: Uint8Array): Promise<{ steps: number; features: ReadonlySet<string> }> {
-  const guest = new HostileGuest(bytes)
+export async function runGuestInput(
+  bytes: Uint8Array,
+  torn: boolean,
+): Promise<{ steps: number; features: ReadonlySet<string> }> {
+  const guest = new HostileGuest(bytes, torn)
   await guest.run()
   return { steps: guest.steps, features: guest.features }
 }

@@ -1,4 +1,4 @@
-// A second reading of a ring, plain and slow, to hold the fast one against: it works on a copy of the whole ring, unrolled from where
+// A second reading of a ring, plain and slow, to hold the fast one against: it works on a copy of the whole ring, byte by byte from where
 // the reader stands.
 
 /** What the first packet of a ring is. */
@@ -25,19 +25,19 @@ export function readModel(data: Uint8Array, at: number, out: number): ModelPacke
   if (at % 8 !== 0 || at >= size) return BROKEN
   if (at === out) return { result: 'empty' }
   const available = (at - out + size) % size
-  const bytes = Array.from({ length: available }, (_, index) => data[(out + index) % size] as number)
+  const bytes = (from: number, count: number): number[] =>
+    Array.from({ length: count }, (_, index) => data[(out + from + index) % size] as number)
   const number = (from: number, count: number): number =>
-    bytes.slice(from, from + count).reduceRight((sum, byte) => sum * 256 + byte, 0)
-  if (bytes.length < 24) return BROKEN
+    bytes(from, count).reduceRight((sum, byte) => sum * 256 + byte, 0)
+  if (available < 24) return BROKEN
   const type = number(0, 2)
   const dataOffset = number(2, 2) * 8
   const length = number(4, 2) * 8
   if (dataOffset < 16 || length < dataOffset || length + 8 > available) return BROKEN
-  const header = bytes.slice(16, dataOffset)
   const pieces: [number, number][] = []
   const transferRanges: [number, number][] = []
   if (type === 7 || type === 9) {
-    if (header.length < 8) return BROKEN
+    if (dataOffset < 24) return BROKEN
     const count = number(20, 4)
     let place = 24
     for (let range = 0; range < count; range++) {
@@ -69,7 +69,7 @@ export function readModel(data: Uint8Array, at: number, out: number): ModelPacke
     type,
     flags: number(6, 2),
     transaction: BigInt(number(8, 4)) + (BigInt(number(12, 4)) << 32n),
-    payload: bytes.slice(dataOffset, length),
+    payload: bytes(dataOffset, length - dataOffset),
     pieces,
     transferRanges,
     next: (out + length + 8) % size,

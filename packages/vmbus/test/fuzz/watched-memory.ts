@@ -1,9 +1,10 @@
-// Memory that lets the guest change it whenever the host looks at it.
+// Memory that lets the guest change it whenever the host looks at it. Of windows, that is when they are taken; each access to one is `observe`'s.
 
 import { SharedMemory } from '../../src/testing.ts'
 
 export class WatchedMemory extends SharedMemory {
-  onAccess: (() => void) | undefined
+  /** Told before each access; of that to a byte of a window, of its address. */
+  onAccess: ((gpa?: number) => void) | undefined
   readonly #under: SharedMemory
 
   constructor(under: SharedMemory) {
@@ -19,7 +20,9 @@ export class WatchedMemory extends SharedMemory {
 
   override view(gpa: number, length: number): Uint8Array | undefined {
     this.onAccess?.()
-    return this.#under.view(gpa, length)
+    const view = this.#under.view(gpa, length)
+    // Made here, it can be observed.
+    return view === undefined ? undefined : new Uint8Array(view.buffer, view.byteOffset, view.length)
   }
 
   override read(gpa: number, target: Uint8Array): boolean {
