@@ -81,6 +81,7 @@ export class TestTcpSocket implements TcpSocket {
 
 /** A UDP socket in a test's hands. */
 export interface TestUdpSocket extends UdpSocket {
+  readonly version: 4 | 6
   readonly receive: UdpReceiver
   readonly sent: { readonly text: string; readonly address: string; readonly port: number }[]
   closed: boolean
@@ -106,8 +107,9 @@ export class TestHost implements NatHost {
     return { [Symbol.asyncDispose]: async () => void this.listeners.delete(`${address}:${port}`) }
   }
 
-  openUdp(_version: 4 | 6, receive: UdpReceiver): UdpSocket {
+  openUdp(version: 4 | 6, receive: UdpReceiver): UdpSocket {
     const socket: TestUdpSocket = {
+      version,
       receive,
       sent: [],
       closed: false,
@@ -115,6 +117,8 @@ export class TestHost implements NatHost {
       send: (data, address, port) => {
         // As Node does.
         if (!(port >= 1 && port <= 65_535)) throw new RangeError(`port ${port}`)
+        // The system says EINVAL, and nobody hears of it.
+        if (address.includes(':') !== (version === 6)) throw new RangeError(`${address} by a socket of IPv${version}`)
         socket.sent.push({ text: new TextDecoder().decode(data), address, port })
       },
       close: () => {

@@ -51,6 +51,31 @@ describe('UDP', () => {
     expect(guest.host.udp).toHaveLength(1)
   })
 
+  it('names: servers of both versions are asked in turn, each by a socket of its own', async () => {
+    await using guest = await NatGuest.start({ nameServers: ['192.0.2.53', '[2001:DB8:0::53]:5353'] })
+    const asked = (): string[] =>
+      guest.host.udp.flatMap(({ sent, version }) =>
+        sent.splice(0).map(({ text, address }) => `${version} ${text} ${address}`),
+      )
+    for (const text of ['one', 'two', 'three']) guest.udp('10.0.2.3', 53, text)
+    expect(asked()).toEqual(['4 one 192.0.2.53', '4 three 192.0.2.53', '6 two 2001:db8::53'])
+    guest.host.udp[1]?.receive(Buffer.from('answer'), '2001:db8::53', 5353)
+    expect(guest.datagrams().map(({ from, ports, text }) => [from, ports, text])).toEqual([
+      ['10.0.2.3', [53, 5000], 'answer'],
+    ])
+    // The answer begins the turn anew, for both sockets; and the port goes where else it wants.
+    guest.udp('10.0.2.3', 53, 'four')
+    guest.udp('192.0.2.7', 123, 'time')
+    guest.udp('10.0.2.3', 53, 'five')
+    expect(asked()).toEqual(['4 four 192.0.2.53', '4 time 192.0.2.7', '6 five 2001:db8::53'])
+    // A guest that asks by IPv6 has the same servers.
+    guest.udp('fd50:6172:7469::3', 53, 'six')
+    guest.udp('fd50:6172:7469::3', 53, 'seven')
+    guest.udp('2001:db8::7', 123, 'time')
+    expect(asked()).toEqual(['4 six 192.0.2.53', '6 seven 2001:db8::53', '6 time 2001:db8::7'])
+    expect(guest.gateway.report().udpSockets).toBe(4)
+  })
+
   it('two minutes from the last datagram of either side; a question to a name server ends nothing sooner', async () => {
     await using guest = await NatGuest.start()
     const closed = (after: number): boolean[] => {

@@ -2,7 +2,7 @@
 
 import * as v from 'valibot'
 import { SwitchError } from '../switch-error.ts'
-import { type IpAddress, IpPrefix, isIpv4, parseIpAddress, sameAddress } from './ip-address.ts'
+import { formatIpAddress, type IpAddress, IpPrefix, isIpv4, parseIpAddress, sameAddress } from './ip-address.ts'
 
 /** A port of the host that leads into the network. */
 export interface PortForward {
@@ -96,14 +96,15 @@ export const natOptionsSchema: v.GenericSchema<unknown, NatOptions> & { readonly
     ),
   })
 
-/** A name server, for the host: `192.0.2.53`, `192.0.2.53:5353`, `fd00::53`, `[fd00::53]:5353`; `undefined` when it is none. */
+/** A name server, for the host: `192.0.2.53`, `192.0.2.53:5353`, `fd00::53`, `[fd00::53]:5353`; `undefined` when it is none. The address is written as the host writes it when an answer comes. */
 export function parseNameServer(value: string): { readonly address: string; readonly port: number } | undefined {
   const match = /^\[([^\]]+)\](?::(\d{1,5}))?$/.exec(value) ?? /^([^:]+)(?::(\d{1,5}))?$/.exec(value) ?? [value, value]
   const [, text = '', number = '53'] = match
   const found = Number(number)
-  return parseIpAddress(text) !== undefined && found >= 1 && found <= 65_535
-    ? { address: text, port: found }
-    : undefined
+  const address = parseIpAddress(text)
+  if (address === undefined || found < 1 || found > 65_535) return undefined
+  const [, zone = ''] = /(%.*)$/.exec(text) ?? []
+  return { address: formatIpAddress(address) + zone, port: found }
 }
 
 /**

@@ -1,5 +1,5 @@
-// UDP of guests: a socket of the host for each address and port that a guest sends from, closed when nothing went through it for a while. A guest hears only from those that it
-// has sent to (RFC 4787: endpoint-independent mapping, address-dependent filtering).
+// UDP of guests: a socket of the host for each address and port that a guest sends from (two where a name server is not of the guest's version of IP), closed when nothing went through it for
+// a while. A guest hears only from those that it has sent to (RFC 4787: endpoint-independent mapping, address-dependent filtering).
 
 import { IP_PROTOCOL, putU16 } from '@partita/ethernet'
 import { type Flow, FlowTable, flowKey } from './flow-table.ts'
@@ -32,7 +32,7 @@ interface UdpFlow extends Flow {
   deadline: number
   /** Bytes that the socket held when it was last looked at. */
   buffered: number
-  /** Datagrams to a name server since its last answer: after one, the next server is asked. */
+  /** Datagrams to a name server by this socket since the last answer: after one, the next server is asked. */
   unanswered: number
 }
 
@@ -83,16 +83,18 @@ export class NatUdp {
     if (packet.headers.payload === 0) return
     const { destination, destinationPort, source, sourcePort } = packet
     if (this.#answerInbound(packet)) return
-    const flow = this.#flows.find(flowKey(source, sourcePort, ANY, packet.version, this.#key)) ?? this.#open(packet)
-    if (flow === undefined) return
-    const target = this.#services.target(destination, destinationPort, 'udp', flow.unanswered)
+    const attempt = this.#services.isGateway(destination) ? this.#unanswered(source, sourcePort) : 0
+    const target = this.#services.target(destination, destinationPort, 'udp', attempt)
     if (target === undefined) {
       this.#services.unreachable(source, packet.sourceMac, packetCopy(packet), 'EACCES')
       return
     }
+    const version = target.address.includes(':') ? 6 : 4
+    const flow = this.#find(source, sourcePort, version) ?? this.#open(packet, version)
+    if (flow === undefined) return
     flow.mac = packet.sourceMac
     this.#used(flow, destinationPort)
-    flow.unanswered++
+    if (target.renamed) flow.unanswered++
     const peer = target.renamed ? `${target.address} ${target.port}` : target.address
     if (!flow.peers.has(peer)) {
       if (flow.peers.size === MAXIMUM_PEERS) {
@@ -120,17 +122,19 @@ export class NatUdp {
     flow.buffered = buffered
   }
 
-  #open(packet: GuestPacket): UdpFlow | undefined {
+  /** The socket of a guest's port that reaches addresses of a version. */
+  #find(guest: IpAddress, port: number, version: 4 | 6): UdpFlow | undefined {
+    return this.#flows.find(flowKey(guest, port, ANY, version, this.#key))
+  }
+
+  /** How often a guest's port has asked for names since the last answer. Name servers may be of both versions. */
+  #unanswered(guest: IpAddress, port: number): number {
+    return (this.#find(guest, port, 4)?.unanswered ?? 0) + (this.#find(guest, port, 6)?.unanswered ?? 0)
+  }
+
+  #open({ source, sourcePort, sourceMac }: GuestPacket, version: 4 | 6): UdpFlow | undefined {
     if (this.#flows.size >= this.#maximum) this.#evict()
-    const { source, sourcePort, version } = packet
-    // A socket of its own for what a name server outside of the guest's version answers.
-    const target = this.#services.target(packet.destination, packet.destinationPort, 'udp', 0)
-    if (target === undefined) {
-      this.#services.unreachable(source, packet.sourceMac, packetCopy(packet), 'EACCES')
-      return undefined
-    }
-    const socketVersion = target.address.includes(':') ? 6 : 4
-    const socket = this.#services.host.openUdp(socketVersion, (data, address, port) =>
+    const socket = this.#services.host.openUdp(version, (data, address, port) =>
       this.#fromHost(flow, data, address, port),
     )
     if (socket === undefined) return undefined
@@ -138,7 +142,7 @@ export class NatUdp {
       key: flowKey(source, sourcePort, ANY, version),
       guest: source.slice(),
       guestPort: sourcePort,
-      mac: packet.sourceMac,
+      mac: sourceMac,
       socket,
       peers: new Map(),
       deadline: 0,
@@ -167,7 +171,10 @@ export class NatUdp {
   #fromHost(flow: UdpFlow, data: Uint8Array, address: string, port: number): void {
     const peer = flow.peers.get(address) ?? flow.peers.get(`${address} ${port}`)
     if (peer === undefined) return
-    flow.unanswered = 0
+    for (const version of [4, 6] as const) {
+      const own = this.#find(flow.guest, flow.guestPort, version)
+      if (own !== undefined) own.unanswered = 0
+    }
     this.#used(flow, peer.remotePort ?? port)
     this.send(flow.mac, peer.remote, peer.remotePort ?? port, flow.guest, flow.guestPort, data)
     this.#services.flush()
