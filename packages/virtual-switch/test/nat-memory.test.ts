@@ -1,5 +1,6 @@
 // How much the NAT holds: whatever guests and servers do, it is no more than it says, and all goes on when there is room again.
 
+import { storeIpv4Checksum } from '@partita/ethernet'
 import { describe, expect, it } from 'vitest'
 import { F, NatGuest, type TestTcpSocket } from './nat-guest.ts'
 
@@ -165,5 +166,66 @@ describe('what guests send', () => {
     socket.buffered = 0
     guest.clock.advance(200e6)
     expect(guest.segments()).toMatchObject([{ acknowledgement: mine + socket.written.length, window: 1024 }])
+  })
+})
+
+describe('fragments of packets that are not whole', () => {
+  /** The first fragment of a packet, of eight bytes. */
+  const fragment = (guest: NatGuest, id: number, offset = 0): void => {
+    const packet = new Uint8Array(28)
+    packet.set([0x45, 0, 0, 28, 0, id, 0x20, offset, 64, 17, 0, 0, 10, 0, 2, 15, 192, 0, 2, 7])
+    storeIpv4Checksum(packet, 0, 20)
+    guest.raw(0x0800, packet)
+  }
+  /** Ethernet and IP header, the longest payload, and what a piece costs. */
+  const COST = 34 + 65_535 + 512
+
+  it('are held within the limit for all, sixteen at a time, and each for 30 seconds', async () => {
+    await using guest = await NatGuest.start()
+    const held = (): number => guest.gateway.report().heldBytes
+    fragment(guest, 0)
+    expect(held()).toBe(COST)
+    guest.clock.advance(10e9)
+    for (let id = 1; id < 40; id++) fragment(guest, id)
+    expect(held()).toBe(16 * COST)
+    // Nothing else comes, and they go nevertheless.
+    guest.clock.advance(29e9)
+    expect(held()).toBe(16 * COST)
+    guest.clock.advance(1.1e9)
+    expect(held()).toBe(0)
+    expect(guest.clock.armedTimers).toBe(0)
+    // One that overlaps ends its packet.
+    fragment(guest, 1)
+    fragment(guest, 1)
+    expect(held()).toBe(0)
+  })
+
+  it('make room for each other, but not for more than there is', async () => {
+    await using guest = await NatGuest.start({ maximumHeldBytes: MIB })
+    for (let id = 0; id < 40; id++) fragment(guest, id)
+    expect(guest.gateway.report().heldBytes).toBe(7 * COST)
+    guest.udp('192.0.2.7', 9, 'x')
+    const [socket] = guest.host.udp
+    if (socket !== undefined) socket.buffered = MIB / 2 - 7 * COST
+    guest.udp('192.0.2.7', 9, 'x')
+    fragment(guest, 100)
+    expect(guest.gateway.report().heldBytes).toBe(MIB / 2)
+    guest.clock.advance(31e9)
+    fragment(guest, 101)
+    expect(guest.gateway.report().heldBytes).toBe(MIB / 2 - 7 * COST + COST)
+  })
+
+  it('are forgotten when the machine is reset', async () => {
+    await using guest = await NatGuest.start()
+    fragment(guest, 1)
+    guest.gateway.reset()
+    expect(guest.gateway.report().heldBytes).toBe(0)
+    // What would have been the rest of it is no packet of the guest that has begun anew.
+    const rest = new Uint8Array(28)
+    rest.set([0x45, 0, 0, 28, 0, 1, 0, 1, 64, 17, 0, 0, 10, 0, 2, 15, 192, 0, 2, 7])
+    storeIpv4Checksum(rest, 0, 20)
+    guest.raw(0x0800, rest)
+    expect(guest.host.udp).toEqual([])
+    expect(guest.gateway.report().heldBytes).toBe(COST)
   })
 })

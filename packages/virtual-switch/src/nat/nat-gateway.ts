@@ -115,7 +115,7 @@ export interface NatReport {
   readonly tcpConnections: number
   /** Sockets of the host that stand for guests' ports. */
   readonly udpSockets: number
-  /** Bytes of memory for data that waits for guests to take and acknowledge it, or for the host to take it. */
+  /** Bytes of memory for data that waits for guests to take and acknowledge it, for the host to take it, or for the rest of its packet. */
   readonly heldBytes: number
   /** Guests whose MAC address is known. */
   readonly neighbours: number
@@ -178,7 +178,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
       this.#dhcp6 = new Dhcp6Server(ipv6, mac)
       this.#discovery = new NeighbourDiscovery(this, ipv6)
     }
-    this.#reassembly = new Reassembly(clock)
+    this.#reassembly = new Reassembly(clock, this.#toHost, () => this.timeMatters())
     this.#timer = clock.createTimer(() => this.#tick())
   }
 
@@ -495,14 +495,20 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     const now = this.clock.now()
     this.#tcp.tick(now)
     this.#udp.tick(now)
+    this.#reassembly.tick(now)
     this.flush()
-    if (this.#tcp.size > 0 || !this.#udp.idle) this.timeMatters()
+    if (this.#tcp.size > 0 || !this.#udp.idle || this.#reassembly.size > 0) this.timeMatters()
   }
 
   /** The guests begin anew, and know of nothing that there was. */
   reset(): void {
+    this.#endAll()
+  }
+
+  #endAll(): void {
     this.#tcp.resetAll()
     this.#udp.closeAll()
+    this.#reassembly.clear()
     this.flush()
   }
 
@@ -510,9 +516,7 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
   async [Symbol.asyncDispose](): Promise<void> {
     this.#timer.cancel()
     this.#discovery?.[Symbol.dispose]()
-    this.#tcp.resetAll()
-    this.#udp.closeAll()
-    this.flush()
+    this.#endAll()
     await this.#forwards.disposeAsync()
     await this.#port?.[Symbol.asyncDispose]()
     this.#port = undefined

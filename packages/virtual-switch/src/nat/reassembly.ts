@@ -1,7 +1,9 @@
-// Puts fragments together (RFC 791, 3.2; RFC 8200, 4.5). A guest has a fixed number of packets under way, each for 30 seconds at most; fragments that overlap end the packet (RFC 5722).
+// Puts fragments together (RFC 791, 3.2; RFC 8200, 4.5). A guest has a fixed number of packets under way, within what the NAT may hold, each for 30 seconds at most; fragments that overlap end the
+// packet (RFC 5722).
 
 import { getU16, getU32, IP_PROTOCOL, putU16, storeIpv4Checksum } from '@partita/ethernet'
 import type { Clock } from '@partita/interface'
+import { type MemoryBudget, PIECE_COST } from './memory-budget.ts'
 
 const MAXIMUM_PACKETS = 16
 const LIFETIME = 30e9
@@ -22,10 +24,15 @@ interface Partial {
 /** Packets under way. */
 export class Reassembly {
   readonly #clock: Clock
+  readonly #budget: MemoryBudget
+  readonly #onBegin: () => void
   readonly #packets: Map<string, Partial> = new Map()
 
-  constructor(clock: Clock) {
+  /** `budget` is shared with others. `onBegin`: there is something that {@link Reassembly.tick} has to end. */
+  constructor(clock: Clock, budget: MemoryBudget, onBegin: () => void) {
     this.#clock = clock
+    this.#budget = budget
+    this.#onBegin = onBegin
   }
 
   /** How many packets are under way. */
@@ -44,9 +51,10 @@ export class Reassembly {
     const end = offset + length
     if (length <= 0 || end > LARGEST - (version === 4 ? 20 : 40) || (more && (length & 7) !== 0)) return undefined
     const headerLength = network - start + (version === 4 ? 20 : 40)
-    const packet = this.#find(key, headerLength)
+    const packet = this.#packets.get(key) ?? this.#begin(key, headerLength)
+    if (packet === undefined) return undefined
     if (packet.headerLength !== headerLength || !addRange(packet, offset, end, more)) {
-      this.#packets.delete(key)
+      this.#drop(key)
       return undefined
     }
     if (offset === 0) packet.bytes.set(bytes.subarray(start, start + headerLength))
@@ -55,28 +63,46 @@ export class Reassembly {
     if (packet.total === 0 || packet.ranges.length !== 1 || first?.from !== 0 || first.to !== packet.total) {
       return undefined
     }
-    this.#packets.delete(key)
+    this.#drop(key)
     return finish(packet, network - start, version, protocol)
   }
 
-  #find(key: string, headerLength: number): Partial {
-    const now = this.#clock.now()
-    for (const [old, packet] of this.#packets) if (packet.deadline < now) this.#packets.delete(old)
-    let packet = this.#packets.get(key)
-    if (packet !== undefined) return packet
-    if (this.#packets.size === MAXIMUM_PACKETS) {
-      const [oldest] = this.#packets.keys()
-      if (oldest !== undefined) this.#packets.delete(oldest)
+  /** Time has passed. */
+  tick(now: number): void {
+    for (const [key, { deadline }] of this.#packets) if (deadline <= now) this.#drop(key)
+  }
+
+  /** Forget all of them. */
+  clear(): void {
+    for (const key of this.#packets.keys()) this.#drop(key)
+  }
+
+  /** A packet begins, the oldest making room for it; `undefined` when others hold all that may be held. */
+  #begin(key: string, headerLength: number): Partial | undefined {
+    const length = headerLength + LARGEST
+    for (const oldest of this.#packets.keys()) {
+      if (this.#packets.size < MAXIMUM_PACKETS && this.#budget.room >= length + PIECE_COST) break
+      this.#drop(oldest)
     }
-    packet = {
-      bytes: new Uint8Array(headerLength + LARGEST),
+    if (this.#budget.room < length + PIECE_COST) return undefined
+    this.#budget.change(length + PIECE_COST)
+    const packet: Partial = {
+      bytes: new Uint8Array(length),
       headerLength,
       ranges: [],
       total: 0,
-      deadline: now + LIFETIME,
+      deadline: this.#clock.now() + LIFETIME,
     }
     this.#packets.set(key, packet)
+    this.#onBegin()
     return packet
+  }
+
+  #drop(key: string): void {
+    const packet = this.#packets.get(key)
+    if (packet === undefined) return
+    this.#packets.delete(key)
+    this.#budget.change(-(packet.bytes.length + PIECE_COST))
   }
 }
 
