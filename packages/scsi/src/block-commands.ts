@@ -408,10 +408,15 @@ export const BLOCK_COMMANDS: CommandTable<BlockUnit> = commandTable<BlockUnit>([
   },
 ])
 
-function selectMode(unit: BlockUnit, command: ScsiCommand, ten: boolean): undefined {
+function selectMode(unit: BlockUnit, command: ScsiCommand, ten: boolean): Running {
   const before = unit.writeCache
   modeSelect(unit.modeFacts(), command, ten, (code, body) => unit.applyMode(code, body))
   // Others find out (SPC-4, 6.11); whoever did it knows.
   if (unit.writeCache !== before) unit.base.attentions.establishAll(SENSE.MODE_PARAMETERS_CHANGED, command.initiator)
-  return undefined
+  if (!before || unit.writeCache) return undefined
+  // From now on an initiator has no reason to flush: what it wrote with the cache on, and is writing, goes to the medium first.
+  return command.awaitWrite(
+    unit.base.drain().then(() => unit.disk.flush()),
+    command.transferred,
+  )
 }

@@ -226,6 +226,7 @@ describe('READ and WRITE', () => {
     list.set([0x08, 0x12], 4)
     expect((await run(unit, '15 10 00 00 18 00', { out: list })).status).toBe(0)
     expect((await run(unit, '1a 08 08 00 ff 00')).data[6]).toBe(0)
+    expect(events.splice(0)).toEqual(['flush'])
     await run(unit, '2a 00 00 00 00 00 00 00 01 00', { out })
     expect(events.splice(0)).toEqual(['write', 'flush'])
     await run(unit, '35 00 00 00 00 00 00 00 00 00', { room: 0 })
@@ -422,6 +423,38 @@ describe('MODE SENSE and MODE SELECT', () => {
     expect((await run(unit, '15 10 00 00 17 00', { out: list })).sense).toBe('05/1a/00')
     expect((await run(unit, '15 10 00 00 40 00', { out: list })).sense).toBe('05/1a/00')
     expect(unit.writeCache).toBe(true)
+  })
+
+  it('flush what was written, and is being written, before the write cache is off', async () => {
+    const memory = new MemoryDisk(64)
+    const writing = Promise.withResolvers<void>()
+    const events: string[] = []
+    let broken = false
+    const disk: Disk = {
+      ...shape(memory),
+      write: async () => {
+        await writing.promise
+        events.push('written')
+      },
+      flush: async () => {
+        events.push('flush')
+        if (broken) throw new PartitaError(DISK_ERROR.IO, 'lost')
+      },
+    }
+    const unit = new BlockUnit(disk, { serial: 's' })
+    const select = (wce: number): ReturnType<typeof run> =>
+      run(unit, '15 10 00 00 18 00', { out: Uint8Array.from({ length: 24 }, (_, i) => [8, 0x12, wce][i - 4] ?? 0) })
+    const write = run(unit, '2a 00 00 00 00 00 00 00 01 00', { out: new Uint8Array(512) })
+    const off = select(0)
+    writing.resolve()
+    expect([(await write).status, (await off).status, (await off).transferred]).toEqual([0, 0, 24])
+    expect(events.splice(0)).toEqual(['written', 'flush'])
+    // Off already, and on: nothing to do.
+    expect([(await select(0)).status, (await select(4)).status, unit.writeCache]).toEqual([0, 0, true])
+    expect(events.splice(0)).toEqual([])
+    broken = true
+    expect((await select(0)).sense).toBe('03/0c/00')
+    expect(unit.writeCache).toBe(false)
   })
 
   it('tell other initiators of a change', async () => {
