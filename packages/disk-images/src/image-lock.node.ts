@@ -124,7 +124,7 @@ export async function lockImage(image: string, file: FileHandle): Promise<AsyncD
   try {
     for (let attempt = 0; attempt < 5; attempt++) {
       try {
-        await link(prepared, path)
+        await place(prepared, path, text)
         return release(path, text)
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
@@ -141,6 +141,20 @@ export async function lockImage(image: string, file: FileHandle): Promise<AsyncD
     throw inUse(image, path, undefined)
   } finally {
     await rm(prepared, { force: true })
+  }
+}
+
+/** What link(2) says on file systems that have no second names for files (FAT, exFAT); the last is Windows' word. */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EISDIR'])
+
+/** @throws with code `EEXIST` where there is a lock already */
+async function place(prepared: string, path: string, text: string): Promise<void> {
+  try {
+    await link(prepared, path)
+  } catch (error) {
+    if (!NO_LINKS.has((error as NodeJS.ErrnoException).code ?? '')) throw error
+    // For a moment it is there without its contents.
+    await writeFile(path, text, { flag: 'wx' })
   }
 }
 
