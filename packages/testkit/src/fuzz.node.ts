@@ -19,6 +19,9 @@ import { parseArgs } from 'node:util'
 import { PartitaError } from '@partita/interface'
 import { messageOf } from './compliance/check.ts'
 import { chooseInputs, FuzzError, type FuzzTarget, fuzz, shrinkInput, toHex } from './fuzz/fuzzer.ts'
+import { HeapGrowth } from './fuzz/heap-growth.node.ts'
+
+export { HeapGrowth, type HeapGrowthOptions } from './fuzz/heap-growth.node.ts'
 
 /** An input of the corpus. */
 export interface CorpusEntry {
@@ -36,6 +39,8 @@ export interface RunFuzzerOptions {
   readonly args?: readonly string[]
   /** Files that `--grow` leaves of what was reached. They are cheap to run, and a burden to a repository. Default: 40. */
   readonly files?: number
+  /** Bytes that the process may keep more than after the first tenth of its steps. Default: 64 MiB. */
+  readonly growth?: number
   /** Where lines go. Default: the console. */
   readonly log?: (line: string) => void
 }
@@ -43,6 +48,9 @@ export interface RunFuzzerOptions {
 const EXTENSION = '.hex'
 const FILES = 40
 const STEPS = 5_000_000
+/** Parts of a run after which memory is measured: after the first two it has warmed up. */
+const PARTS = 20
+const WARM = 2
 /** Of files that `--grow` makes, and replaces. */
 const REACHED = 'reached-'
 
@@ -106,6 +114,8 @@ export async function runFuzzer(target: FuzzTarget, options: RunFuzzerOptions): 
   })
   const [steps, seed] = [numberOf('steps', values.steps), numberOf('seed', values.seed)]
   const entries = readCorpus(corpus)
+  const growth = new HeapGrowth(options.growth === undefined ? {} : { bound: options.growth })
+  let part = WARM
   const start = performance.now()
   try {
     const result = await fuzz(target, {
@@ -114,14 +124,18 @@ export async function runFuzzer(target: FuzzTarget, options: RunFuzzerOptions): 
       seed,
       onProgress: (done, features) => {
         if (process.stderr.isTTY) process.stderr.write(`\r${done} steps, ${features} features, ${heap()}   `)
+        if (done * PARTS < steps * part) return
+        growth.sample()
+        part = Math.floor((done * PARTS) / steps) + 1
       },
     })
+    growth.sample()
     const counts = Object.entries(result.counts).map(([name, count]) => `${count} ${name}, `)
     const seconds = ((performance.now() - start) / 1000).toFixed(1)
     const { size } = result.features
     const features = size === 0 ? '' : `${size} features, `
     log(
-      `seed ${seed}: ${result.steps} steps in ${result.inputs} inputs, ${features}${counts.join('')}${seconds} s, ${heap()}`,
+      `seed ${seed}: ${result.steps} steps in ${result.inputs} inputs, ${features}${counts.join('')}${seconds} s, ${heap()}, grown by ${Math.round(growth.grown / 2 ** 20)} MiB`,
     )
     if (!values.grow) return
     if (size === 0) {
@@ -134,6 +148,11 @@ export async function runFuzzer(target: FuzzTarget, options: RunFuzzerOptions): 
       addToCorpus(corpus, `${REACHED}${String(index + 1).padStart(2, '0')}`, input)
     log(`${chosen.length} inputs of the corpus reach what was reached`)
   } catch (error) {
+    if (isGrowth(error)) {
+      log(error.message)
+      process.exitCode = 1
+      return
+    }
     if (!(error instanceof FuzzError)) throw error
     const small = await shrinkInput(target, error.input)
     const file = addToCorpus(corpus, `failure-${hashOf(small)}`, small, messageOf(error.cause).split('\n')[0])
@@ -141,6 +160,10 @@ export async function runFuzzer(target: FuzzTarget, options: RunFuzzerOptions): 
     log(`${small.length} of its ${error.input.length} bytes are enough: ${file} of the corpus`)
     process.exitCode = 1
   }
+}
+
+function isGrowth(error: unknown): error is PartitaError {
+  return error instanceof PartitaError && error.code === 'ERR_FUZZ_GROWTH'
 }
 
 function heap(): string {

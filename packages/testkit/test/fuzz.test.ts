@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { addToCorpus, readCorpus, runFuzzer } from '../src/fuzz.node.ts'
+import { addToCorpus, HeapGrowth, readCorpus, runFuzzer } from '../src/fuzz.node.ts'
 import {
   chooseInputs,
   type FuzzError,
@@ -128,7 +128,9 @@ describe('the program', () => {
     addToCorpus(corpus, 'by-hand', bytes(200, 201), 'two')
     addToCorpus(corpus, 'reached-99', bytes(1))
     expect(await run(harmless, '--steps', '3000', '--grow')).toBeUndefined()
-    expect(lines[0]).toMatch(/^seed 1: 30\d\d steps in \d+ inputs, \d+ features, \d+\.\d s, heap \d+ MiB$/)
+    expect(lines[0]).toMatch(
+      /^seed 1: 30\d\d steps in \d+ inputs, \d+ features, \d+\.\d s, heap \d+ MiB, grown by -?\d+ MiB$/,
+    )
     const names = readCorpus(corpus).map(({ name }) => name)
     expect(names[0]).toBe('by-hand.hex')
     expect(names).toContain('reached-01.hex')
@@ -156,8 +158,63 @@ describe('the program', () => {
     expect(() => readCorpus(corpus)).toThrow(expect.objectContaining({ code: 'ERR_FUZZ_CORPUS' }))
   })
 
+  it('fails when the process keeps something of each input', async () => {
+    const kept: Uint8Array[] = []
+    const leaking: FuzzTarget = {
+      run: (input) => {
+        kept.push(new Uint8Array(4096).fill(input.length))
+        return { steps: 1 }
+      },
+    }
+    const whole = { corpus, args: ['--steps', '4000'], log: (line: string) => lines.push(line) }
+    const before = process.exitCode
+    try {
+      lines.length = 0
+      await runFuzzer(leaking, { ...whole, growth: 4 * 2 ** 20 })
+      expect(process.exitCode).toBe(1)
+      expect(lines).toEqual([expect.stringMatching(/^the process keeps \d+\.\d MiB more/)])
+      // That is where it ends: 3,500 inputs after it had warmed up would be more than 13 MiB.
+      expect(kept.length).toBeLessThan(3000)
+
+      process.exitCode = before
+      lines.length = 0
+      kept.length = 0
+      await runFuzzer(leaking, { ...whole, growth: 64 * 2 ** 20 })
+      expect(process.exitCode).toBe(before)
+      expect(lines).toEqual([expect.stringMatching(/, grown by 1\d MiB$/)])
+    } finally {
+      process.exitCode = before
+    }
+  })
+
   it('refuses numbers that are none', async () => {
     await expect(run(harmless, '--steps', 'many')).rejects.toMatchObject({ code: 'ERR_USAGE' })
+  })
+})
+
+describe('growth', () => {
+  it('is what is kept after garbage was collected, since the first sample', () => {
+    const growth = new HeapGrowth({ bound: 2 * 2 ** 20 })
+    expect(growth.grown).toBe(0)
+    growth.sample()
+    for (let garbage = 0; garbage < 8; garbage++) new Uint8Array(2 ** 20).fill(garbage)
+    growth.sample()
+    expect(Math.abs(growth.grown)).toBeLessThan(2 ** 20)
+    const kept = Array.from({ length: 4 }, (_, index) => new Uint8Array(2 ** 20).fill(index))
+    expect(() => growth.sample()).toThrow(expect.objectContaining({ code: 'ERR_FUZZ_GROWTH' }))
+    expect(growth.grown).toBeGreaterThan(3 * 2 ** 20)
+    expect(kept).toHaveLength(4)
+  })
+
+  it('is compared with its bound, and may be less than nothing', () => {
+    const sizes = [1000, 1100, 900, 1101]
+    const growth = new HeapGrowth({ bound: 100, measure: () => sizes.shift() as number })
+    growth.sample()
+    growth.sample()
+    expect(growth.grown).toBe(100)
+    growth.sample()
+    expect(growth.grown).toBe(-100)
+    expect(() => growth.sample()).toThrow(expect.objectContaining({ data: { grown: 101, bound: 100 } }))
   })
 })
 
