@@ -94,6 +94,7 @@ export class TestHost implements NatHost {
   readonly udp: TestUdpSocket[] = []
   readonly listeners: Map<string, Parameters<NatHost['listenTcp']>[2]> = new Map()
   servers: string[] = ['192.0.2.53', '192.0.2.54:5353']
+  interfaces: string[] = ['127.0.0.1', '::1', '192.0.2.100', '2001:db8::100']
 
   connectTcp(address: string, port: number, events: TcpSocketEvents): TcpSocket {
     if (!(port >= 0 && port <= 65_535)) throw new RangeError(`port ${port}`)
@@ -135,6 +136,10 @@ export class TestHost implements NatHost {
 
   nameServers(): readonly string[] {
     return this.servers
+  }
+
+  ownAddresses(): readonly string[] {
+    return this.interfaces
   }
 
   async echo(address: string): Promise<boolean> {

@@ -50,6 +50,7 @@ import {
   parseNameServer,
 } from './nat-options.ts'
 import { NeighbourDiscovery } from './neighbour-discovery.ts'
+import { OwnAddresses } from './own-addresses.ts'
 import { GuestPacket } from './packet.ts'
 import { PacketBuilder } from './packet-builder.ts'
 import { Policy } from './policy.ts'
@@ -67,10 +68,14 @@ const MAXIMUM_NEIGHBOURS = 256
 const LOOPBACK = { 4: '127.0.0.1', 6: '::1' } as const
 const GSO: number = FRAME_FLAG.GSO_TCP4 | FRAME_FLAG.GSO_TCP6
 
-/** Where something of a guest goes, in the host's words. */
-export interface NatTarget {
+/** An address and a port, in the host's words. */
+interface HostPort {
   readonly address: string
   readonly port: number
+}
+
+/** Where something of a guest goes. */
+export interface NatTarget extends HostPort {
   /** The guest knows it by another name: the gateway's, or the name server's. */
   readonly renamed: boolean
 }
@@ -164,7 +169,13 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     this.#options = options
     this.#logger = logger
     this.addresses = natAddresses(options)
-    this.#policy = new Policy(options.allow, options.deny)
+    const { subnet, ipv6: own6 } = this.addresses
+    const own = new OwnAddresses(clock, host)
+    this.#policy = new Policy({
+      ...options,
+      networks: own6 === undefined ? [subnet] : [subnet, own6.subnet],
+      isHost: options.hostLoopback ? undefined : (address) => own.has(address),
+    })
     checkNatOptions(options, this.addresses)
     this.#toHost = new MemoryBudget(Math.floor(options.maximumHeldBytes / 2))
     this.#tcp = new NatTcp(this, options.maximumConnections, this.#toHost, new Shortages(clock, logger))
@@ -188,6 +199,9 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
    */
   async start(port: NetworkPort): Promise<void> {
     this.#port = port
+    if (this.#nameServers().length === 0) {
+      this.#logger.log('warn', 'guests have no names: there is no name server, or the rules permit none')
+    }
     for (const forward of this.#options.forwards) await this.#listen(forward)
   }
 
@@ -465,18 +479,32 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
         : undefined
     }
     const { gateway, ipv6 } = this.addresses
-    const router = sameAddress(address, gateway) || (ipv6 !== undefined && sameAddress(address, ipv6.gateway))
-    if (router) {
+    if (sameAddress(address, gateway) || (ipv6 !== undefined && sameAddress(address, ipv6.gateway))) {
       if (!this.#options.hostLoopback || protocol === 'icmp') return undefined
-      return { address: LOOPBACK[sameAddress(address, gateway) ? 4 : 6], port, renamed: true }
+      const loopback = { address: LOOPBACK[sameAddress(address, gateway) ? 4 : 6], port }
+      const names = ipv6 === undefined ? [gateway] : [gateway, ipv6.gateway]
+      return this.#isPermitted(names, port, loopback) ? { ...loopback, renamed: true } : undefined
     }
-    return port === DNS_PORT ? this.#nameServer(attempt) : undefined
+    if (port !== DNS_PORT) return undefined
+    const servers = this.#nameServers()
+    const server = servers[attempt % servers.length]
+    return server && { ...server, renamed: true }
   }
 
-  #nameServer(attempt: number): NatTarget | undefined {
+  /** Those that guests may ask. */
+  #nameServers(): HostPort[] {
+    const { nameServer, ipv6 } = this.addresses
+    const names = ipv6 === undefined ? [nameServer] : [nameServer, ipv6.nameServer]
     const servers = this.#options.nameServers ?? this.host.nameServers()
-    const server = parseNameServer(servers[attempt % servers.length] ?? '')
-    return server && { ...server, renamed: true }
+    return servers.flatMap((text) => {
+      const server = parseNameServer(text)
+      return server !== undefined && this.#isPermitted(names, DNS_PORT, server) ? [server] : []
+    })
+  }
+
+  #isPermitted(names: readonly IpAddress[], port: number, target: HostPort): boolean {
+    const there = parseIpAddress(target.address)
+    return there !== undefined && this.#policy.permitsBehindGateway(names, port, there, target.port)
   }
 
   /** Tell the guest by ICMP that a packet of its cannot be delivered. @internal */

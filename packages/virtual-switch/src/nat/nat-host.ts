@@ -59,6 +59,8 @@ export interface NatHost {
   listenUdp(address: string, port: number, receive: UdpReceiver): Promise<UdpSocket>
   /** Name servers, `address` or `address:port`, as the host uses them now. */
   nameServers(): readonly string[]
+  /** Addresses of the host's interfaces as they are now. Without it, only its loopback is known to be the host. */
+  ownAddresses?(): readonly string[]
   /** Whether an address answers to an ICMP echo request. Without it, only the gateway itself answers guests. */
   echo?(address: string): Promise<boolean>
 }

@@ -26,11 +26,11 @@ export interface NatOptions {
   readonly subnet6: string | false
   /** Name servers, `address`, `address:port` or `[address]:port`. Default: the host's. */
   readonly nameServers?: readonly string[] | undefined
-  /** Destinations that guests may reach: `10.0.0.0/8`, `192.0.2.1:443`, `[fd00::/8]:22`. Default: all that is not denied. */
+  /** Destinations that guests may reach: `10.0.0.0/8`, `192.0.2.1:443`, `[fd00::/8]:22`; names are among them, `10.0.2.3:53`. Default: all that is not denied. */
   readonly allow?: readonly string[] | undefined
   /** Destinations that guests may not reach; it counts before `allow`. */
   readonly deny: readonly string[]
-  /** Whether the host's loopback is within reach: as the gateway's address. Default: false. */
+  /** Whether the host is within reach: its loopback as the gateway's address, and the addresses of its interfaces. Default: false. */
   readonly hostLoopback: boolean
   /** Ports of the host that lead into the network. Default: none. */
   readonly forwards: readonly PortForward[]

@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram'
 import { getServers } from 'node:dns'
 import { connect, createServer, type Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { SwitchError } from '../switch-error.ts'
 import { ByteChunks } from './byte-chunks.ts'
 import { PIECE_COST } from './memory-budget.ts'
@@ -202,6 +203,10 @@ export class NodeNatHost implements NatHost, Disposable {
 
   nameServers(): readonly string[] {
     return getServers()
+  }
+
+  ownAddresses(): readonly string[] {
+    return Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address))
   }
 
   /** Asks the system's `ping`, which may do what a program without privilege may not. */
