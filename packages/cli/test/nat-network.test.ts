@@ -8,6 +8,7 @@ import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { DEFAULT_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
 import { describe, expect, test } from 'vitest'
@@ -88,7 +89,7 @@ describe.skipIf(guest === undefined)('NAT', () => {
         boot: {
           kernel: guest.kernel,
           initrd: guest.initrd,
-          commandLine: `${guest.commandLine} ${guest.pipedInputWord}`,
+          commandLine: `${guest.commandLine} ${guest.pipedInputWord} partita_network_wait=100`,
         },
       },
       {
@@ -129,8 +130,8 @@ describe.skipIf(guest === undefined)('NAT', () => {
     // From the host to the guest.
     const served = console.run('nc -l -p 7000 </tmp/f >/tmp/up')
     const received: Uint8Array[] = []
-    for (let tries = 0; received.length === 0 && tries < 50; tries++) {
-      // Until the guest listens, its reset comes back.
+    // Until the guest listens, its reset comes back.
+    for (; received.length === 0; await delay(50)) {
       await new Promise<void>((resolve) => {
         const socket = connect({ port: forwarded, host: '127.0.0.1', allowHalfOpen: true })
         socket.write('upload')

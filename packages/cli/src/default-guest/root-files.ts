@@ -106,7 +106,7 @@ fi
 
 /**
  * An address for the adapter, where there is one: asked for before the shell begins, so that its first command finds the
- * network. Without an answer within three seconds the shell comes all the same.
+ * network. Without an answer within `partita_network_wait` seconds the shell comes all the same.
  */
 const NETWORK = `
 if [ "$partita_network" != no ] && [ -d /sys/bus/vmbus ]; then
@@ -114,7 +114,7 @@ if [ "$partita_network" != no ] && [ -d /sys/bus/vmbus ]; then
   for file in /sys/bus/vmbus/devices/*/net/*; do
     [ -d "$file" ] || continue
     ip link set "\${file##*/}" up
-    udhcpc -i "\${file##*/}" -n -q -t 3 -T 1 -A 1 -s /etc/udhcpc.script >/dev/null 2>&1
+    udhcpc -i "\${file##*/}" -n -q -t "\${partita_network_wait:-3}" -T 1 -A 1 -s /etc/udhcpc.script >/dev/null 2>&1
     break
   done
 fi
@@ -168,6 +168,7 @@ done
  * - `partita_rows=N`, `partita_columns=N`: the size of the terminal, 24 × 80 otherwise.
  * - `partita_drivers=no`: loads no kernel modules by itself.
  * - `partita_network=no`: asks for no address.
+ * - `partita_network_wait=N`: seconds to wait for one, 3 otherwise.
  * - `partita_modules=a,b`: loads these modules too: names, or paths of files.
  *
  * `crtscts` lets the serial driver drop RTS when its buffers are full; a host that honours it can feed any amount of
