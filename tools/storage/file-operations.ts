@@ -12,6 +12,7 @@ import { run } from './unclean-stop.ts'
  */
 export function fileOperations(files: number): string {
   return `
+until findfs LABEL=work >/dev/null 2>&1; do usleep 20000; done
 mount -t ext4 LABEL=work /mnt && cd /mnt || exit
 mkdir many
 i=0; while [ $i -lt ${files} ]; do echo "the file number $i" >many/f$i; i=$((i + 1)); done

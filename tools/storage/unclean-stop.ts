@@ -65,11 +65,15 @@ export function makeImages(directory: string): StopImages {
 /** What the guest's shell gets to do. `run` tells the records of one stop from those of another. */
 function guestScript(stop: number): string {
   return `
+until findfs LABEL=records >/dev/null 2>&1; do usleep 20000; done
 mount -t ext4 LABEL=records /mnt || exit
-for disk in /sys/block/sd*; do
-  read -r sectors <$disk/size
-  [ $sectors = ${BARE_DISK_SIZE / 512} ] && bare=/dev/\${disk##*/}
-done
+while [ -z "$bare" ]; do
+  for disk in /sys/block/sd*; do
+    read -r sectors <$disk/size && [ $sectors = ${BARE_DISK_SIZE / 512} ] && bare=/dev/\${disk##*/}
+  done
+  usleep 20000
+done 2>/dev/null
+until true <$bare; do usleep 20000; done 2>/dev/null
 (while :; do dd if=/dev/urandom of=/mnt/noise bs=64k count=16; mv /mnt/noise /mnt/old-noise; rm /mnt/old-noise; done) 2>/dev/null &
 cat >/tmp/load <<'END'
 i=0

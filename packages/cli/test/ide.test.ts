@@ -85,6 +85,10 @@ describe.skipIf(guest === undefined)('IDE drives of a machine of generation 1', 
       'Microsoft Corporation\nVirtual Machine\n',
     )
     expect(await output('dmesg | grep ata_piix')).toContain('Hyper-V Virtual Machine detected, ATA device ignore set')
+    // It looks for drives in the background; one is there when it can be opened.
+    const wait = (name: string) => console.run(`until true </dev/${name}; do usleep 20000; done 2>/dev/null`)
+    await wait('sda')
+    await wait('sr0')
     const disks = 'for disk in /sys/block/sd*; do readlink -f $disk; done'
     expect(await output(disks)).toMatch(/\/00000000-0000-8899-0000-000000000000\/host\d+\/\S+\/block\/sda\n$/)
     expect(await output('sha256sum /dev/sr0')).toContain(`${sha256(images[0])}  /dev/sr0\n`)
@@ -100,7 +104,7 @@ describe.skipIf(guest === undefined)('IDE drives of a machine of generation 1', 
 
     // A guest without Hyper-V's drivers: ata_piix takes the disk, which has two ways to it now.
     expect((await console.run('rmmod ata_piix && modprobe ata_piix prefer_ms_hyperv=0')).status).toBe(0)
-    await console.run('until [ -b /dev/sdb ]; do usleep 20000; done')
+    await wait('sdb')
     expect(await output(disks)).toMatch(/\/ata\d\/\S+\/block\/sdb\n$/)
     const log = await output('dmesg | grep "ata[0-9]"')
     expect(log).toMatch(/ATA-8: Partita Virtual Disk, 1\.0, max UDMA\/100/)

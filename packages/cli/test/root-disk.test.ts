@@ -45,8 +45,8 @@ function fileOf(image: string, path: string): Buffer {
 describe.skipIf(guest === undefined || tools === undefined)('a root disk that is kept', () => {
   const root = join(directory, 'root.img')
 
-  test('holds what was synced when Partita was killed under writes', { timeout: 200_000 }, async () => {
-    const child = start('main', ['run', '--root', root, '--timeout', '190'], directory)
+  test('holds what was synced when Partita was killed under writes', { timeout: 600_000 }, async () => {
+    const child = start('main', ['run', '--root', root, '--timeout', '580'], directory)
     child.process.stdin.write(SYNCED)
     await child.saw(SUM)
     await child.saw('SYNCED')
@@ -71,7 +71,7 @@ describe.skipIf(guest === undefined || tools === undefined)('a root disk that is
   })
 
   test('goes on on another controller, and is clean after the guest switched itself off', {
-    timeout: 200_000,
+    timeout: 600_000,
   }, async () => {
     const input = `
 cd /records && sha256sum hard && ls file* | wc -l
@@ -82,7 +82,7 @@ poweroff
 `
     const { status, stdout, stderr } = await partita(
       'main',
-      ['run', '--root', root, '--hypervisor', 'none', '--timeout', '190'],
+      ['run', '--root', root, '--hypervisor', 'none', '--timeout', '580'],
       directory,
       input,
     )
@@ -101,8 +101,8 @@ describe.skipIf(guest === undefined)('a root disk that is thrown away', () => {
   const ofProcess = (pid: number | undefined): string[] =>
     readdirSync(guests).filter((name) => name.startsWith('.') && name.includes(`-${pid}-`))
 
-  test('is on the VMBus, and leaves nothing when Partita is killed', { timeout: 200_000 }, async () => {
-    const child = start('main', ['run', '--timeout', '190'], directory)
+  test('is on the VMBus, and leaves nothing when Partita is killed', { timeout: 600_000 }, async () => {
+    const child = start('main', ['run', '--timeout', '580'], directory)
     child.process.stdin.write('echo "ROOT $(grep -c "^/dev/sda / ext4 rw" /proc/mounts)"\n')
     await child.saw('ROOT 1')
     const [made] = ofProcess(child.process.pid)
@@ -119,10 +119,10 @@ describe.skipIf(guest === undefined)('a root disk that is thrown away', () => {
     expect(existsSync(guest!.rootDisk)).toBe(true)
   })
 
-  test('that does not come leaves a shell in the initial RAM disk', { timeout: 200_000 }, async () => {
+  test('that does not come leaves a shell in the initial RAM disk', { timeout: 600_000 }, async () => {
     const { status, stdout, stderr } = await partita(
       'main',
-      ['run', '--no-root', '--append', 'root=LABEL=nowhere partita_root_wait=1', '--timeout', '190'],
+      ['run', '--no-root', '--append', 'root=LABEL=nowhere partita_root_wait=1', '--timeout', '580'],
       directory,
       'echo "ROOT $(grep -c ext4 /proc/mounts)"\nexit\n',
     )

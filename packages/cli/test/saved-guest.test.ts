@@ -60,13 +60,13 @@ function channelOf(vm: VirtualMachine) {
 }
 
 describe.skipIf(guest === undefined)('a saved guest', () => {
-  test('goes on in another virtual machine', { timeout: 200_000 }, async () => {
+  test('goes on in another virtual machine', { timeout: 600_000 }, async () => {
     const before = new GuestConsole()
     const first = await machine(before)
     const firstEnd = first.run()
     await before.saw('root# ')
     // In the foreground: busybox takes the end of a background process, while it waits for a line, for the end of its input.
-    before.type('ANSWER=42; echo REA""DY; sleep 1; echo AWA""KE')
+    before.type('ANSWER=42; echo REA""DY; sleep 30; echo AWA""KE')
     await before.saw('READY')
     await first.pause()
     const saved = structuredClone(first.save())
@@ -88,7 +88,7 @@ describe.skipIf(guest === undefined)('a saved guest', () => {
 
   test.skipIf(missingPrograms().length > 0)(
     'goes on with its disk, whatever was under way',
-    { timeout: 300_000 },
+    { timeout: 600_000 },
     async () => {
       const image = join(directory, 'work.img')
       makeFileSystem(image, 64 * MEBIBYTE, 'work')
@@ -99,7 +99,9 @@ describe.skipIf(guest === undefined)('a saved guest', () => {
         await using vm = await machine(console, new Map([['work', disk]]))
         const end = vm.run()
         await console.saw('root# ')
-        await console.run('mount -t ext4 LABEL=work /mnt; dd if=/dev/urandom of=/tmp/data bs=64k count=64 2>/dev/null')
+        await console.run(
+          'until findfs LABEL=work >/dev/null 2>&1; do usleep 20000; done; mount -t ext4 LABEL=work /mnt; dd if=/dev/urandom of=/tmp/data bs=64k count=64 2>/dev/null',
+        )
         expect((await console.run('sha256sum </tmp/data >/mnt/sum && sync')).status).toBe(0)
         console.type(
           'i=0; while [ $i -lt 6 ]; do dd if=/tmp/data of=/mnt/copy$i bs=16k conv=fsync 2>/dev/null && echo COPIED $i; i=$((i + 1)); done; echo THROUGH',

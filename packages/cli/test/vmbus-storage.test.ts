@@ -41,8 +41,12 @@ if (missing.length > 0) console.warn(`skipped in part: this host has no ${missin
 
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
 
-/** Linux names disks in the order in which it is done with looking at them, so they are found by their place. */
-const NAMES = 'lun() { echo /dev/$(ls /sys/bus/scsi/devices/0:0:0:$1/block); }'
+/**
+ * Linux names disks in the order in which it is done with looking at them, so they are found by their place. It looks in the background, and a disk is there when it can be
+ * opened.
+ */
+const NAMES =
+  'lun() { local disk; until { disk=/dev/$(ls /sys/bus/scsi/devices/0:0:0:$1/block) && true <$disk; } 2>/dev/null; do usleep 20000; done; echo $disk; }'
 
 /** A disk that fails when it is told to. */
 class FaultyDisk extends MemoryDisk {
@@ -88,11 +92,11 @@ async function machine(disks: ReadonlyMap<string, Disk>, luns: readonly object[]
 }
 
 describe.skipIf(guest === undefined || missing.length > 0)('a file system over the VMBus', () => {
-  test('holds what the guest wrote, and is clean', { timeout: 300_000 }, async () => {
+  test('holds what the guest wrote, and is clean', { timeout: 600_000 }, async () => {
     const image = file('work.img')
     makeFileSystem(image, 96 * MEBIBYTE, 'work')
     // Two processors: hv_storvsc opens a sub-channel for the second one.
-    const args = ['run', '--processors', '2', '--timeout', '280', '--trace', 'vmbus', '--disk', image]
+    const args = ['run', '--processors', '2', '--timeout', '580', '--trace', 'vmbus', '--disk', image]
     const { status, stdout, stderr } = await partita('main', args, directory, `${fileOperations(1500)}exit\n`)
     expect(status, stderr).toBe(0)
     expect(stdout).toContain('UNMOUNTED')
@@ -120,7 +124,7 @@ describe.skipIf(guest === undefined || missing.length > 0)('a file system over t
     }
   })
 
-  test('loses nothing that was flushed when the process is killed', { timeout: 300_000 }, async () => {
+  test('loses nothing that was flushed when the process is killed', { timeout: 600_000 }, async () => {
     const options = {
       images: makeImages(file('stop')),
       stop: 1,
@@ -141,7 +145,7 @@ describe.skipIf(guest === undefined || missing.length > 0)('a file system over t
 })
 
 describe.skipIf(guest === undefined)('disks over the VMBus', () => {
-  test('come and go while the guest runs, and differ in kind', { timeout: 200_000 }, async () => {
+  test('come and go while the guest runs, and differ in kind', { timeout: 600_000 }, async () => {
     const contents = Uint8Array.from({ length: 3 * MEBIBYTE }, (_, i) => (i * 31) ^ (i >> 7))
     const disks = new Map<string, Disk>([
       ['protected', new MemoryDisk(4096, { readOnly: true, contents: contents.subarray(0, 2 * MEBIBYTE) })],
@@ -155,6 +159,7 @@ describe.skipIf(guest === undefined)('disks over the VMBus', () => {
     await using _vm = vm
     const end = vm.run()
     await console.saw('root# ')
+    await console.run(`${NAMES}; lun 3; lun 63`)
     expect(
       (await console.run('cat /sys/block/sda/ro /sys/block/sda/device/scsi_level; sha256sum /dev/sda')).output,
     ).toBe(`1\n7\n${sha256(contents.subarray(0, 2 * MEBIBYTE))}  /dev/sda\n`)
@@ -164,7 +169,7 @@ describe.skipIf(guest === undefined)('disks over the VMBus', () => {
     const storage = vm.find(storageControlToken)
     const added = new MemoryDisk(40_960)
     expect(storage?.attach(0, added, { serial: 'added', lun: 5 })).toBe(5)
-    await console.run('until [ -b /dev/sdb ]; do sleep 0.1; done')
+    await console.run('lun 5')
     const filled = await console.run(
       'yes partita | dd of=/tmp/mib bs=1M count=1 iflag=fullblock; for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do cat /tmp/mib; done | dd of=/dev/sdb bs=1M iflag=fullblock conv=fsync; cat /sys/block/sdb/size',
     )
@@ -180,13 +185,13 @@ describe.skipIf(guest === undefined)('disks over the VMBus', () => {
     expect(parts.output.match(new RegExp(part, 'g'))).toHaveLength(12)
 
     expect((await storage?.detach(0, 5))?.base.identity.serial).toBe('added')
-    await console.run('while [ -b /dev/sdb ]; do sleep 0.1; done')
+    await console.run('while [ -b /dev/sdb ]; do usleep 20000; done')
     expect((await console.run('ls /dev/sda /dev/sr0')).status).toBe(0)
     console.type('exit')
     expect(await end).toEqual({ type: 'power-off' })
   })
 
-  test('fail as the guest and the user understand it', { timeout: 200_000 }, async () => {
+  test('fail as the guest and the user understand it', { timeout: 600_000 }, async () => {
     const path = file('truncated.img')
     writeFileSync(path, Buffer.alloc(4 * MEBIBYTE, 0x5a))
     await using truncated = await openRawDisk(path)
