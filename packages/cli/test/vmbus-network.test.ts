@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Logger, networkToken, type VmbusChannelInfo, vmbusServerToken } from '@partita/interface'
 import { DEFAULT_DEVICES, PluginRegistry, VirtualMachine } from '@partita/root-partition'
 import { NodePackageSource } from '@partita/root-partition/node'
@@ -49,7 +50,7 @@ async function machine(host: NetworkHost, console: GuestConsole, errors: string[
 }
 
 describe.skipIf(guest === undefined)('hv_netvsc', () => {
-  test('reaches a host, both ways, with all its offloads', { timeout: 300_000 }, async () => {
+  test('reaches a host, both ways, with all its offloads', { timeout: 600_000 }, async () => {
     const host = new NetworkHost()
     const console = new GuestConsole()
     const errors: string[] = []
@@ -67,12 +68,13 @@ describe.skipIf(guest === undefined)('hv_netvsc', () => {
     expect(await run('ip link show eth0; cat /sys/class/net/eth0/speed')).toMatch(
       /eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500[\s\S]*\n10000\n$/,
     )
-    // Two processors: the driver opens a sub-channel for the second one.
+    // Two processors: the driver opens a sub-channel for the second one, in the background.
     const channels = (): readonly VmbusChannelInfo[] =>
       vm
         .find(vmbusServerToken)
         ?.channels()
         .filter(({ interfaceId }) => interfaceId === NETWORK_INTERFACE_ID) ?? []
+    while (!channels().some(({ subChannelIndex, state }) => subChannelIndex > 0 && state === 'open')) await delay(20)
     expect(channels().map(({ subChannelIndex, state }) => [subChannelIndex, state])).toEqual([
       [0, 'open'],
       [1, 'open'],
