@@ -51,10 +51,10 @@ const NAMES =
 /** A disk that fails when it is told to. */
 class FaultyDisk extends MemoryDisk {
   failure: DiskError | undefined
-  override read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
+  override read(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
     return this.failure === undefined ? super.read(sector, segments) : Promise.reject(this.failure)
   }
-  override write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
+  override write(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
     return this.failure === undefined ? super.write(sector, segments) : Promise.reject(this.failure)
   }
 }

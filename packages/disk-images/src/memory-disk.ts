@@ -50,15 +50,12 @@ export class MemoryDisk implements Disk {
     return this.#chunks.size * CHUNK
   }
 
-  async read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
-    this.#check(sector, segments)
-    this.#transfer(sector, segments, false)
+  read(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
+    return this.#transfer(sector, segments, false)
   }
 
-  async write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
-    this.#check(sector, segments)
-    if (this.readOnly) throw new DiskError(DISK_ERROR.READ_ONLY, 'the disk is read-only')
-    this.#transfer(sector, segments, true)
+  write(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
+    return this.#transfer(sector, segments, true)
   }
 
   async flush(): Promise<void> {
@@ -101,17 +98,20 @@ export class MemoryDisk implements Disk {
     if (this.readOnly) throw new DiskError(DISK_ERROR.READ_ONLY, 'the disk is read-only')
   }
 
-  #check(sector: number, segments: readonly Uint8Array[]): void {
-    this.#checkOpen()
-    transferLength(this, sector, segments)
-  }
-
-  #transfer(sector: number, segments: readonly Uint8Array[], write: boolean): void {
+  #transfer(sector: number, segments: readonly Uint8Array[], write: boolean): Promise<void> | undefined {
+    try {
+      this.#checkOpen()
+      transferLength(this, sector, segments)
+      if (write && this.readOnly) throw new DiskError(DISK_ERROR.READ_ONLY, 'the disk is read-only')
+    } catch (error) {
+      return Promise.reject(error)
+    }
     let at = sector * this.sectorSize
     for (const segment of segments) {
       this.#copy(at, segment, write)
       at += segment.length
     }
+    return undefined
   }
 
   #copy(at: number, segment: Uint8Array, write: boolean): void {

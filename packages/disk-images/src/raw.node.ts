@@ -11,19 +11,18 @@
  * @packageDocumentation
  */
 
-import { constants, fstatSync, readvSync, writevSync } from 'node:fs'
+import { constants, fstatSync, readSync, readvSync, writeSync, writevSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { DISK_ERROR, type Disk } from '@partita/interface'
 import { checkRange, DiskError, transferLength } from './disk-error.ts'
 import { lockImage } from './image-lock.node.ts'
 import { type PunchHole, punchHole } from './punch-hole.node.ts'
 import { mayBeQuick, QuickPath } from './quick-path.node.ts'
+import { moveAll, ScatterGather } from './scatter-gather.ts'
 
 export { DiskError } from './disk-error.ts'
 
 const SECTOR = 512
-/** Segments of one system call (IOV_MAX). */
-const MAXIMUM_SEGMENTS = 1024
 /** What is written at a time where zeros have to be written. */
 const ZERO_STEP = 1024 * 1024
 const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
@@ -135,6 +134,10 @@ function truncated(size: number): DiskError {
   })
 }
 
+function closed(): DiskError {
+  return new DiskError(DISK_ERROR.CLOSED, 'the disk is closed')
+}
+
 class RawDisk implements Disk {
   readonly sectorSize: number = SECTOR
   readonly physicalSectorSize: number = 4096
@@ -166,20 +169,17 @@ class RawDisk implements Disk {
     if (this.#punch !== undefined) this.discard = (sector, count) => this.#discard(sector, count)
   }
 
-  read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
-    return this.#run('could not be read', async () => {
-      const atOnce = this.#quick.take(transferLength(this, sector, segments))
-      await this.#transfer(sector, segments, (part, position) => {
-        if (!atOnce) return this.#readLater(part, position)
-        return this.#filled(
-          this.#quick.run(() => readvSync(this.#file.fd, part, position)),
-          part,
-          position,
-        )
-      })
-    })
+  read(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
+    return this.#move('could not be read', sector, segments, this.#readNow, this.#readLater)
   }
-  async #readLater(part: Uint8Array[], position: number): Promise<number> {
+  readonly #readNow = (part: Uint8Array[], position: number): number => {
+    const [first] = part
+    const { fd } = this.#file
+    const one = part.length === 1 && first !== undefined
+    const bytes = one ? readSync(fd, first, 0, first.length, position) : readvSync(fd, part, position)
+    return this.#filled(bytes, part, position)
+  }
+  readonly #readLater = async (part: Uint8Array[], position: number): Promise<number> => {
     const { bytesRead } = await this.#file.readv(part, position)
     return this.#filled(bytesRead, part, position)
   }
@@ -196,19 +196,45 @@ class RawDisk implements Disk {
     return zeros
   }
 
-  write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
-    return this.#run('could not be written', async () => {
-      const atOnce = this.#quick.take(transferLength(this, sector, segments))
-      this.#checkWritable()
-      await this.#transfer(sector, segments, (part, position) =>
-        atOnce ? this.#quick.run(() => writevSync(this.#file.fd, part, position)) : this.#writeLater(part, position),
-      )
-    })
+  write(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
+    return this.#move('could not be written', sector, segments, this.#writeNow, this.#writeLater, true)
   }
-
-  async #writeLater(part: Uint8Array[], position: number): Promise<number> {
+  readonly #writeNow = (part: Uint8Array[], position: number): number => {
+    const [first] = part
+    const { fd } = this.#file
+    const one = part.length === 1 && first !== undefined
+    return one ? writeSync(fd, first, 0, first.length, position) : writevSync(fd, part, position)
+  }
+  readonly #writeLater = async (part: Uint8Array[], position: number): Promise<number> => {
     const { bytesWritten } = await this.#file.writev(part, position)
     return bytesWritten
+  }
+
+  /** Move data at once when that is likely to be quick, by a thread otherwise. */
+  #move(
+    what: string,
+    sector: number,
+    segments: readonly Uint8Array[],
+    now: (part: Uint8Array[], position: number) => number,
+    later: (part: Uint8Array[], position: number) => Promise<number>,
+    writes = false,
+  ): Promise<void> | undefined {
+    if (this.#closing !== undefined) return Promise.reject(closed())
+    const transfer = new ScatterGather(sector * SECTOR, segments)
+    try {
+      const atOnce = this.#quick.take(transferLength(this, sector, segments))
+      if (writes) this.#checkWritable()
+      if (atOnce) {
+        this.#quick.run(() => {
+          for (let part = transfer.next(); part !== undefined; part = transfer.next())
+            transfer.advance(now(part, transfer.position))
+        })
+        return undefined
+      }
+    } catch (cause) {
+      return Promise.reject(failure(cause, what))
+    }
+    return this.#run(what, () => moveAll(transfer, later))
   }
 
   /** Refuse writes to a read-only disk, and to a file that has become shorter: it would silently get holes where there was data, and what was flushed is gone. */
@@ -235,7 +261,7 @@ class RawDisk implements Disk {
       const zeros = new Uint8Array(Math.min(ZERO_STEP, count * SECTOR))
       for (let done = 0; done < count * SECTOR; done += zeros.length) {
         const part = zeros.subarray(0, Math.min(zeros.length, count * SECTOR - done))
-        await this.#transfer(sector + done / SECTOR, [part], (rest, position) => this.#writeLater(rest, position))
+        await moveAll(new ScatterGather(sector * SECTOR + done, [part]), this.#writeLater)
       }
     })
   }
@@ -281,43 +307,8 @@ class RawDisk implements Disk {
     throw this.#lost
   }
 
-  /** Repeat a scatter-gather call (of a thread, or one that is over when it returns), which may do less than it was asked for, until all segments are done. */
-  async #transfer(
-    sector: number,
-    segments: readonly Uint8Array[],
-    call: (part: Uint8Array[], position: number) => number | Promise<number>,
-  ): Promise<void> {
-    let position = sector * SECTOR
-    let index = 0
-    let within = 0
-    while (index < segments.length) {
-      // A call that has nothing to do would look like one that found the end of the file.
-      if ((segments[index] as Uint8Array).length === 0) {
-        index++
-        continue
-      }
-      const part: Uint8Array[] = []
-      for (let i = index; i < segments.length && part.length < MAXIMUM_SEGMENTS; i++) {
-        const segment = segments[i] as Uint8Array
-        part.push(i === index && within > 0 ? segment.subarray(within) : segment)
-      }
-      const moved = call(part, position)
-      let done = typeof moved === 'number' ? moved : await moved
-      position += done
-      for (const segment of part) {
-        if (done < segment.length) {
-          within = (segment === part[0] ? within : 0) + done
-          break
-        }
-        done -= segment.length
-        index++
-        within = 0
-      }
-    }
-  }
-
   #run(what: string, operation: () => Promise<void>): Promise<void> {
-    if (this.#closing !== undefined) return Promise.reject(new DiskError(DISK_ERROR.CLOSED, 'the disk is closed'))
+    if (this.#closing !== undefined) return Promise.reject(closed())
     const running = operation().catch((cause: unknown) => {
       throw failure(cause, what)
     })

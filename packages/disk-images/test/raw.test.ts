@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { lockByProgram, lockOpenFile } from '../src/file-lock.node.ts'
 import { punchHoleByProgram } from '../src/punch-hole.node.ts'
+import { mayBeQuick } from '../src/quick-path.node.ts'
 import { createRawImage, openRawDisk } from '../src/raw.node.ts'
 
 let directory: string
@@ -30,6 +31,19 @@ describe('raw image', () => {
     const [a, b] = [new Uint8Array(1000), new Uint8Array(1048)]
     await disk.read(7, [a, b])
     expect(Uint8Array.from([...a, ...b])).toEqual(data)
+  })
+
+  it('has moved a few sectors when the call returns, where the file system is of this machine', async (context) => {
+    await createRawImage(image, 64 * 1024)
+    if (!(await mayBeQuick(image))) context.skip('the file system for temporary files may be one of a network')
+    await using disk = await openRawDisk(image)
+    const data = new Uint8Array(1024).fill(7)
+    expect(disk.write(1, [data])).toBeUndefined()
+    const back = [new Uint8Array(512), new Uint8Array(512)]
+    expect(disk.read(1, back)).toBeUndefined()
+    expect(back[1]).toEqual(data.subarray(512))
+    // Errors are rejections, also of what is quick.
+    await expect(disk.read(127, back)).rejects.toMatchObject({ code: 'ERR_DISK_RANGE' })
   })
 
   it('works in more segments than one system call takes', async () => {

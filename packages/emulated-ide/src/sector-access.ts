@@ -66,11 +66,10 @@ export function accessSectors(
   const all = segments.reduce((sum, segment) => sum + segment.length, 0) / SECTOR_SIZE
   return moveSectors(
     all,
-    (first, count) =>
-      disk[direction](
-        lba + first,
-        count === all ? segments : partOf(segments, first * SECTOR_SIZE, count * SECTOR_SIZE),
-      ),
+    async (first, count) => {
+      const part = count === all ? segments : partOf(segments, first * SECTOR_SIZE, count * SECTOR_SIZE)
+      await disk[direction](lba + first, part)
+    },
     ofSectors,
     stopped,
   )

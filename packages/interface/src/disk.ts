@@ -34,10 +34,14 @@ export interface Disk extends AsyncDisposable {
   /**
    * Read from `sector` on into `segments`, one after the other; their lengths add up to whole sectors. Segments may be windows on guest memory (and so on shared
    * memory); they belong to the disk until the promise settles.
+   * @returns nothing when it is done already: a promise costs more than many a read
    */
-  read(sector: number, segments: readonly Uint8Array[]): Promise<void>
-  /** Write `segments`, one after the other, from `sector` on. They may change meanwhile: a guest gets what it stored, before or after. */
-  write(sector: number, segments: readonly Uint8Array[]): Promise<void>
+  read(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined
+  /**
+   * Write `segments`, one after the other, from `sector` on. They may change meanwhile: a guest gets what it stored, before or after.
+   * @returns nothing when it is done already
+   */
+  write(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined
   /** Make every write that has completed before the call survive a crash of the host. */
   flush(): Promise<void>
   /** The contents of `count` sectors are no longer needed; they read as before or as zeros. Missing where the store cannot give anything back. */

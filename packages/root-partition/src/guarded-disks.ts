@@ -144,28 +144,28 @@ class GuardedDisk implements Disk {
     this.readOnly = shape.readOnly
     const { discard, zero } = shape
     if (discard !== undefined)
-      this.discard = (sector, count) => this.#call('a discard', () => discard, areNumbers, sector, count)
+      this.discard = (sector, count) => this.#ask('a discard', () => discard, areNumbers, sector, count)
     if (zero !== undefined)
-      this.zero = (sector, count) => this.#call('a request to fill with zeros', () => zero, areNumbers, sector, count)
+      this.zero = (sector, count) => this.#ask('a request to fill with zeros', () => zero, areNumbers, sector, count)
     provider.own(this.#ending)
   }
 
-  read(sector: number, segments: Segments): Promise<void> {
+  read(sector: number, segments: Segments): Promise<void> | undefined {
     return this.#call('a read', readOf, areSegments, sector, segments)
   }
 
-  write(sector: number, segments: Segments): Promise<void> {
+  write(sector: number, segments: Segments): Promise<void> | undefined {
     return this.#call('a write', writeOf, areSegments, sector, segments)
   }
 
   flush(): Promise<void> {
-    return this.#call('a flush', flushOf)
+    return this.#ask('a flush', flushOf)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#provider.failed) return
     try {
-      await this.#call('the end', endOf)
+      await this.#ask('the end', endOf)
     } catch (error) {
       // A disk whose provider is gone is closed.
       if (!this.#provider.failed) throw error
@@ -180,25 +180,38 @@ class GuardedDisk implements Disk {
     if (this.#isClosed && this.#pending.size === 0) this.#provider.disown(this.#ending)
   }
 
-  /** `areRight`: what a disk is not to be asked for is the fault of whoever asks. */
-  #call<A = undefined, B = undefined>(
+  /** An operation that is never done at once. */
+  #ask<A = undefined, B = undefined>(
     what: string,
     methodOf: (disk: Disk) => (a: A, b: B) => PromiseLike<void>,
     areRight?: (a: A, b: B) => boolean,
     a?: A,
     b?: B,
   ): Promise<void> {
+    return this.#call(what, methodOf, areRight, a, b) ?? Promise.resolve()
+  }
+
+  /** `areRight`: what a disk is not to be asked for is the fault of whoever asks. */
+  #call<A = undefined, B = undefined>(
+    what: string,
+    methodOf: (disk: Disk) => (a: A, b: B) => PromiseLike<void> | undefined,
+    areRight?: (a: A, b: B) => boolean,
+    a?: A,
+    b?: B,
+  ): Promise<void> | undefined {
     const provider = this.#provider
     if (provider.failed) return Promise.reject(this.#gone())
     if (areRight?.(a as A, b as B) === false)
       return Promise.reject(new TypeError(`what ${what} of the disk ${this.#name} was given is no place, or no memory`))
     const disk = this.#disk
-    let result: PromiseLike<void>
+    let result: PromiseLike<void> | undefined
     try {
       result = provider.scope.call(methodOf(disk), disk, a as A, b as B, undefined)
     } catch (error) {
       return Promise.reject(this.errorOf(what, error))
     }
+    // It is done.
+    if (result === undefined) return undefined
     const operation = new Operation(result, this, what)
     this.#pending.add(operation)
     if (this.#isClosed) provider.own(this.#ending)

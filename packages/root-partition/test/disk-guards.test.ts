@@ -52,6 +52,18 @@ describe('the guard of a provider of disks', () => {
     }
   })
 
+  it('passes on that a transfer is done, and makes promises where there are some', async () => {
+    const { guard, disks, guarded } = store()
+    disks.set('a', disk({ read: () => undefined, write: async () => {} }))
+    const each = guarded.get('a') as Disk
+    expect(each.read(0, [])).toBeUndefined()
+    const writing = each.write(0, [])
+    expect(writing).toBeInstanceOf(Promise)
+    await writing
+    guard.fail('in a test', new Error('gone'))
+    await expect(each.read(0, [])).rejects.toMatchObject({ code: DISK_ERROR.IO })
+  })
+
   it('keeps one that refuses to close no longer', async () => {
     const { guard, disks, guarded } = store()
     const refusal = new PartitaError(DISK_ERROR.IO, 'no')
@@ -71,7 +83,7 @@ describe('the guard of a provider of disks', () => {
     })
     disks.set('a', disk({ read: never, write: () => last }))
     const each = guarded.get('a') as Disk
-    const reads: Promise<void>[] = []
+    const reads: (Promise<void> | undefined)[] = []
     if (isBefore) reads.push(each.read(0, []))
     const writing = each.write(0, [])
     await each[Symbol.asyncDispose]()

@@ -365,7 +365,7 @@ describe('disks that a plug-in provides', () => {
   const ioError = (text: string) => code(DISK_ERROR.IO, { message: expect.stringContaining(text) })
 
   /** What became of what `use` did with the disks `a` and `b` of a plug-in. */
-  async function withDisks(more: Partial<Disk>, use: (a: Disk, b: Disk) => readonly Promise<void>[]) {
+  async function withDisks(more: Partial<Disk>, use: (a: Disk, b: Disk) => readonly (Promise<void> | undefined)[]) {
     const results: PromiseSettledResult<void>[] = []
     const after = await afterwards(
       [
@@ -781,7 +781,7 @@ describe('a plug-in that is never done', () => {
               reading = disks
                 .get('a')
                 ?.read(0, [])
-                .catch((error: unknown) => void outcomes.push(error))
+                ?.catch((error: unknown) => void outcomes.push(error))
             },
             stop: () => reading as Promise<void>,
           }

@@ -39,7 +39,8 @@ function write(unit: BlockUnit, command: ScsiCommand, lba: number, blocks: numbe
   if (bytes > command.length) return command.fail(SENSE.INVALID_FIELD_IN_CDB)
   if (bytes === 0) return command.good(0)
   const writing = unit.disk.write(lba, command.window(bytes))
-  return command.awaitWrite(fua || !unit.writeCache ? writing.then(() => unit.disk.flush()) : writing, bytes)
+  if (!fua && unit.writeCache) return command.awaitWrite(writing, bytes)
+  return command.awaitWrite(writing === undefined ? unit.disk.flush() : writing.then(() => unit.disk.flush()), bytes)
 }
 
 /** READ and WRITE (10), (12) and (16): protection bits refused, FUA in byte 1. */

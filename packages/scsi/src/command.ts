@@ -116,14 +116,16 @@ export class ScsiCommand {
     this.fault = undefined
   }
 
-  /** Complete when a read of `bytes` does. */
-  awaitRead(operation: Promise<void>, bytes: number): Promise<void> {
+  /** Complete when a read of `bytes` does, which may be now. */
+  awaitRead(operation: Promise<void> | undefined, bytes: number): Promise<void> | undefined {
+    if (operation === undefined) return this.good(bytes)
     this.#expected = bytes
     return operation.then(this.#readDone, this.#readFailed)
   }
 
-  /** Complete when an operation that changes the medium does; `bytes` came from the buffer. */
-  awaitWrite(operation: Promise<void>, bytes: number): Promise<void> {
+  /** Complete when an operation that changes the medium does, which may be now; `bytes` came from the buffer. */
+  awaitWrite(operation: Promise<void> | undefined, bytes: number): Promise<void> | undefined {
+    if (operation === undefined) return this.good(bytes)
     this.#expected = bytes
     return operation.then(this.#readDone, this.#writeFailed)
   }

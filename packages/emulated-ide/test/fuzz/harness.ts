@@ -41,11 +41,11 @@ class SlowDisk extends MemoryDisk {
     this.world = world
   }
   override read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
-    return this.#later(() => this.#good(sector, segments) ?? super.read(sector, segments))
+    return this.#later(async () => this.#good(sector, segments) ?? super.read(sector, segments))
   }
   override write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
     if (this.readOnly || this.sealed) this.world.problems.push('a read-only disk is written to')
-    return this.#later(() => this.#good(sector, segments) ?? super.write(sector, segments))
+    return this.#later(async () => this.#good(sector, segments) ?? super.write(sector, segments))
   }
   override flush(): Promise<void> {
     return this.#later(() => super.flush())

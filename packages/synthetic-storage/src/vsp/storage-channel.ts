@@ -23,6 +23,8 @@ import {
 import { GuestRequest } from './guest-request.ts'
 import { advance, hasSubChannels, type Negotiation, PHASE, statusOf } from './negotiation.ts'
 
+const DONE = Promise.resolve()
+
 /** What a channel needs of its controller. */
 export interface ChannelHost {
   readonly negotiation: Negotiation
@@ -219,12 +221,12 @@ export class StorageChannel implements VmbusChannelHandler {
       if (mapped) {
         const { isIde, target: units, nothing } = this.#host
         const target = isIde || (request.pathId === 0 && request.targetId === 0) ? units : nothing
-        const running = target.execute(request.lun, command)
-        if (running !== undefined) {
-          void running.then(request.completed)
-          return true
-        }
-      } else command.fail(SENSE.INVALID_FIELD_IN_CDB)
+        // Also what is done already is complete a moment later: a guest that sends more has one interrupt for all of it.
+        const running = target.execute(request.lun, command) ?? DONE
+        void running.then(request.completed)
+        return true
+      }
+      command.fail(SENSE.INVALID_FIELD_IN_CDB)
     }
     this.#completed(request)
     return true

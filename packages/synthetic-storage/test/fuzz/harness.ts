@@ -197,10 +197,10 @@ class Channel implements VmbusChannel {
 class Disk extends MemoryDisk {
   readonly waiting: ((error?: Error) => void)[] = []
   override read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
-    return this.#later(() => super.read(sector, segments))
+    return this.#later(async () => super.read(sector, segments))
   }
   override write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
-    return this.#later(() => super.write(sector, segments))
+    return this.#later(async () => super.write(sector, segments))
   }
   override flush(): Promise<void> {
     return this.#later(() => super.flush())

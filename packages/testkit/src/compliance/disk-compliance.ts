@@ -309,7 +309,7 @@ function closeChecks(subject: DiskSubject, runs: number): ComplianceCheck[] {
       async (random) => {
         const disk = await subject.create()
         const data = new Uint8Array(4 * disk.sectorSize)
-        const running = Array.from({ length: 20 }, (_, n) => {
+        const running = Array.from({ length: 20 }, async (_, n) => {
           const sector = random.below(disk.sectorCount - 4)
           if (n % 5 === 0) return disk.flush()
           return random.chance(1, 2) ? disk.read(sector, [data.slice()]) : disk.write(sector, [data])

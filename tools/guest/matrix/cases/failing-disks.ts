@@ -27,14 +27,14 @@ class FailingDisk implements Disk {
     this.sectorCount = disk.sectorCount
   }
 
-  #do(operation: () => Promise<void>): Promise<void> {
+  #do<T extends Promise<void> | undefined>(operation: () => T): T | Promise<void> {
     return this.failing ? Promise.reject(new DiskError(DISK_ERROR.IO, 'the medium is broken')) : operation()
   }
 
-  read(sector: number, segments: readonly Uint8Array[]): Promise<void> {
+  read(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
     return this.#do(() => this.#disk.read(sector, segments))
   }
-  write(sector: number, segments: readonly Uint8Array[]): Promise<void> {
+  write(sector: number, segments: readonly Uint8Array[]): Promise<void> | undefined {
     return this.#do(() => this.#disk.write(sector, segments))
   }
   flush(): Promise<void> {
