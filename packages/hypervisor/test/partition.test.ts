@@ -344,6 +344,24 @@ describe('Partition', () => {
     expect(() => machine(() => 'halt', { virtualProcessors: 2 }).partition.restore(state)).toThrow(invalid)
   })
 
+  it('answers what is done already before it waits, without the event loop', async () => {
+    const done = Promise.resolve()
+    let requests = 0
+    const { partition, host } = machine((vp) => {
+      if (requests++ > 100) return 'shutdown'
+      // A device that the guest has asked for something, and two that wait for its answer.
+      void done
+        .then(() => {})
+        .then(() => {})
+        .then(() => partition.interrupts.send(fixed(0x40, 0)))
+      vp.nextDeadline = Number.POSITIVE_INFINITY
+      return 'halt'
+    })
+    await partition.run()
+    expect(host.waits).toEqual([])
+    expect(host.yields).toBe(0)
+  })
+
   it('looks at the clock seldom for a guest with a few timers a second', async () => {
     let wakes = 0
     const processor = new FakeProcessor((vp) => {
