@@ -223,7 +223,7 @@ describe('a flush that fails', () => {
     })
     const disk = await openRawDisk(image)
     const flushes = Promise.allSettled([disk.flush(), disk.flush(), disk.flush()])
-    await vi.waitFor(() => expect(failing.calls).toBeGreaterThan(0))
+    await vi.waitFor(() => expect(failing.calls).toBeGreaterThan(0), 60_000)
     calls[0]?.reject(lost())
     for (const call of calls.slice(1)) call.resolve()
     expect((await flushes).map((result) => result.status)).toEqual(['rejected', 'rejected', 'rejected'])
@@ -242,14 +242,14 @@ describe('a flush that fails', () => {
     let done = 0
     const count = (): void => void done++
     const flushes = [disk.flush().then(count), disk.flush().then(count), disk.flush().then(count)]
-    await vi.waitFor(() => expect(calls.length).toBe(1))
+    await vi.waitFor(() => expect(calls.length).toBe(1), 60_000)
     calls[0]?.resolve()
-    await vi.waitFor(() => expect(calls.length).toBe(2))
+    await vi.waitFor(() => expect(calls.length).toBe(2), 60_000)
     expect(done).toBe(1)
     calls[1]?.resolve()
     await Promise.all(flushes)
     const closed = disk[Symbol.asyncDispose]()
-    await vi.waitFor(() => expect(calls.length).toBe(3))
+    await vi.waitFor(() => expect(calls.length).toBe(3), 60_000)
     calls[2]?.resolve()
     await closed
   })
