@@ -129,7 +129,7 @@ describe.skipIf(guest === undefined)('generation 1', () => {
 
     // Num Lock was pressed once above, and nothing else that has a lamp but Scroll Lock.
     const { promise: lit, resolve } = Promise.withResolvers<KeyboardLeds>()
-    keyboard.onLeds = resolve
+    keyboard.onLeds = (leds) => void (leds.capsLock && resolve(leds))
     await console.run('for led in /sys/class/leds/*capslock/brightness; do echo 1 >$led; done')
     // The driver sets lamps in the background.
     expect(await lit).toMatchObject({ capsLock: true })
