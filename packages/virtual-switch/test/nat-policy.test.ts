@@ -77,6 +77,27 @@ describe('the host', () => {
   })
 })
 
+it('no packet for a link or for the guests’ own network goes out, echo requests among them', async () => {
+  await using guest = await NatGuest.start({ hostLoopback: true })
+  const asked: string[] = []
+  guest.host.echo = async (address) => {
+    asked.push(address)
+    return true
+  }
+  const nobody = ['169.254.169.254', '10.0.2.77', 'fe80::99', 'fd50:6172:7469::77', 'ff02::99', '2002:a9fe:a9fe::1']
+  for (const to of nobody) {
+    expect(reaches(guest, to, 80), to).toBeUndefined()
+    guest.udp(to, 80, 'x', from++)
+    guest.ip(to.includes(':') ? 58 : 1, to, Uint8Array.of(to.includes(':') ? 128 : 8, 0, 0, 0, 0, 1, 0, 1))
+  }
+  // Nor from an address that the guest does not have.
+  for (const own of ['fe80::15', '2001:db8::77'])
+    guest.ip6(58, '2001:db8::7', Uint8Array.of(128, 0, 0, 0, 0, 1, 0, 1), { from: own })
+  expect([guest.host.udp, asked]).toEqual([[], []])
+  guest.ip6(58, '2001:db8::7', Uint8Array.of(128, 0, 0, 0, 0, 1, 0, 1))
+  expect(asked).toEqual(['2001:db8::7'])
+})
+
 describe('rules hold for what is behind the gateway', () => {
   it.each([
     // Its loopback: by its own address, or by the gateway's.

@@ -356,8 +356,9 @@ export class NatGateway implements NetworkAdapter, NatGatewayServices, AsyncDisp
     if (isIpv4(source) || isIpv4(destination)) return
     if (protocol === IP_PROTOCOL.ICMPV6) {
       if (!icmp6IsRight(packet)) return
-      if (bytes[transport] === ICMP6.ECHO_REQUEST) this.#icmp.receiveEcho(packet)
-      else this.#discovery?.receive(packet)
+      if (bytes[transport] !== ICMP6.ECHO_REQUEST) this.#discovery?.receive(packet)
+      // By its link-local address a guest reaches the gateway alone.
+      else if (this.isGateway(destination) || ipv6.subnet.contains(source)) this.#icmp.receiveEcho(packet)
       return
     }
     if (protocol === IP_PROTOCOL.UDP && headers.payload > 0 && packet.destinationPort === DHCP6_PORT.SERVER) {

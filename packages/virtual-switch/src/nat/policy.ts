@@ -11,14 +11,19 @@ interface Rule {
   readonly inside: boolean
 }
 
-/** Never a destination of a guest: this host (loopback, unspecified), and what is nobody's (multicast, broadcast, reserved). */
+/**
+ * Never a destination of a guest: this host (loopback, unspecified), what no router passes on (addresses of a link, RFC 3927, 2.7, and RFC 4291, 2.5.6: where clouds have their hosts' credentials), and
+ * what is nobody's (multicast, broadcast, reserved).
+ */
 const UNREACHABLE: readonly IpPrefix[] = [
   '0.0.0.0/8',
   '127.0.0.0/8',
+  '169.254.0.0/16',
   '224.0.0.0/4',
   '240.0.0.0/4',
   '::/128',
   '::1/128',
+  'fe80::/10',
   'ff00::/8',
 ].map((text) => IpPrefix.parse(text) as IpPrefix)
 /** Addresses that contain one of IPv4: compatible, translated (RFC 6052), 6to4. */
@@ -45,18 +50,21 @@ export interface PolicyRules {
 export class Policy {
   readonly #allow: readonly Rule[] | undefined
   readonly #deny: readonly Rule[]
+  readonly #unreachable: readonly IpPrefix[]
   readonly #isHost: ((address: IpAddress) => boolean) | undefined
 
   /** @throws SwitchError `ERR_NETWORK_OPTIONS` for a rule that is none */
   constructor({ allow, deny, networks, isHost }: PolicyRules) {
     this.#allow = allow?.map((text) => parseRule(text, networks))
     this.#deny = deny.map((text) => parseRule(text, networks))
+    // Guests reach each other without the gateway.
+    this.#unreachable = [...UNREACHABLE, ...networks]
     this.#isHost = isHost
   }
 
   /** Whether a guest may send to an address and port of the outside; port 0 where there are none. */
   permits(address: IpAddress, port: number): boolean {
-    if (UNREACHABLE.some((prefix) => prefix.contains(address)) || this.#isHost?.(address) === true) return false
+    if (this.#unreachable.some((prefix) => prefix.contains(address)) || this.#isHost?.(address) === true) return false
     const inner = embedded(address)
     if (inner !== undefined && !this.permits(inner, port)) return false
     const matches = (rule: Rule): boolean => matchesRule(rule, address, port)
