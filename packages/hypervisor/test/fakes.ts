@@ -282,6 +282,11 @@ export class FakeHost implements HostTime, EventLoop {
     return this.wall
   }
 
+  /** Events that are to come. */
+  get pending(): number {
+    return this.#events.length
+  }
+
   /** Something happens at host time `at` (nanoseconds). */
   at(at: number, callback: () => void): () => void {
     const event = { at, callback }

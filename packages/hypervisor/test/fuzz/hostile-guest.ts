@@ -11,6 +11,13 @@ const VPS = 2
 /** Pages before RAM in the fake's store: nobody has business there. */
 const GUARD = 2 * PAGE
 const GUARD_BYTE = 0xa5
+/** The hypercall page, the reference TSC page, and each processor's pages of messages, events and assistance. */
+const OVERLAYS = 2 + 3 * VPS
+/** Messages behind a SINT: 16 of ports, and one of each timer. */
+const MAX_QUEUE = 16 + 4
+/** Steps between two looks at what is kept, and between two calls of who asked for it. */
+const OFTEN = 32
+const NOW = 4096
 const STATUSES: ReadonlySet<number> = new Set(Object.values(HV_STATUS))
 const ALL_PRIVILEGES = Object.keys(PRIVILEGE) as PrivilegeName[]
 
@@ -103,9 +110,14 @@ export class HostileGuest {
     if (random.below(8) !== 0) this.#begin()
   }
 
-  /** Run `count` steps. Throws when the host was hurt. */
-  run(count: number): void {
-    for (let step = 0; step < count; step++) this.#step()
+  /** Run `count` steps; `now` is called now and then. Throws when the host was hurt. */
+  run(count: number, now?: () => void): void {
+    for (let step = 1; step <= count; step++) {
+      this.#step()
+      if (step % OFTEN === 0) this.#checkKept()
+      if (step % NOW === 0) now?.()
+    }
+    this.#checkKept()
     const guard = this.#store().subarray(0, GUARD)
     check(
       guard.every((byte) => byte === GUARD_BYTE),
@@ -114,7 +126,20 @@ export class HostileGuest {
     const state = this.#state()
     const hyperV = state.data['hyperV'] as { processors: { synic: { queues: unknown[][] } }[] }
     for (const { synic } of hyperV.processors)
-      for (const queue of synic.queues) check(queue.length <= 16 + 4, `${queue.length} messages wait`)
+      for (const queue of synic.queues) check(queue.length <= MAX_QUEUE, `${queue.length} messages wait`)
+  }
+
+  /** What the host keeps for the guest has bounds, whatever it did. */
+  #checkKept(): void {
+    const { memory } = this.#processor
+    if (memory === undefined) throw new Error('no memory')
+    check(memory.overlays <= OVERLAYS, `${memory.overlays} overlay pages`)
+    // Each is in one place at most, and what it covers is RAM or nothing.
+    check(memory.pages.size <= RAM / PAGE + OVERLAYS, `${memory.pages.size} pages are mapped`)
+    check(this.#host.pending <= 1, `${this.#host.pending} calls of the host's event loop`)
+    // The processor that is pretended remembers what a test may ask for.
+    memory.writes.length = 0
+    for (const processor of this.#processor.processors) processor.resets.length = 0
   }
 
   /** What a guest does first. */
