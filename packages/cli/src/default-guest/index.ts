@@ -15,7 +15,7 @@ import { moduleName } from './module-info.ts'
 import { selectModules, WANTED_MODULES } from './modules.ts'
 import { programEntries } from './programs.ts'
 import type { GuestProgressCallback } from './progress.ts'
-import { FSTAB, GROUP, INIT, PASSWD, PROFILE, ROOT_INIT, ROOT_LABEL } from './root-files.ts'
+import { FSTAB, GROUP, INIT, PASSWD, PROFILE, READY_MARK, ROOT_INIT, ROOT_LABEL } from './root-files.ts'
 import { buildRootImage } from './root-image.ts'
 import { rootEntries } from './root-tree.ts'
 import { mapSparseFile } from './sparse-file.ts'
@@ -105,6 +105,9 @@ export interface DefaultGuest {
   readonly rootDiskWord: string
   /** Add this to the command line where the console's input is not a terminal: no echo, no line editing. */
   readonly pipedInputWord: string
+  /** Add this to the command line, and the guest says {@link DefaultGuest.readyMark} when its console is set up. */
+  readonly readyWord: string
+  readonly readyMark: string
 }
 
 /**
@@ -144,6 +147,8 @@ export async function ensureDefaultGuest(options: DefaultGuestOptions = {}): Pro
     commandLine: COMMAND_LINE,
     rootDiskWord: `root=LABEL=${ROOT_LABEL}`,
     pipedInputWord: 'partita_input=pipe',
+    readyWord: 'partita_ready=yes',
+    readyMark: READY_MARK,
   }
 }
 

@@ -39,9 +39,26 @@ if [ "$partita_drivers" != no ]; then
 fi
 `
 
+/** What the guest says when its console is set up and piped input may come: a private mode that no terminal has, and no kernel message looks like. */
+export const READY_MARK = '\x1b[?7057h'
+
+/**
+ * Sets the kernel's console up for a shell. The mark comes when all else has been sent, since stty waits for that, and fits into the FIFO of the serial
+ * port, so that no message of the kernel gets into it.
+ */
+const CONSOLE = `
+read -r consoles </sys/class/tty/console/active
+console=/dev/\${consoles##* }
+[ -c "$console" ] || console=/dev/console
+[ "$partita_input" = pipe ] && set -- -echo || set --
+stty -F "$console" crtscts rows "\${partita_rows:-24}" columns "\${partita_columns:-80}" "$@" 2>/dev/null
+[ "$partita_ready" = yes ] && printf '${READY_MARK.replace('\x1b', '\\033')}' >"$console"
+`
+
 /**
  * Where the command line has `root=`: waits for that disk, and goes on with its `/sbin/init`. Storage on the VMBus is
- * offered and scanned in the background, so the loop looks until the file system is there or the time is up.
+ * offered and scanned in the background, so the loop looks until the file system is there or the time is up. A disk whose
+ * `/sbin/init` knows no mark has it said here.
  */
 const SWITCH_ROOT = `
 root= type=ext4 flags=rw
@@ -67,20 +84,21 @@ mount_root() {
 }
 if [ -n "$root" ]; then
   seconds
-  end=$((now + \${partita_root_wait:-10}))
+  end=$((now + \${partita_root_wait:-60}))
   found=no
   until mount_root && found=yes || [ "$now" -ge "$end" ]; do
     usleep 20000
     seconds
   done
   if [ $found = no ]; then
-    export partita_notice="No disk with the file system $root within \${partita_root_wait:-10} seconds: this shell is in the initial RAM disk."
+    export partita_notice="No disk with the file system $root within \${partita_root_wait:-60} seconds: this shell is in the initial RAM disk."
   elif [ ! -x /mnt/sbin/init ]; then
     export partita_notice="The disk $device (on /mnt) has no /sbin/init: this shell is in the initial RAM disk."
   else
     read -r release </proc/sys/kernel/osrelease
     [ -d "/mnt/lib/modules/$release" ] || cp -a "/lib/modules/$release" /mnt/lib/modules/
     [ -d ${OWN_FILES} ] && cp -a ${OWN_FILES}/. /mnt/
+    if [ "$partita_ready" = yes ] && ! grep -q partita_ready /mnt/sbin/init 2>/dev/null; then${CONSOLE}    fi
     for directory in proc sys dev; do mount -o move /$directory /mnt/$directory; done
     exec switch_root /mnt /sbin/init
   fi
@@ -132,15 +150,6 @@ case $1 in
 esac
 `
 
-/** Sets the kernel's console up for a shell. */
-const CONSOLE = `
-read -r consoles </sys/class/tty/console/active
-console=/dev/\${consoles##* }
-[ -c "$console" ] || console=/dev/console
-[ "$partita_input" = pipe ] && set -- -echo || set --
-stty -F "$console" crtscts rows "\${partita_rows:-24}" columns "\${partita_columns:-80}" "$@" 2>/dev/null
-`
-
 /**
  * Waits until the console has sent everything: stty sets attributes after that (TCSADRAIN). The end of a session hangs its terminal up, and what a slow
  * reader has not taken by then would be dropped.
@@ -162,9 +171,10 @@ done
  * Words of the kernel's command line (those beginning with `partita_` come as environment variables):
  *
  * - `root=LABEL=…`, `root=UUID=…` or `root=/dev/…`, with `rootfstype=` (ext4) and `rootflags=` (rw): the root disk.
- * - `partita_root_wait=N`: seconds to wait for it, 10 otherwise.
+ * - `partita_root_wait=N`: seconds to wait for it, 60 otherwise.
  * - `partita_input=pipe`: nobody types. The console neither echoes nor edits lines, and an end-of-file character at
  *   the start of a line ends the shell.
+ * - `partita_ready=yes`: says {@link READY_MARK} when the console is set up.
  * - `partita_rows=N`, `partita_columns=N`: the size of the terminal, 24 × 80 otherwise.
  * - `partita_drivers=no`: loads no kernel modules by itself.
  * - `partita_network=no`: asks for no address.
