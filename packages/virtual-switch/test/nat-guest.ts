@@ -94,11 +94,14 @@ export class TestHost implements NatHost {
   readonly udp: TestUdpSocket[] = []
   readonly listeners: Map<string, Parameters<NatHost['listenTcp']>[2]> = new Map()
   servers: string[] = ['192.0.2.53', '192.0.2.54:5353']
+  /** Hears of each connection, datagram and echo. */
+  onEgress: ((kind: 'tcp' | 'udp' | 'echo', address: string, port: number) => void) | undefined
   interfaces: string[] = ['127.0.0.1', '::1', '192.0.2.100', '2001:db8::100']
 
   connectTcp(address: string, port: number, events: TcpSocketEvents): TcpSocket {
     if (!(port >= 0 && port <= 65_535)) throw new RangeError(`port ${port}`)
     const socket = new TestTcpSocket(address, port, events)
+    this.onEgress?.('tcp', address, port)
     this.tcp.push(socket)
     return socket
   }
@@ -109,6 +112,10 @@ export class TestHost implements NatHost {
   }
 
   openUdp(version: 4 | 6, receive: UdpReceiver): UdpSocket {
+    return this.#udpSocket(version, receive, (address, port) => this.onEgress?.('udp', address, port))
+  }
+
+  #udpSocket(version: 4 | 6, receive: UdpReceiver, onSend?: (address: string, port: number) => void): UdpSocket {
     const socket: TestUdpSocket = {
       version,
       receive,
@@ -120,6 +127,7 @@ export class TestHost implements NatHost {
         if (!(port >= 1 && port <= 65_535)) throw new RangeError(`port ${port}`)
         // The system says EINVAL, and nobody hears of it.
         if (address.includes(':') !== (version === 6)) throw new RangeError(`${address} by a socket of IPv${version}`)
+        onSend?.(address, port)
         socket.sent.push({ text: new TextDecoder().decode(data), address, port })
       },
       close: () => {
@@ -131,7 +139,18 @@ export class TestHost implements NatHost {
   }
 
   async listenUdp(_address: string, _port: number, receive: UdpReceiver): Promise<UdpSocket> {
-    return this.openUdp(4, receive)
+    // What it sends are answers to those who have sent to it.
+    const peers = new Set<string>()
+    return this.#udpSocket(
+      4,
+      (data, address, port) => {
+        peers.add(`${address} ${port}`)
+        receive(data, address, port)
+      },
+      (address, port) => {
+        if (!peers.has(`${address} ${port}`)) throw new Error(`an answer to ${address} ${port}, who has not asked`)
+      },
+    )
   }
 
   nameServers(): readonly string[] {
@@ -143,6 +162,7 @@ export class TestHost implements NatHost {
   }
 
   async echo(address: string): Promise<boolean> {
+    this.onEgress?.('echo', address, 0)
     return address === '192.0.2.1'
   }
 }

@@ -1,9 +1,10 @@
 // Runs one input of the fuzzer: bytes become frames of a guest (right ones, nearly right ones, and noise), events of the host's sockets, room and no room, and time. Whatever they are, nothing
-// throws, every table keeps its bound, and every frame that reaches the guest is one: whole, with right checksums, no longer than the MTU.
+// throws, every table keeps its bound, what comes out is where it may come out, and every frame that reaches the guest is one: whole, with right checksums, no longer than the MTU.
 
 import { FrameHeaders, getU16, IP_PROTOCOL, putU16, transportChecksumIsRight } from '@partita/ethernet'
 import { parseIpAddress } from '../../src/nat/ip-address.ts'
 import { F, NatGuest, type TestTcpSocket } from '../nat-guest.ts'
+import { Destinations, INTERFACES } from './destinations.ts'
 
 const ADDRESSES = [
   '192.0.2.1',
@@ -30,6 +31,20 @@ const ADDRESSES6 = [
   'fd50:6172:7469::15',
   '2002:7f00:1::1',
   '::1',
+] as const
+/** The host's own, links', others that rules are about: for inputs that ask for them. */
+const MORE = [...ADDRESSES, '192.0.2.100', '192.0.2.53', '169.254.169.254', '198.51.100.1'] as const
+const MORE6 = [
+  ...ADDRESSES6,
+  '2001:db8::100',
+  '2001:db8:ffff::1',
+  '2002:c000:207::1',
+  '2002:c000:264::1',
+  '64:ff9b::c000:264',
+  '64:ff9b::7f00:1',
+  '::7f00:1',
+  '::ffff:0:7f00:1',
+  'fe80::99',
 ] as const
 const SOURCES6 = ['fd50:6172:7469::15', 'fe80::15:5dff:fe00:1', '::', '2001:db8::99', '::ffff:10.0.2.15'] as const
 /** Where DHCPv6 is asked (RFC 8415, 7.1). */
@@ -85,24 +100,32 @@ function kindOf(bytes: Uint8Array, headers: FrameHeaders, ip: boolean): string {
 
 /** Run an input. Throws when something does not hold. */
 export async function runInput(input: Uint8Array): Promise<Outcome> {
+  let at = 0
+  const next = (): number => input[at++] ?? 0
+  const settings = next()
+  const destinations = new Destinations(settings)
+  const [addresses, addresses6] = (settings & 0x80) === 0 ? [ADDRESSES, ADDRESSES6] : [MORE, MORE6]
   const guest = await NatGuest.start({
+    ...destinations.options,
     maximumConnections: MAXIMUM_CONNECTIONS,
     maximumUdpSockets: MAXIMUM_UDP,
     maximumHeldBytes: 2 ** 20,
-    hostLoopback: true,
     forwards: [
       { hostPort: 2222, guestPort: 22 },
       { protocol: 'udp', hostPort: 5353, guestPort: 53 },
     ],
   })
-  let at = 0
+  guest.host.interfaces = [...INTERFACES]
+  guest.host.onEgress = (kind, address, port) => {
+    // A connection of the host's, to a forwarded port.
+    if (address !== '') destinations.see(kind, address, port)
+  }
   let steps = 0
   let answers = 0
   const features = new Set<string>()
   /** The last numbers that the gateway sent, so that segments are often of a connection. */
   const seen = { sequence: 0, acknowledgement: 0 }
-  const next = (): number => input[at++] ?? 0
-  const address = (): string => ADDRESSES[next() % ADDRESSES.length] ?? ADDRESSES[0]
+  const address = (): string => addresses[next() % addresses.length] ?? ADDRESSES[0]
   const sockets = (): TestTcpSocket[] =>
     guest.host.tcp.filter(({ aborted }) => !aborted).slice(-MAXIMUM_CONNECTIONS * 2)
   /** Bytes made of two of the input. */
@@ -114,7 +137,7 @@ export async function runInput(input: Uint8Array): Promise<Outcome> {
     })
   }
 
-  const address6 = (): string => ADDRESSES6[next() % ADDRESSES6.length] ?? ADDRESSES6[0]
+  const address6 = (): string => addresses6[next() % addresses6.length] ?? ADDRESSES6[0]
   const source6 = (choice: number): string => SOURCES6[choice % SOURCES6.length] ?? SOURCES6[0]
 
   /** IPv6 as a guest speaks it, with right checksums. */
@@ -408,6 +431,7 @@ export async function runInput(input: Uint8Array): Promise<Outcome> {
         }
     }
     look()
+    must(destinations.problem === undefined, `what must not come out: ${destinations.problem}`)
     const report = guest.gateway.report()
     must(report.tcpConnections <= MAXIMUM_CONNECTIONS, `${report.tcpConnections} connections`)
     must(report.udpSockets <= MAXIMUM_UDP, `${report.udpSockets} UDP sockets`)
@@ -429,6 +453,7 @@ export async function runInput(input: Uint8Array): Promise<Outcome> {
   )
   await guest.port[Symbol.asyncDispose]()
   must(guest.clock.armedTimers === 0, 'a timer outlives the gateway')
-  if (guest.host.udp.some(({ sent }) => sent.some(({ port }) => port === 53))) features.add('host: a question')
+  must(destinations.problem === undefined, `what must not come out: ${destinations.problem}`)
+  for (const way of destinations.ways) features.add(way)
   return { steps, answers, features }
 }
