@@ -6,6 +6,7 @@ import { NodePackageSource, NodePluginTracker } from '@partita/root-partition/no
 import { Command, CommanderError } from 'commander'
 import { CliError, formatError, statusOfError } from './cli-error.ts'
 import { type ConfigurationFile, readConfigurationFile } from './configuration-file.ts'
+import { flushed } from './console/patience.ts'
 import { EXIT_STATUS } from './exit-status.ts'
 import { createLogger } from './logger.ts'
 import {
@@ -112,7 +113,7 @@ Exit status:
 
 /**
  * Run `partita` with `args`, without the program's name. Nothing is thrown: errors are on standard error.
- * @returns the exit status
+ * @returns the exit status, when what was said has been read: exit() waits for no pipe
  */
 export async function runCommandLine(args: readonly string[], host: CommandLineHost = {}): Promise<number> {
   // A reader that has gone (`partita plugins | head -1`) is no error; a run sees it by itself.
@@ -132,10 +133,14 @@ export async function runCommandLine(args: readonly string[], host: CommandLineH
     return status
   } catch (error) {
     if (error instanceof CommanderError) {
-      if (error.exitCode === 0) return EXIT_STATUS.POWER_OFF
-      return complain(usageError(error))
+      if (error.exitCode === 0) {
+        await flushed(process.stdout)
+        return EXIT_STATUS.POWER_OFF
+      }
     }
-    return complain(error)
+    const status = complain(error instanceof CommanderError ? usageError(error) : error)
+    await flushed(process.stderr)
+    return status
   }
 }
 
@@ -257,7 +262,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     const { runVirtualMachine } = await import('./run-command.ts')
     const { ensureDefaultGuest, ensureFirmware } = await import('./default-guest/index.ts')
     const { stdin, stdout, stderr } = process
-    const end = await runVirtualMachine(
+    return runVirtualMachine(
       {
         ...values,
         disks: disk,
@@ -279,11 +284,6 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
         ensureFirmware,
       },
     )
-    if (end.lastLines !== undefined && end.lastLines.length > 0) {
-      stderr.write(`partita: the last lines of the console:\n${end.lastLines.map((line) => `  ${line}\n`).join('')}`)
-    }
-    if (end.code !== undefined) stderr.write(`partita: ${end.code}: ${end.message}\n`)
-    return end.status
   }
 
   program
@@ -299,6 +299,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
       const { installedPackages, listPlugins } = await import('./plugins-command.ts')
       const installed = await installedPackages(process.cwd())
       process.stdout.write(await listPlugins(registry(), packages, json ? 'json' : long ? 'long' : 'table', installed))
+      await flushed(process.stdout)
     })
   return program
 }

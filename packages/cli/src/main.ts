@@ -14,18 +14,4 @@ if (Number.parseInt(process.versions.node, 10) < MINIMUM_NODE) {
 const { keepCompiledModules } = await import('./compiled-modules.ts')
 keepCompiledModules()
 const { runCommandLine } = await import('./command-line.ts')
-const status = await runCommandLine(process.argv.slice(2))
-await flushed(process.stdout)
-await flushed(process.stderr)
-process.exit(status)
-
-/** A pipe is written to asynchronously, and exit() does not wait. A reader that does not read has a second. */
-function flushed(stream: NodeJS.WriteStream): Promise<void> {
-  if (stream.writableLength === 0 || stream.destroyed) return Promise.resolve()
-  return new Promise((resolve) => {
-    setTimeout(resolve, 1000)
-    stream.once('drain', resolve)
-    stream.once('error', () => resolve())
-    stream.once('close', () => resolve())
-  })
-}
+process.exit(await runCommandLine(process.argv.slice(2)))

@@ -18,13 +18,13 @@ import { CliError } from './cli-error.ts'
 import type { ConsoleBackend } from './console/backend.ts'
 import { FileBackend } from './console/file-backend.ts'
 import { PanicWatcher } from './console/panic-watcher.ts'
+import { flushed, patiently } from './console/patience.ts'
 import { SocketBackend } from './console/socket-backend.ts'
 import { StdioBackend } from './console/stdio-backend.ts'
 import { watched } from './console/watched-backend.ts'
 import type { DefaultGuest, DefaultGuestOptions, Firmware, FirmwareOptions } from './default-guest/index.ts'
 import { createProgressReporter } from './default-guest/progress.ts'
 import { type OpenDisks, openDisks } from './disks.ts'
-import { watchSignals } from './end-signals.ts'
 import { EXIT_STATUS, statusOf } from './exit-status.ts'
 import { planFirmware, rootOption } from './firmware-plan.ts'
 import { guestFilesArchive, planModules, withArchive } from './guest-files.ts'
@@ -47,6 +47,8 @@ import type {
 } from './option-values.ts'
 import { readSymbols } from './processor-symbols.ts'
 import { rootDiskOf } from './root-disk.ts'
+import { type RunEnd, RunEnding } from './run-ending.ts'
+import { SilenceTimer } from './silence-timer.ts'
 import { RawTerminal } from './terminal.ts'
 
 /** Options of `partita run`, parsed. */
@@ -97,21 +99,10 @@ export interface RunHost {
   readonly ensureFirmware: (options: FirmwareOptions) => Promise<Firmware>
 }
 
-/** The end of a run: the exit status, and what standard error gets to see. */
-export interface RunEnd {
-  readonly status: number
-  readonly code?: string
-  readonly message?: string
-  /** The console's last lines, where they tell why. */
-  readonly lastLines?: readonly string[]
-}
-
 /** A Linux kernel without further words speaks on the first serial port, and a panic resets the machine, which ends the run. */
 const LINUX_DEFAULTS = 'console=ttyS0,115200 panic=-1'
 /** Words for the default guest in addition to its own. */
 const PANIC_RESETS = 'panic=-1'
-/** Milliseconds of silence after a panic message after which a kernel that does not reset is taken for dead, where nobody is at a terminal. */
-const PANIC_SILENCE = 10_000
 /** Who logs what a trace shows. */
 const TRACED_PLUGINS: Readonly<Record<TraceOption, string>> = { vmbus: '@partita/vmbus' }
 const END_OF_TRANSMISSION = 0x04
@@ -129,52 +120,66 @@ interface BootPlan {
   readonly archive?: Uint8Array | undefined
   /** For the notice at the start. */
   readonly name: string
-  /** Piped input waits for the guest's first words: it is quiet until its shell has set the console up. */
+  /** Piped input waits for this in the guest's output. */
+  readonly readyMark?: string | undefined
+  /** Or for the guest's first words. */
   readonly waitForOutput?: boolean | undefined
   /** Bytes for the guest at the end of piped input. */
   readonly endOfInput?: ((lastByte: number | undefined) => Uint8Array) | undefined
 }
 
 /**
- * Run a VM.
+ * Run a VM, and say on standard error why it ended.
+ * @returns the exit status, when all has been read
  * @throws PartitaError for what the user gave or the host lacks; anything else is a fault of Partita
  */
-export async function runVirtualMachine(options: RunOptions, host: RunHost): Promise<RunEnd> {
-  const abort = new AbortController()
-  let vm: VirtualMachine | undefined
-  let end: RunEnd | undefined
-  const finish = (reason: RunEnd): void => {
-    end ??= reason
-    abort.abort()
-    void vm?.stop()
+export async function runVirtualMachine(options: RunOptions, host: RunHost): Promise<number> {
+  using ending = new RunEnding(options.timeout)
+  let backend: ConsoleBackend | undefined
+  let end = await runMachine(options, host, ending, (made) => {
+    backend = made
+  })
+  if (backend?.lost === true) end = ending.late ?? end
+  explain(end, host.stderr)
+  const read = await patiently(flushed(host.stderr), ending.signal)
+  return (read ? end : (ending.late ?? end)).status
+}
+
+function explain({ lastLines, code, message }: RunEnd, stderr: NodeJS.WritableStream): void {
+  if (lastLines !== undefined && lastLines.length > 0) {
+    stderr.write(`partita: the last lines of the console:\n${lastLines.map((line) => `  ${line}\n`).join('')}`)
   }
+  if (code !== undefined) stderr.write(`partita: ${code}: ${message}\n`)
+}
+
+async function runMachine(
+  options: RunOptions,
+  host: RunHost,
+  ending: RunEnding,
+  onConsole: (backend: ConsoleBackend) => void,
+): Promise<RunEnd> {
+  let vm: VirtualMachine | undefined
+  ending.onEnd = () => void vm?.stop()
   await using stack = new AsyncDisposableStack()
-  stack.use(
-    watchSignals((status, signal) =>
-      finish({
-        status,
-        ...(status !== EXIT_STATUS.HANGUP && { code: 'ERR_INTERRUPTED', message: `ended by ${signal}` }),
-      }),
-    ),
-  )
 
   const interactive = options.serial.type === 'stdio' && host.stdin.isTTY === true
   let plan: BootPlan
+  let backend: ConsoleBackend
   try {
-    plan = await planBoot(options, host, interactive, abort.signal)
+    plan = await planBoot(options, host, interactive, ending.signal)
+    // A FIFO may have to wait for its reader.
+    ending.startTime()
+    backend = stack.use(await openConsole(options.serial, host, interactive, plan, ending))
+    ending.stopTime()
   } catch (error) {
-    if (end !== undefined) return end
+    if (ending.reason !== undefined) return ending.reason
     throw error
   }
+  onConsole(backend)
 
   const watcher = new PanicWatcher()
-  const backend = stack.use(
-    await openConsole(options.serial, host, interactive, plan, abort.signal, () =>
-      finish({ status: EXIT_STATUS.INTERRUPTED }),
-    ),
-  )
-  backend.onClosed = () => finish({ status: EXIT_STATUS.HANGUP })
-  const silence = stack.use(new SilenceTimer(() => finish({ status: EXIT_STATUS.GUEST_PANIC })))
+  backend.onClosed = () => ending.end({ status: EXIT_STATUS.HANGUP })
+  const silence = stack.use(new SilenceTimer(() => ending.giveUp({ status: EXIT_STATUS.GUEST_PANIC })))
   watcher.onPanic = () => {
     if (!interactive) silence.start()
   }
@@ -197,28 +202,18 @@ export async function runVirtualMachine(options: RunOptions, host: RunHost): Pro
   root?.opened()
   const symbols = typeof options.processorStats === 'string' ? await readSymbols(options.processorStats) : undefined
   vm = stack.use(await createMachine(options, host, plan, console, disks, watcher, notices))
-  if (end !== undefined) return end
+  if (ending.reason !== undefined) return ending.reason
   if (interactive) {
     host.stderr.write(`partita: booting ${plan.name}; Ctrl-] quits\n`)
     // The guest's last line may be without an end.
     stack.defer(() => void host.stderr.write('\n'))
     stack.use(new RawTerminal(host.stdin as ReadStream, (text) => void host.stdout.write(text)))
   }
-  if (options.timeout !== undefined) {
-    const { timeout } = options
-    const timer = setTimeout(
-      () =>
-        finish({
-          status: EXIT_STATUS.TIMEOUT,
-          code: 'ERR_TIMEOUT',
-          message: `the guest did not end within ${timeout} s`,
-        }),
-      timeout * 1000,
-    )
-    stack.defer(() => clearTimeout(timer))
-  }
+  ending.startTime()
   try {
-    return conclude(await vm.run(), end, watcher)
+    const outcome = await vm.run()
+    ending.over()
+    return conclude(outcome, ending.reason, watcher)
   } finally {
     if (options.processorStats !== undefined) {
       notices.conclude(vm.partition.virtualProcessors.flatMap((vp) => vp.describe?.(symbols) ?? []))
@@ -287,6 +282,8 @@ async function planBoot(
     .ensureDefaultGuest({ progress: reporter.report, signal, modules: modules.names })
     .finally(() => reporter.clear())
   const { columns, rows } = host.stdout
+  // Another first process says no mark.
+  const marked = options.serial.type === 'stdio' && !interactive && !/(?:^|\s)rdinit=/.test(options.append ?? '')
   const terminal = interactive && columns > 0 ? `partita_rows=${rows} partita_columns=${columns}` : ''
   return {
     kernel: guest.kernel,
@@ -298,11 +295,13 @@ async function planBoot(
       PANIC_RESETS,
       driveWords,
       interactive ? terminal : guest.pipedInputWord,
+      marked ? guest.readyWord : '',
       modules.word,
       options.append,
     ),
     archive,
     name: `Linux ${guest.version}`,
+    readyMark: marked ? guest.readyMark : undefined,
     waitForOutput: !interactive,
     endOfInput: (lastByte) =>
       lastByte === undefined || lastByte === NEWLINE
@@ -338,19 +337,19 @@ async function openConsole(
   host: RunHost,
   interactive: boolean,
   plan: BootPlan,
-  ending: AbortSignal,
-  onEscape: () => void,
+  ending: RunEnding,
 ): Promise<ConsoleBackend> {
-  if (serial.type === 'file') return FileBackend.open(serial.path)
-  if (serial.type === 'unix') return SocketBackend.open(serial.path)
+  if (serial.type === 'file') return FileBackend.open(serial.path, ending.signal)
+  if (serial.type === 'unix') return SocketBackend.open(serial.path, ending.signal)
   return new StdioBackend({
     input: host.stdin,
     output: host.stdout,
     interactive,
-    onEscape,
+    onEscape: () => ending.end({ status: EXIT_STATUS.INTERRUPTED }),
+    readyMark: plan.readyMark,
     waitForOutput: plan.waitForOutput,
     endOfInput: plan.endOfInput,
-    ending,
+    ending: ending.signal,
   })
 }
 
@@ -411,30 +410,4 @@ function machineDevices(options: RunOptions, disks: readonly PluginConfiguration
 function hostMemory(): number {
   const constrained = process.constrainedMemory()
   return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
-}
-
-/** Ends a guest that has panicked and says nothing more. */
-class SilenceTimer implements Disposable {
-  readonly #onSilence: () => void
-  #timer: NodeJS.Timeout | undefined
-
-  constructor(onSilence: () => void) {
-    this.#onSilence = onSilence
-  }
-
-  start(): void {
-    this.#timer ??= setTimeout(this.#onSilence, PANIC_SILENCE)
-  }
-
-  /** Something came or went on the console; `panicked`: and it still looks like a panic. */
-  touch(panicked: boolean): void {
-    if (this.#timer === undefined) return
-    if (panicked) this.#timer.refresh()
-    else this[Symbol.dispose]()
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-  }
 }

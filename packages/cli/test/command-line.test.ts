@@ -397,7 +397,7 @@ describe('partita', { concurrent: false }, () => {
         const client = connect(path, () => client.write(text))
         client.on('data', (data) => {
           heard += data.toString()
-          if (heard.includes(expected)) client.end()
+          if (heard.includes(expected)) client.destroy()
         })
         client.on('error', (error: NodeJS.ErrnoException) => {
           // bound, but not listening yet

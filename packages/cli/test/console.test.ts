@@ -3,9 +3,16 @@ import * as fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { InputQueue } from '../src/console/input-queue.ts'
 import { PanicWatcher } from '../src/console/panic-watcher.ts'
+import { ReadyMark } from '../src/console/ready-mark.ts'
 import { StdioBackend } from '../src/console/stdio-backend.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
+/** All that has been written. */
+const shown = (output: PassThrough): string => {
+  let text = ''
+  for (let chunk = output.read(); chunk !== null; chunk = output.read()) text += String(chunk)
+  return text
+}
 
 describe('InputQueue', () => {
   it('keeps bytes in order, whatever the sizes are', () => {
@@ -41,6 +48,46 @@ describe('InputQueue', () => {
     expect(calls).toEqual(['pause'])
     queue.read(new Uint8Array(0x2000))
     expect(calls).toEqual(['pause', 'resume'])
+  })
+
+  it('makes the next source wait too, where the guest has not read what the last one left', () => {
+    const queue = new InputQueue()
+    const calls: string[] = []
+    queue.source = { pause: () => calls.push('pause 1'), resume: () => calls.push('resume 1') }
+    queue.push(new Uint8Array(0x10001))
+    queue.source = undefined
+    queue.source = { pause: () => calls.push('pause 2'), resume: () => calls.push('resume 2') }
+    expect(calls).toEqual(['pause 1', 'pause 2'])
+    queue.read(new Uint8Array(0x9000))
+    expect(calls).toEqual(['pause 1', 'pause 2', 'resume 2'])
+    queue.source = { pause: () => calls.push('pause 3'), resume: () => calls.push('resume 3') }
+    expect(calls).toHaveLength(3)
+  })
+})
+
+describe('ReadyMark', () => {
+  it('finds the mark in pieces of any size, and takes nothing else away', () => {
+    void fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom('\x1b', '\x1b[', '\x1b[?70', '[?7057h', '\x1b[?7057l', 'text'), { maxLength: 8 }),
+        fc.boolean(),
+        fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1 }),
+        (before, marked, sizes) => {
+          const text = `${before.join(' ')} `
+          const data = bytes(`${text}${marked ? '\x1b[?7057h\x1b[?7057h' : ''}after\x1b[?`)
+          const mark = new ReadyMark('\x1b[?7057h')
+          let shown = ''
+          for (let at = 0, i = 0; at < data.length; i++) {
+            const end = at + (sizes[i % sizes.length] as number)
+            shown += new TextDecoder().decode(mark.remove(data.subarray(at, end)))
+            at = end
+          }
+          expect(mark.seen).toBe(marked)
+          expect(shown).toBe(`${text}${marked ? '\x1b[?7057h' : ''}after${marked ? '\x1b[?' : ''}`)
+          expect(new TextDecoder().decode(mark.rest())).toBe(marked ? '' : '\x1b[?')
+        },
+      ),
+    )
   })
 })
 
@@ -153,6 +200,46 @@ describe('StdioBackend', () => {
     made.write(bytes('hello'))
     await ready
     expect(made.read(target)).toBe(3)
+  })
+
+  it('holds input until the guest has said its mark, which is not shown', async () => {
+    const input = new PassThrough()
+    const output = new PassThrough()
+    const made = new StdioBackend({
+      input,
+      output,
+      interactive: false,
+      onEscape: () => {},
+      waitForOutput: true,
+      readyMark: '\x1b[?7057h',
+    })
+    input.end('abc')
+    await new Promise((resolve) => input.on('end', resolve))
+    made.write(bytes('[    1.0] a message of the kernel\r\n\x1b[?70'))
+    await Promise.resolve()
+    const target = new Uint8Array(8)
+    expect(made.read(target)).toBe(0)
+    const ready = new Promise<void>((resolve) => {
+      made.onReady = resolve
+    })
+    made.write(bytes('57h# \x1b[?7057h'))
+    await ready
+    expect(made.read(target)).toBe(3)
+    expect(shown(output)).toBe('[    1.0] a message of the kernel\r\n# \x1b[?7057h')
+  })
+
+  it('shows at the end what might have been the mark', async () => {
+    const output = new PassThrough()
+    const made = new StdioBackend({
+      input: new PassThrough(),
+      output,
+      interactive: false,
+      onEscape: () => {},
+      readyMark: '\x1b[?7057h',
+    })
+    made.write(bytes('x\x1b[?70'))
+    await made[Symbol.asyncDispose]()
+    expect(shown(output)).toBe('x\x1b[?70')
   })
 
   it('knows the escape key on a terminal, and nothing special in a pipe', async () => {

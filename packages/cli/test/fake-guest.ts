@@ -33,6 +33,10 @@ export type GuestLetter =
   | 'f'
   /** Resets at its first boot, powers off at its second. */
   | 'b'
+  /** Writes until its output is not taken any more, writes on, and powers off. */
+  | 'w'
+  /** The same, and what it writes on is a kernel's panic, after which it resets. Powers off at its second boot. */
+  | 's'
   /** A fault of the host. */
   | '!'
 
@@ -67,6 +71,13 @@ export function fakeRegistry(source: PackageSource): PluginRegistry {
     intercepts.portWrite(0, 0xcf9, 1, 6)
     return 'budget'
   }
+  /** Send without a look at the line status. */
+  const force = ({ intercepts }: FakeProcessorVp, text: string): void => {
+    for (const byte of new TextEncoder().encode(text)) intercepts.portWrite(0, COM1.DATA, 1, byte)
+  }
+  const fill = (vp: FakeProcessorVp): void => {
+    while ((vp.intercepts.portRead(0, COM1.LSR, 1) & LSR.THR_EMPTY) !== 0) force(vp, '0123456789abcdef\r\n')
+  }
   const script: Script = (vp) => {
     const { ramOffset, buffer } = vp.options.memory
     const letter = String.fromCharCode(new Uint8Array(buffer)[ramOffset + CODE] as number)
@@ -85,6 +96,12 @@ export function fakeRegistry(source: PackageSource): PluginRegistry {
       const byte = vp.intercepts.portRead(0, COM1.DATA, 1)
       if (byte === 0x04 || byte === 0x71) return powerOff(vp)
       output.push(byte)
+    }
+    if (letter === 's' && boots > 1) return powerOff(vp)
+    if (letter === 'w' || letter === 's') {
+      fill(vp)
+      force(vp, letter === 's' ? PANIC : 'the last words\r\n'.repeat(2000))
+      return letter === 's' ? reset(vp) : powerOff(vp)
     }
     if (!drain(vp)) return 'budget'
     switch (letter) {

@@ -24,7 +24,11 @@ if (tools === undefined) console.warn('skipped: no e2fsprogs on this machine')
 const LINES = Array.from({ length: 100_000 }, (_, index) => `${index + 1}\n`).join('')
 const SUM = createHash('sha256').update(LINES).digest('hex')
 
+/** The `/sbin/init` of a disk that was made before the guest said when its console is set up. */
+const FORMER = `sed -i '/partita_ready/d' /sbin/init`
+
 const SYNCED = `
+${FORMER}
 mkdir /records && cd /records && seq 100000 >lines && sync
 sha256sum lines
 i=0; while [ $i -lt 300 ]; do echo $i >file$i; i=$((i + 1)); done
@@ -82,11 +86,14 @@ poweroff
 `
     const { status, stdout, stderr } = await partita(
       'main',
-      ['run', '--root', root, '--hypervisor', 'none', '--timeout', '580'],
+      ['run', '--root', root, '--hypervisor', 'none', '--append', 'loglevel=7', '--timeout', '580'],
       directory,
       input,
     )
     expect(status, stderr).toBe(0)
+    // Nothing is echoed: input waits until the console is set up, whatever the kernel says before.
+    expect(stdout).toContain('Linux version')
+    expect(stdout).not.toContain('sha256sum hard')
     expect(stdout).toContain(`${SUM}  hard`)
     expect(stdout).toMatch(/^.*\b298\r?$/m)
     expect(stdout).toContain('FILE SYSTEM 1, DRIVER /sys/module/ata_piix')
@@ -122,12 +129,14 @@ describe.skipIf(guest === undefined)('a root disk that is thrown away', () => {
   test('that does not come leaves a shell in the initial RAM disk', { timeout: 600_000 }, async () => {
     const { status, stdout, stderr } = await partita(
       'main',
-      ['run', '--no-root', '--append', 'root=LABEL=nowhere partita_root_wait=1', '--timeout', '580'],
+      ['run', '--no-root', '--append', 'root=LABEL=nowhere partita_root_wait=1 loglevel=7', '--timeout', '580'],
       directory,
       'echo "ROOT $(grep -c ext4 /proc/mounts)"\nexit\n',
     )
     expect(status, stderr).toBe(0)
     expect(stdout).toContain('No disk with the file system LABEL=nowhere within 1 seconds')
     expect(stdout).toContain('ROOT 0')
+    expect(stdout).toContain('Linux version')
+    expect(stdout).not.toContain('echo "ROOT')
   })
 })

@@ -15,11 +15,17 @@ export class InputQueue {
   #offset = 0
   #length = 0
   #paused = false
-  source: PausableSource | undefined
+  #source: PausableSource | undefined
 
   /** Bytes that wait. */
   get length(): number {
     return this.#length
+  }
+
+  /** Where chunks come from now. One that comes to a full queue waits too. */
+  set source(source: PausableSource | undefined) {
+    this.#source = source
+    if (this.#paused) source?.pause()
   }
 
   push(chunk: Uint8Array): void {
@@ -28,7 +34,7 @@ export class InputQueue {
     this.#length += chunk.length
     if (this.#length > HIGH_WATER && !this.#paused) {
       this.#paused = true
-      this.source?.pause()
+      this.#source?.pause()
     }
   }
 
@@ -50,7 +56,7 @@ export class InputQueue {
     this.#length -= done
     if (this.#paused && this.#length < HIGH_WATER / 2) {
       this.#paused = false
-      this.source?.resume()
+      this.#source?.resume()
     }
     return done
   }

@@ -3,12 +3,11 @@
 import type { Readable, Writable } from 'node:stream'
 import type { ConsoleBackend } from './backend.ts'
 import { InputQueue } from './input-queue.ts'
+import { flushed, patiently } from './patience.ts'
+import { ReadyMark } from './ready-mark.ts'
 
 /** Ctrl-]. */
 export const ESCAPE_KEY = 0x1d
-
-/** Time in milliseconds that unread output may take when the run is ended from outside. */
-const FLUSH_LIMIT = 2000
 
 /** Options of {@link StdioBackend}. */
 export interface StdioBackendOptions {
@@ -19,6 +18,8 @@ export interface StdioBackendOptions {
   readonly onEscape: () => void
   /** Nothing is given to the guest before it has said something. */
   readonly waitForOutput?: boolean | undefined
+  /** Nothing is given to the guest before it has said this, which is not shown. It begins with a character that is not in it again. */
+  readonly readyMark?: string | undefined
   /** Given to the guest when a pipe's end is reached. */
   readonly endOfInput?: ((lastByte: number | undefined) => Uint8Array) | undefined
   /** Aborts when the run is ended from outside. A guest that ended by itself has all of its output read, however slow the reader is. */
@@ -29,16 +30,20 @@ export interface StdioBackendOptions {
 export class StdioBackend implements ConsoleBackend {
   onReady: (() => void) | undefined
   onClosed: (() => void) | undefined
+  lost = false
   readonly #options: StdioBackendOptions
   readonly #queue = new InputQueue()
   #lastByte: number | undefined
   #closed = false
+  /** Input waits. */
   #holding: boolean
+  #mark: ReadyMark | undefined
 
   constructor(options: StdioBackendOptions) {
     this.#options = options
     const { input, output } = options
-    this.#holding = options.waitForOutput ?? false
+    this.#mark = options.readyMark === undefined ? undefined : new ReadyMark(options.readyMark)
+    this.#holding = this.#mark !== undefined || (options.waitForOutput ?? false)
     this.#queue.source = input
     output.on('drain', this.#onDrain)
     output.on('error', this.#onOutputError)
@@ -49,13 +54,15 @@ export class StdioBackend implements ConsoleBackend {
   }
 
   write(data: Uint8Array): boolean {
-    if (this.#holding) {
+    const shown = this.#mark === undefined ? data : this.#mark.remove(data)
+    if (this.#holding && this.#mark?.seen !== false) {
       this.#holding = false
+      this.#mark = undefined
       queueMicrotask(() => this.onReady?.())
     }
     if (this.#closed) return true
     // The device uses its buffer again.
-    return this.#options.output.write(data.slice())
+    return this.#options.output.write(shown.slice())
   }
 
   read(target: Uint8Array): number {
@@ -67,24 +74,10 @@ export class StdioBackend implements ConsoleBackend {
     input.off('data', this.#onData)
     input.off('end', this.#onEnd)
     input.pause()
-    if (!this.#closed && output.writableLength > 0) await this.#flush()
+    const rest = this.#mark?.rest()
+    if (rest !== undefined && !this.#closed) output.write(rest)
+    if (!this.#closed) this.lost = !(await patiently(flushed(output), this.#options.ending))
     output.off('drain', this.#onDrain)
-  }
-
-  /** Waits until all has been read, or the reader has gone. */
-  async #flush(): Promise<void> {
-    const { output, ending } = this.#options
-    const { promise, resolve } = Promise.withResolvers<void>()
-    let timer: NodeJS.Timeout | undefined
-    const hurry = (): void => {
-      timer = setTimeout(resolve, FLUSH_LIMIT)
-    }
-    if (ending?.aborted === true) hurry()
-    else ending?.addEventListener('abort', hurry, { once: true })
-    output.write('', () => resolve())
-    await promise
-    clearTimeout(timer)
-    ending?.removeEventListener('abort', hurry)
   }
 
   readonly #onData = (chunk: Uint8Array): void => {
