@@ -36,6 +36,16 @@ const MAX_ACCESSES = 100_000
 /** One memory for all guests: a new one for each input would cost more than the input. */
 const shared: SharedMemory = new SharedMemory(PAGES * PAGE)
 
+/** What kind of guest it is. */
+export interface HostileGuestOptions {
+  /** Its other processors may store between any two accesses of the host to a ring, and not only when the host looks at memory for the first time. Default: false. */
+  readonly torn?: boolean
+  /** It stays with one server all its life. Default: false. */
+  readonly stays?: boolean
+  /** Told what the server traces, to look at an input closely. */
+  readonly onTrace?: (line: string) => void
+}
+
 /** The guest, the host under it, and the steps of a program. */
 export class HostileGuest implements VmbusHost, HostileMachine {
   readonly memory: WatchedMemory = new WatchedMemory(shared)
@@ -58,20 +68,14 @@ export class HostileGuest implements VmbusHost, HostileMachine {
   #polling = false
   #depth = 0
   #feature = ''
-  readonly #torn: boolean
-  readonly #onTrace: ((line: string) => void) | undefined
+  readonly #options: HostileGuestOptions
   /** Accesses of the host in this step, while they are counted. */
   #accesses = 0
   #violation: InvariantError | undefined
 
-  /**
-   * With `torn`, the guest's other processors may store between any two accesses of the host to a ring, and not only when it looks at memory for the first time. `onTrace` is
-   * told what the server traces, to look at an input closely.
-   */
-  constructor(bytes: Uint8Array, torn: boolean, onTrace?: (line: string) => void) {
+  constructor(bytes: Uint8Array, options: HostileGuestOptions = {}) {
     shared.bytes.fill(0)
-    this.#torn = torn
-    this.#onTrace = onTrace
+    this.#options = options
     this.#input = new Input(bytes)
     this.#devices = Array.from({ length: DEVICES }, (_, index) => new HostileDevice(this, index))
     this.#offered = new Array(DEVICES).fill(undefined)
@@ -140,9 +144,9 @@ export class HostileGuest implements VmbusHost, HostileMachine {
 
   // The program.
 
-  /** Run all steps. Throws when the host was hurt. */
-  async run(): Promise<void> {
-    using _ = this.#torn
+  /** Run all steps; `now` is called now and then. Throws when the host was hurt. */
+  async run(now?: () => void): Promise<void> {
+    using _ = this.#options.torn
       ? observe(shared.bytes.buffer, { before: (offset) => this.memory.onAccess?.(offset) })
       : undefined
     while (!this.#input.done) {
@@ -150,6 +154,7 @@ export class HostileGuest implements VmbusHost, HostileMachine {
       this.#step()
       if (this.#pending.length > 0 && this.#input.below(8) === 0) await this.#finishPending()
       if ((this.steps & 31) === 0) this.#checkHost()
+      if ((this.steps & 4095) === 0) now?.()
     }
     await this.#finishPending()
     for (const run of this.#deferred.splice(0)) run()
@@ -563,6 +568,10 @@ export class HostileGuest implements VmbusHost, HostileMachine {
   #migrate(): void {
     this.#server.stop()
     const state = this.#save()
+    if (this.#options.stays) {
+      this.#server.start()
+      return
+    }
     const offered = this.#devices.map((_, index) => this.#isOffered(index))
     this.#ports.clear()
     this.#deferred.length = 0
@@ -649,11 +658,11 @@ export class HostileGuest implements VmbusHost, HostileMachine {
   #createServer(): VmbusServer {
     const trace: VmbusTrace = {
       message: (direction, payload) => {
-        this.#onTrace?.(`${direction} ${formatMessage(payload)}`)
+        this.#options.onTrace?.(`${direction} ${formatMessage(payload)}`)
         this.reach(`${direction} ${Math.min(payload[0] ?? 0, 30)}`)
       },
       event: (relid, text) => {
-        this.#onTrace?.(`${relid}: ${text}`)
+        this.#options.onTrace?.(`${relid}: ${text}`)
         this.reach(text.replace(/0x[0-9a-f]+|\d+/g, '#'))
       },
     }
@@ -695,7 +704,7 @@ export async function runGuestInput(
   bytes: Uint8Array,
   torn: boolean,
 ): Promise<{ steps: number; features: ReadonlySet<string> }> {
-  const guest = new HostileGuest(bytes, torn)
+  const guest = new HostileGuest(bytes, { torn })
   await guest.run()
   return { steps: guest.steps, features: guest.features }
 }
