@@ -1,5 +1,5 @@
 // The virtual switch: adapters of guests, and of the host, at ports between which frames are forwarded by address (IEEE 802.1Q). What makes a switch private, internal or external, as Hyper-V calls
-// it, is what hangs on it: guests alone, the host's adapter too, or a way out.
+// it, is what hangs on it: guests alone, the host too, or a way out. The README has a table of what to hang on it for each.
 
 import type { Clock, Network, NetworkAdapter, NetworkConnection } from '@partita/interface'
 import { ForwardingTable } from './forwarding-table.ts'

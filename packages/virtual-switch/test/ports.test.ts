@@ -226,4 +226,71 @@ describe('kinds of switches', () => {
     expect(b.take()).toContain('to b')
     expect(machine.report()[0]?.ports.map(({ name }) => name)).toEqual(['a', 'b'])
   })
+
+  it('private, of several processes: all of them reach each other, and there is no way out', async () => {
+    await using here = await directory()
+    const path = join(here.path, 'lan')
+    await using one = new StartedPlugins()
+    await using two = new StartedPlugins()
+    await one.start(shared, { path })
+    await two.start(shared, { path })
+    const a = new TestAdapter('a', A)
+    const b = new TestAdapter('b', B)
+    const port = one.network.connect(a, {})
+    const other = two.network.connect(b, {})
+    await vi.waitFor(() => {
+      send(port, discover(A))
+      expect(b.received).not.toEqual([])
+    }, PATIENCE)
+    send(other, frameOf(B, A, 'to a'))
+    await vi.waitFor(() => expect(a.take()).toContain('to a'), PATIENCE)
+    expect(offered(a)).toBeUndefined()
+  })
+
+  it.each(['one machine', 'several'])('internal, of %s: the host is reached, and nobody else', async (machines) => {
+    await using here = await directory()
+    await using world = await listener()
+    await using machine = new StartedPlugins()
+    await machine.start(nat, { hostLoopback: true, allow: ['10.0.2.2'], nameServers: [`127.0.0.1:${world.port}`] })
+    let network = machine.network
+    await using there = new StartedPlugins()
+    if (machines === 'several') {
+      await machine.start(sharedPort, { path: join(here.path, 'lan') })
+      await there.start(shared, { path: join(here.path, 'lan') })
+      network = there.network
+    }
+    const guest = new TestAdapter('guest', A)
+    const port = network.connect(guest, {})
+    await vi.waitFor(() => {
+      send(port, discover(A))
+      expect(offered(guest)).toBe('10.0.2.15')
+    }, PATIENCE)
+    // Neither names, nor another network, nor the host under another name: what went there came before what is heard.
+    say(port, 53, 'a name', [10, 0, 2, 3])
+    for (const address of [
+      [192, 0, 2, 7],
+      [127, 0, 0, 1],
+    ])
+      say(port, world.port, 'out', address)
+    say(port, world.port, 'to the host')
+    await vi.waitFor(() => expect(world.heard).toEqual(['to the host']), PATIENCE)
+    // Whoever was refused was told so: ICMP, unreachable for a reason of policy.
+    const refusals = (): number =>
+      guest.received.filter(({ bytes }) => bytes[23] === 1 && bytes[34] === 3 && bytes[35] === 13).length
+    await vi.waitFor(() => expect(refusals()).toBe(3), PATIENCE)
+    expect(machine.get(natControlToken).report().udpSockets).toBe(1)
+  })
+
+  it('external: the network of the host is reached, and not the host', async () => {
+    await using world = await listener()
+    await using machine = new StartedPlugins()
+    // What stands for the network of the host here is its name server: nothing of a test leaves this machine.
+    await machine.start(nat, { nameServers: [`127.0.0.1:${world.port}`] })
+    const guest = new TestAdapter('guest', A)
+    const port = machine.network.connect(guest, {})
+    say(port, world.port, 'to the host')
+    say(port, world.port, 'to the host', [127, 0, 0, 1])
+    say(port, 53, 'a name', [10, 0, 2, 3])
+    await vi.waitFor(() => expect(world.heard).toEqual(['a name']), PATIENCE)
+  })
 })
