@@ -2,8 +2,11 @@
 
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { expect, it, vi } from 'vitest'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import type { TcpSocketEvents } from '../src/nat/nat-host.ts'
 import { NodeNatHost } from '../src/nat.node.ts'
 import { PATIENCE } from './patience.ts'
@@ -110,10 +113,18 @@ it('UDP: a datagram that the system refuses is lost, and nothing else', async ()
   peer.close()
 })
 
-it('whoever is asked for an echo is asked no more when the host is disposed of', async () => {
-  const host = new NodeNatHost()
-  // Nobody answers there (RFC 5737); without a `ping` the answer is the same.
-  const answer = host.echo('192.0.2.1')
-  host[Symbol.dispose]()
-  expect(await answer).toBe(false)
-})
+it.skipIf(process.platform === 'win32')(
+  'whoever is asked for an echo is asked no more when the host is disposed of',
+  async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'partita-ping-'))
+    onTestFinished(() => rm(directory, { recursive: true }))
+    // A `ping` that goes on until it is ended.
+    await writeFile(join(directory, 'ping'), '#!/bin/sh\nexec sleep 1000\n', { mode: 0o755 })
+    vi.stubEnv('PATH', `${directory}:${process.env['PATH']}`)
+    const host = new NodeNatHost()
+    const answer = host.echo('198.51.100.1')
+    vi.unstubAllEnvs()
+    host[Symbol.dispose]()
+    expect(await answer).toBe(false)
+  },
+)
