@@ -4,7 +4,7 @@
 // two slices of the processor. While the back end holds back, THRE stays clear, and what the guest sends in spite of that waits in a bounded backlog: a wire
 // would have carried it, so that the guest cannot clear it with its FIFO. Input is pulled from the back end when the
 // guest consumes it: the receiver's interrupt is enabled and reaches the processor, or it polls the line status. What a program pipes into a machine that still boots is so
-// kept for the system that will read it. Input has the speed of a real line, since a guest's terminal has no other flow control.
+// kept for the system that will read it. Input has the speed of a real line, and stops while a driver that had raised RTS has dropped it.
 
 import type {
   AccessSize,
@@ -16,9 +16,10 @@ import type {
   Timer,
 } from '@partita/interface'
 import * as v from 'valibot'
-import { BACKLOG_SIZE, Backlog } from './backlog.ts'
+import { Backlog } from './backlog.ts'
 import { FIFO_SIZE, Fifo } from './fifo.ts'
 import { FCR, IER, IIR, LCR, LSR, MCR, MSR, REGISTER, TRIGGER_LEVELS } from './registers.ts'
+import { stateSchema } from './saved-state.ts'
 import { SerialError } from './serial-error.ts'
 
 /** How many bytes of output wait for the end of the slice. */
@@ -29,25 +30,6 @@ const OVERDRAFT = 0x100000
 const POLLS_FOR_INPUT = 8
 /** The other end of the cable: a modem that is ready. */
 const CONNECTED: number = MSR.CTS | MSR.DSR | MSR.DCD
-
-const byte = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xff))
-const bytes = (most: number): v.GenericSchema<Uint8Array> =>
-  v.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length <= most, `expected at most ${most} bytes`)
-const stateSchema = v.strictObject({
-  divisor: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff)),
-  ier: byte,
-  fcr: byte,
-  lcr: byte,
-  mcr: byte,
-  lsr: byte,
-  msr: byte,
-  scr: byte,
-  receiver: bytes(FIFO_SIZE),
-  transmitter: bytes(BACKLOG_SIZE),
-  thrEmptyPending: v.boolean(),
-  timeOutPending: v.boolean(),
-  nextInput: v.pipe(v.number(), v.finite(), v.minValue(0)),
-})
 
 /** What a {@link Uart16550} is wired to. */
 export interface Uart16550Wiring {
@@ -94,6 +76,8 @@ export class Uart16550 implements PortHandler {
   #scr = 0
   #thrEmptyPending = false
   #timeOutPending = false
+  /** The guest has dropped RTS, and takes no input for now. */
+  #inputStopped = false
   /** Reference time at which the line has room for the next input. */
   #nextInput = 0
   /** Reads of the line status without anything else in between. */
@@ -106,7 +90,9 @@ export class Uart16550 implements PortHandler {
     this.#characterTime = wiring.inputRate === 0 ? 0 : 1e9 / wiring.inputRate
     this.#inputViews = Array.from({ length: FIFO_SIZE + 1 }, (_, length) => this.#input.subarray(0, length))
     this.#outputTimer = wiring.clock.createTimer(() => this.flush())
-    this.#inputTimer = wiring.clock.createTimer(() => this.#pull())
+    this.#inputTimer = wiring.clock.createTimer(() => {
+      if (!this.#inputStopped) this.#pull()
+    })
     this.#timeOutTimer = wiring.clock.createTimer(() => this.#timeOut())
     if (this.#backend !== undefined) this.#backend.onReady = () => this.#ready()
     this.reset()
@@ -169,6 +155,7 @@ export class Uart16550 implements PortHandler {
         this.#lcr = value
         break
       case REGISTER.MCR:
+        this.#followRts(value)
         this.#mcr = value & MCR.BITS
         if (this.#listening) this.#pull()
         this.#updateModemStatus()
@@ -178,6 +165,15 @@ export class Uart16550 implements PortHandler {
         break
       // LSR and MSR are read-only (writing the LSR is for factory testing).
     }
+  }
+
+  /**
+   * Flow control by RTS, as Linux has it with `crtscts`. Only a driver that took input by interrupts while RTS was raised stops it: many simple ones never
+   * raise RTS.
+   */
+  #followRts(mcr: number): void {
+    if ((mcr & (MCR.RTS | MCR.OUT2)) !== MCR.OUT2) this.#inputStopped = false
+    else if (this.#listening && (this.#mcr & MCR.RTS) !== 0) this.#inputStopped = true
   }
 
   get #fifosOn(): boolean {
@@ -194,11 +190,12 @@ export class Uart16550 implements PortHandler {
   }
 
   /**
-   * Whether the receiver's interrupt would reach the processor. A driver that looks for UARTs enables it for a moment without OUT2, and drops what it
+   * Whether the receiver's interrupt would reach the processor, and the guest wants input. A driver that looks for UARTs enables it for a moment without OUT2, and drops what it
    * finds: Linux would lose the first characters of piped input so.
    */
   get #listening(): boolean {
-    return (this.#ier & IER.ERBFI) !== 0 && (this.#mcr & (MCR.OUT2 | MCR.LOOP)) === MCR.OUT2
+    const { OUT2, LOOP } = MCR
+    return !this.#inputStopped && (this.#ier & IER.ERBFI) !== 0 && (this.#mcr & (OUT2 | LOOP)) === OUT2
   }
 
   get #transmitterEmpty(): boolean {
@@ -441,6 +438,7 @@ export class Uart16550 implements PortHandler {
     this.#errors = 0
     this.#scr = 0
     this.#polls = 0
+    this.#inputStopped = false
     this.#nextInput = 0
     this.#thrEmptyPending = false
     this.#updateModemStatus()
@@ -476,6 +474,7 @@ export class Uart16550 implements PortHandler {
         transmitter: this.#backlog.save(),
         thrEmptyPending: this.#thrEmptyPending,
         timeOutPending: this.#timeOutPending,
+        inputStopped: this.#inputStopped,
         nextInput: this.#nextInput,
       },
     }
@@ -503,6 +502,7 @@ export class Uart16550 implements PortHandler {
     this.#backlog.restore(data.transmitter)
     this.#thrEmptyPending = data.thrEmptyPending
     this.#timeOutPending = data.timeOutPending
+    this.#inputStopped = data.inputStopped
     this.#nextInput = data.nextInput
     this.#polls = 0
     this.#timeOutTimer.cancel()

@@ -290,6 +290,50 @@ describe('input', () => {
     expect(console.waiting).toBe(52)
   })
 
+  it('waits while an interrupt-driven guest has dropped RTS', async () => {
+    const { ports, clock, console, instance } = await opened()
+    console.type('x'.repeat(40))
+    expect(console.waiting).toBe(24)
+    ports.write(MCR, 0x09)
+    for (let i = 0; i < 16; i++) ports.read(RBR)
+    clock.advance(1e9)
+    // A console that prints looks at nothing else, and its driver closes the interrupts meanwhile.
+    ports.write(IER, 0x00)
+    ports.write(THR, 0x2e)
+    ports.write(IER, 0x05)
+    console.onReady?.()
+    expect(console.waiting).toBe(24)
+    const state = structuredClone(instance.save!())
+    ports.write(MCR, 0x0b)
+    expect(console.waiting).toBe(8)
+    const other = await opened()
+    other.instance.restore!(state)
+    other.console.type('later')
+    other.clock.advance(2e9)
+    expect(other.console.waiting).toBe(5)
+    other.ports.write(MCR, 0x0b)
+    expect(other.console.waiting).toBe(0)
+    // The former state of such a machine says nothing of it.
+    const former = Object.fromEntries(Object.entries(state.data).filter(([key]) => key !== 'inputStopped'))
+    other.instance.restore!({ version: 1, data: former })
+    other.console.type('y')
+    other.clock.advance(1e9)
+    expect(other.console.waiting).toBe(0)
+  })
+
+  it('comes to a guest that polls though RTS is dropped, and to a driver that begins anew', async () => {
+    const { ports, console } = await opened({ inputRate: 0 })
+    ports.write(MCR, 0x09)
+    console.type('ab')
+    let polls = 0
+    while ((ports.read(LSR) & 1) === 0) expect(++polls).toBeLessThan(20)
+    for (let i = 0; i < 2; i++) ports.read(RBR)
+    ports.write(MCR, 0x00)
+    ports.write(MCR, 0x08)
+    console.type('c')
+    expect(ports.read(RBR)).toBe(0x63)
+  })
+
   it('has one byte without FIFOs', async () => {
     const { ports, console } = await started({ inputRate: 0 })
     ports.write(MCR, 0x08)
