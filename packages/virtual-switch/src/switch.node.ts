@@ -27,6 +27,8 @@ import {
   switchServices,
 } from './switch-service.node.ts'
 
+export type { NamedSwitchOptions } from './switch-service.node.ts'
+
 /** Options of `@partita/virtual-switch/switch`. `mtu` and `capture` are for all networks that have none of their own. */
 export interface SwitchOptions extends SwitchServiceOptions {
   /** The switches; the first is the one of adapters that name none. Default: one, `default`. */
