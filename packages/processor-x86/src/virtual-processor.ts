@@ -512,7 +512,9 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     const last = cpu.get32(STATE.RECORD)
     if (last === 0) return
     const { i32, base } = cpu
-    const block = last - (cpu.view.getUint16(last + RECORD.COUNT, true) - 1) * RECORD.SIZE
+    // a block that is left without a jump ends with a record that is no instruction
+    const ended = cpu.view.getUint16(last + RECORD.HANDLER, true) === HANDLER.CONTINUE ? 0 : 1
+    const block = last - (cpu.view.getUint16(last + RECORD.COUNT, true) - ended) * RECORD.SIZE
     const rip = (base + STATE.FILE + FILE.BLOCK_RIP) >> 2
     translator.sample(block, i32[rip] as number, i32[rip + 1] as number, cpu.get32(STATE.JUMPS))
   }

@@ -98,6 +98,22 @@ describe('hot code', () => {
     expect(m.get('rax')).toBe((400_000n / 8n) * 36n - 1n)
     expect(translated(m)).toBeGreaterThan(0.95)
   })
+  it('is found where a block ends without a jump', () => {
+    const m = machine({ ...MIXED, threshold: 24 })
+    m.program(FAR, 256, (a) => {
+      // too long for one block
+      for (let i = 0; i < 60; i++) a.xor('edx', 'eax')
+      a.add('eax', 3).ret()
+    })
+    m.kernel((a) => {
+      a.mov('ecx', 100_000).mov('eax', 0).mov('edx', 0).mov('rbx', FAR).label('loop')
+      // CALL RBX
+      a.bytes(0xff, 0xd3).dec('ecx').jcc('ne', 'loop')
+    })
+    finish(m)
+    expect(m.get('rax')).toBe(300_000n)
+    expect(translated(m)).toBeGreaterThan(0.95)
+  })
   it('leaves a loop without an end when the slice is over', () => {
     const m = machine()
     m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))
