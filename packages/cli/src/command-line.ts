@@ -202,7 +202,7 @@ function createProgram(host: CommandLineHost, setStatus: (status: number) => voi
     )
     .option(
       '--network <kind>',
-      "nat (the default where there is a VMBus), nat,host with the host's loopback within reach, none, tap:NAME, switch:PATH, loopback; nat+switch:PATH on one switch; may be repeated, for an adapter each",
+      'nat (the default where there is a VMBus), nat,host with the host within reach, none, tap:NAME, switch:PATH, loopback; nat+switch:PATH on one switch; may be repeated, for an adapter each',
       collect(parseNetwork),
       [],
     )
