@@ -12,7 +12,7 @@
  */
 
 import { constants, fstatSync, readSync, readvSync, writeSync, writevSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { DISK_ERROR, type Disk } from '@partita/interface'
 import { checkRange, DiskError, transferLength } from './disk-error.ts'
 import { lockImage } from './image-lock.node.ts'
@@ -59,11 +59,15 @@ export async function createRawImage(path: string, size: number): Promise<void> 
     )
   }
   try {
-    await file.truncate(size)
+    try {
+      await file.truncate(size)
+    } finally {
+      await file.close()
+    }
   } catch (cause) {
+    // An empty file would be in the way of the next try.
+    await unlink(path).catch(() => {})
     throw failure(cause, 'could not be made')
-  } finally {
-    await file.close()
   }
 }
 

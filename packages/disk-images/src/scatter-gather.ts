@@ -29,8 +29,12 @@ export class ScatterGather {
     return part.length > 0 ? part : undefined
   }
 
-  /** The call moved `bytes`. */
+  /**
+   * The call moved `bytes`.
+   * @throws Error when it moved nothing: to ask again would have no end
+   */
   advance(bytes: number): void {
+    if (bytes <= 0) throw new Error('the system moved nothing')
     this.position += bytes
     for (let left = bytes + this.#within; ; this.#index++) {
       const segment = this.#segments[this.#index]

@@ -118,32 +118,31 @@ describe('raw image', () => {
     await expect(disk.discard?.(2048, 1)).rejects.toMatchObject({ code: 'ERR_DISK_RANGE' })
   })
 
+  /** What a script prints whose files can be as long as `kibibytes`. A limit of the size of files stands for a file system that is full; its signal is ignored, so that calls fail. */
+  function printedWithin(kibibytes: number, script: string): Promise<string> {
+    const bash = `trap "" XFSZ; ulimit -f ${kibibytes}; exec "$0" "$@"`
+    const node = [process.execPath, '--conditions=@partita/source', '--input-type=module', '-e', script]
+    const child = spawn('bash', ['-c', bash, ...node], { stdio: ['ignore', 'pipe', 'inherit'] })
+    return text(child.stdout)
+  }
+  const module = JSON.stringify(new URL('../src/raw.node.ts', import.meta.url).href)
+
   it.skipIf(process.platform !== 'linux')('says so when there is no room for what was written', async () => {
     await createRawImage(image, 256 * 1024)
-    const module = JSON.stringify(new URL('../src/raw.node.ts', import.meta.url).href)
     const script = `const { openRawDisk } = await import(${module}); const disk = await openRawDisk(${JSON.stringify(image)})
       await disk.write(0, [new Uint8Array(8192).fill(1)])
       await disk.write(64, [new Uint8Array(512)]).catch((error) => console.log(error.code, error.data.code))
       await disk[Symbol.asyncDispose]()`
-    // A limit of the size of files stands for a file system that is full; its signal is ignored, so that the call fails.
-    const child = spawn(
-      'bash',
-      [
-        '-c',
-        'trap "" XFSZ; ulimit -f 8; exec "$0" "$@"',
-        process.execPath,
-        '--conditions=@partita/source',
-        '--input-type=module',
-        '-e',
-        script,
-      ],
-      {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      },
-    )
-    const output = await text(child.stdout)
-    expect(output.trim()).toBe('ERR_DISK_FULL EFBIG')
+    expect((await printedWithin(8, script)).trim()).toBe('ERR_DISK_FULL EFBIG')
     expect((await readFile(image))[8191]).toBe(1)
+  })
+
+  it.skipIf(process.platform !== 'linux')('is not left empty when it cannot be made as large', async () => {
+    const script = `const { createRawImage } = await import(${module})
+      await createRawImage(${JSON.stringify(image)}, 256 * 1024).catch((error) => console.log(error.code))`
+    expect((await printedWithin(8, script)).trim()).toBe('ERR_DISK_FULL')
+    expect(await readdir(directory)).toEqual([])
+    await createRawImage(image, 256 * 1024)
   })
 
   it.skipIf(process.platform !== 'linux')('punches the same holes through the program', async () => {

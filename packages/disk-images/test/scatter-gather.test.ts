@@ -29,6 +29,11 @@ test('moves every byte once, in order, however little a call does', async () => 
   )
 })
 
+test('ends where nothing is moved', async () => {
+  const transfer = new ScatterGather(0, [new Uint8Array(8)])
+  await expect(moveAll(transfer, async () => 0)).rejects.toThrow('moved nothing')
+})
+
 test('gives a call no more segments than the system takes', () => {
   const segments = Array.from({ length: 2500 }, () => new Uint8Array(2))
   const transfer = new ScatterGather(0, segments)
