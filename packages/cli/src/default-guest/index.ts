@@ -15,7 +15,7 @@ import { moduleName } from './module-info.ts'
 import { selectModules, WANTED_MODULES } from './modules.ts'
 import { programEntries } from './programs.ts'
 import type { GuestProgressCallback } from './progress.ts'
-import { FSTAB, GROUP, INIT, PASSWD, PROFILE, READY_MARK, ROOT_INIT, ROOT_LABEL } from './root-files.ts'
+import { FSTAB, GROUP, INIT, PASSWD, PROFILE, READY_MARK, ROOT_INIT, ROOT_LABEL, UDHCPC_SCRIPT } from './root-files.ts'
 import { buildRootImage } from './root-image.ts'
 import { rootEntries } from './root-tree.ts'
 import { mapSparseFile } from './sparse-file.ts'
@@ -52,7 +52,7 @@ const FORMAT = 3
 /** Guests of another recipe, made by another version of this package, are left to that version. */
 function recipeOf(variant: GuestVariant, kernel: KernelFlavour, modules: readonly string[] = []): string {
   const meta = KERNEL_META_PACKAGES[kernel]
-  const texts = [INIT, ROOT_INIT, ROOT_LABEL, PROFILE, FSTAB, PASSWD, GROUP]
+  const texts = [INIT, ROOT_INIT, ROOT_LABEL, PROFILE, FSTAB, PASSWD, GROUP, UDHCPC_SCRIPT]
   return createHash('sha256')
     .update(JSON.stringify([FORMAT, meta, [...WANTED_MODULES, ...modules], texts, VARIANTS[variant]]))
     .digest('hex')
