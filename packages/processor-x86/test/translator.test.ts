@@ -100,7 +100,7 @@ describe('hot code', () => {
   })
   it('is found where a block ends without a jump', () => {
     const m = machine({ ...MIXED, threshold: 24 })
-    m.program(FAR, 256, (a) => {
+    m.program(FAR, 64, (a) => {
       // too long for one block
       for (let i = 0; i < 60; i++) a.xor('edx', 'eax')
       a.add('eax', 3).ret()
