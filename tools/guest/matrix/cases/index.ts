@@ -22,6 +22,7 @@ import { natTransfer } from './nat-transfer.ts'
 import { natWithoutOffloads } from './nat-without-offloads.ts'
 import { networkCapture } from './network-capture.ts'
 import { ps2Keyboard, ps2Mouse } from './ps2.ts'
+import { qemuNeighbour } from './qemu-neighbour.ts'
 import { scsiCommands } from './scsi-commands.ts'
 import { subChannels } from './sub-channels.ts'
 import { twoGuests } from './two-guests.ts'
@@ -59,5 +60,6 @@ export const CASES: readonly GuestCase[] = [
   natWithoutOffloads,
   networkCapture,
   twoGuests,
+  qemuNeighbour,
   vlans,
 ]
