@@ -450,12 +450,14 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
 
   readonly #exits: ProcessorExits = { budget: 0, exception: 0, leave: 0, requested: 0, system: 0 }
   #executed = 0
+  /** Instructions to interpret until the next sample. */
+  #untilSample = 0
   /** Execute generated code for about `budget` instructions. */
   #slice(budget: number, start: number): boolean {
     const { cpu } = this
     const translator = this.#translator
     // the interpreter comes back for samples, translated code has the rest
-    const interpreted = translator ? Math.min(budget, translator.nextSample()) : budget
+    const interpreted = translator ? Math.min(budget, this.#untilSample) : budget
     cpu.stolenBudget = 0
     cpu.set32(STATE.BUDGET, interpreted)
     cpu.set32(STATE.RESERVE, budget - interpreted)
@@ -473,7 +475,14 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       else exits.system++
     } finally {
       this.#running = false
-      if (translator && start === 0 && cpu.get32(STATE.BUDGET) < 0 && cpu.stolenBudget === 0) this.#sample(translator)
+      if (translator && start === 0) {
+        // what slices have interpreted adds up: those of a guest with many exits are short
+        this.#untilSample -= interpreted - cpu.get32(STATE.BUDGET) - cpu.stolenBudget
+        if (this.#untilSample < 0) {
+          this.#sample(translator)
+          this.#untilSample = translator.nextSample()
+        }
+      }
       this.#executed = budget - cpu.get32(STATE.BUDGET) - cpu.get32(STATE.RESERVE) - cpu.stolenBudget
       if (translator) translator.executed += budget - interpreted - cpu.get32(STATE.RESERVE)
       this.#sliceBudget = 0

@@ -114,6 +114,22 @@ describe('hot code', () => {
     expect(m.get('rax')).toBe(300_000n)
     expect(translated(m)).toBeGreaterThan(0.95)
   })
+  it('is found in a guest that halts after a few instructions each time', () => {
+    const m = machine({ ...MIXED, threshold: 24 })
+    m.program(AT.CODE, 64, (a) => {
+      a.label('loop')
+      for (let i = 0; i < 30; i++) a.xor('edx', 'eax')
+      a.inc('ecx').hlt().jmp('loop')
+    })
+    m.set('rcx', 0)
+    m.start()
+    for (let n = 0; n < 10_000; n++) {
+      expect(m.run(LONG)).toBe('halt')
+      m.vp.cpu.activity = 0
+    }
+    expect(m.get('rcx')).toBe(10_000n)
+    expect(translated(m)).toBeGreaterThan(0.8)
+  })
   it('leaves a loop without an end when the slice is over', () => {
     const m = machine()
     m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))
