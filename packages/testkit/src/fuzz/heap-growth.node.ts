@@ -24,8 +24,9 @@ const BOUND: number = 64 * MEBIBYTE
  * import { HeapGrowth } from '@partita/testkit/fuzz/node'
  *
  * const growth = new HeapGrowth({ bound: 8 * 2 ** 20 })
+ * const registers = new Map<number, number>()
  * for (let round = 0; round < 10; round++) {
- *   for (let step = 0; step < 10_000; step++) device.write(step & 7, 1, step >>> 3)
+ *   for (let step = 0; step < 10_000; step++) registers.set(step & 7, step >>> 3)
  *   growth.sample() // Throws when 8 MiB more are kept than after the first round.
  * }
  * ```
