@@ -45,8 +45,8 @@ export class GuestConsole implements CharacterBackend {
     this.type(`${command}\necho "${MARK}" "${this.#commands}" $? .`)
     await this.saw(mark, from)
     const at = this.text.indexOf(mark, from)
-    // The whole line: its end would be the beginning of the next command's output.
-    await this.saw('\n', at)
+    // The prompt, too, which would be the beginning of the next command's output.
+    await this.saw('# ', at)
     return {
       output: this.text
         .slice(from, at)
