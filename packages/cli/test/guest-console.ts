@@ -2,8 +2,9 @@
 
 import type { CharacterBackend } from '@partita/interface'
 
-/** Ends of output that tests wait for are these, with a number. */
-const MARK = 'END-OF-COMMAND'
+/** The output of a command stands between these, each with its number. */
+const BEGIN = 'BEGIN-OF-OUTPUT'
+const END = 'END-OF-OUTPUT'
 
 export class GuestConsole implements CharacterBackend {
   text = ''
@@ -38,21 +39,30 @@ export class GuestConsole implements CharacterBackend {
     return new Promise((resolve) => this.#waiting.push({ text, from, resolve }))
   }
 
-  /** Let the shell run a command: what it printed, and its exit status. */
+  /**
+   * Let the shell run a command: what it printed, and its exit status.
+   *
+   * What counts as its output stands between two marks: prompts, echoes, and what was under way before it, do not.
+   */
   async run(command: string): Promise<{ output: string; status: number }> {
-    const mark = `${MARK} ${++this.#commands} `
+    const number = ++this.#commands
+    const begin = `${BEGIN} ${number} .`
+    const end = `${END} ${number} `
     const from = this.text.length
-    this.type(`${command}\necho "${MARK}" "${this.#commands}" $? .`)
-    await this.saw(mark, from)
-    const at = this.text.indexOf(mark, from)
-    // The prompt, too, which would be the beginning of the next command's output.
-    await this.saw('# ', at)
+    // In quotes, so that an echo of the line is no mark; on one line, so that no prompt is between them.
+    const separator = command.trimEnd().endsWith('&') ? ' ' : '; '
+    this.type(`echo "${BEGIN}" "${number}" .; ${command.trim()}${separator}echo "${END}" "${number}" $? .`)
+    await this.saw(end, from)
+    const at = this.text.indexOf(end, from)
+    await this.saw(' .', at + end.length)
     return {
       output: this.text
-        .slice(from, at)
+        .slice(this.text.indexOf(begin, from) + begin.length, at)
         .replaceAll('\r', '')
+        .replace('\n', '')
+        // Of a command of several lines.
         .replaceAll(/^(partita:\S*# )+/gm, ''),
-      status: Number(this.text.slice(at + mark.length).split(' ')[0]),
+      status: Number(this.text.slice(at + end.length).split(' ')[0]),
     }
   }
 }

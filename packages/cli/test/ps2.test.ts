@@ -103,7 +103,8 @@ describe.skipIf(guest === undefined)('generation 1', () => {
     let events: [code: number, value: number][]
     do events = await dump()
     while (String(events.at(-1)) !== '44,0')
-    await console.run('kill %1')
+    // While the shell waits for it: one that waits for a line takes the end of a background process for the end of its input.
+    await console.run('kill %1; wait')
     const strokes = KEY_CODES.flatMap(([, linux]) => [
       [linux, 1],
       [linux, 0],

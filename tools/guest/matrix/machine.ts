@@ -200,9 +200,7 @@ export class MatrixGuest implements AsyncDisposable {
   /** Let the shell run a command, whatever comes of it. */
   async try(command: string, seconds: number = COMMAND_TIMEOUT): Promise<{ output: string; status: number }> {
     const what = `the end of ${command.trim().slice(0, 200)}`
-    const { output, status } = await this.#within(seconds, this.console.run(command), what)
-    // The prompt before it may have been under way still.
-    return { output: output.replace(/^[a-z]*:\S*# /, ''), status }
+    return this.#within(seconds, this.console.run(command), what)
   }
 
   /** Wait until `text` is on the console. */
