@@ -12,6 +12,7 @@
 
 import { isMulticast, parseMacAddress } from '@partita/ethernet'
 import {
+  clockToken,
   definePlugin,
   networkToken,
   type Plugin,
@@ -152,11 +153,12 @@ const plugin: Plugin<NetworkOptions> = definePlugin<NetworkOptions>({
   description: 'Synthetic network adapters',
   options,
   needs: [vmbusServerToken],
-  uses: [networkToken],
+  uses: [networkToken, clockToken],
   provides: [networkControlToken],
   create: async (context): Promise<PluginInstance> => {
     const vmbus = context.get(vmbusServerToken)
     const network = context.find(networkToken)
+    const clock = context.find(clockToken)
     const { adapters, queues, checksumOffload, largeSendOffload, receiveCoalescing, macAddressChange } = context.options
     const addresses = addressesOf(adapters)
     const devices = adapters.map(
@@ -173,6 +175,7 @@ const plugin: Plugin<NetworkOptions> = definePlugin<NetworkOptions>({
           receiveCoalescing,
           queues,
           maximumVersion: VERSIONS[context.options.maximumVersion],
+          clock,
         }),
     )
     await using stack = new AsyncDisposableStack()

@@ -24,6 +24,11 @@ import { STALLED, type TransmitSource } from './transmit.ts'
 /** Packets of one channel that wait for the network; frames of further ones are lost. */
 const QUEUE_DEPTH = 256
 
+/** Bytes in a section of the send buffer up to which a packet is small: its completion waits for company. */
+const SMALL_PACKET = 512
+/** Completions that wait for company, at most. */
+const HELD_COMPLETIONS = 8
+
 /** What a channel needs of its adapter. */
 export interface ChannelHost {
   readonly version: number
@@ -39,6 +44,8 @@ export interface ChannelHost {
   discarded(): void
   /** A control message of the guest. Returns an NVSP status. */
   control(packet: VmbusPacket, source: TransmitSource): number
+  /** Completions wait for company from now on: call `release` before long. False: there is no clock. */
+  hold(): boolean
   /** A message of another kind. True: taken. */
   message(channel: NetworkChannel, packet: VmbusPacket, type: number): boolean
 }
@@ -74,6 +81,9 @@ export class NetworkChannel {
   readonly #source: { sectionIndex: number; sectionSize: number; buffer: GuestBuffer }
   #outgoing: OutgoingPacket | undefined
   #refused = false
+  /** Completions that the guest finds in its ring, but has had no signal for. */
+  #held = 0
+  #aged = false
 
   constructor(host: ChannelHost, channel: VmbusChannel) {
     this.#host = host
@@ -104,7 +114,10 @@ export class NetworkChannel {
     if (this.#host.stopped || this.#completions.length > 0) return this.refuse()
     if (packet.payloadLength < 4) return this.#reject(packet)
     const type = packet.view.getUint32(packet.payloadOffset, true)
-    if (type !== NVSP_MESSAGE.SEND_RNDIS_PACKET) return this.#host.message(this, packet, type) || this.refuse()
+    if (type !== NVSP_MESSAGE.SEND_RNDIS_PACKET) {
+      this.release()
+      return this.#host.message(this, packet, type) || this.refuse()
+    }
     if (packet.payloadLength < NvspRndisPacket.size) return this.#reject(packet)
     return this.#rndis(packet)
   }
@@ -128,6 +141,7 @@ export class NetworkChannel {
     source.sectionSize = request.sendSectionSize
     source.buffer = packet.buffer
     if (request.channelType === RNDIS_CHANNEL.CONTROL) {
+      this.release()
       const status = this.index === 0 ? this.#host.control(packet, source) : NVSP_STATUS.FAILURE
       this.#complete(transactionLow, transactionHigh, flags, status)
       return true
@@ -136,7 +150,11 @@ export class NetworkChannel {
     if (this.#waiting.length === 0 && !this.#host.transmitting) {
       const status = this.#host.transmit(source, 0)
       if (status !== STALLED) {
+        const small = source.sectionSize > 0 && source.sectionSize <= SMALL_PACKET
+        if (small && (this.#held > 0 || this.#host.hold())) this.#hold()
+        else this.release()
         this.#complete(transactionLow, transactionHigh, flags, status)
+        if (this.#held === HELD_COMPLETIONS) this.release()
         return true
       }
       sent = this.#host.sentFrames
@@ -191,11 +209,37 @@ export class NetworkChannel {
       this.#completions.push(low, high, status)
   }
 
+  /**
+   * The guest has no hurry to hear that a small packet is sent: the answer to it comes soon, in most cases, and one interrupt does for both.
+   */
+  #hold(): void {
+    if (this.#held++ > 0) return
+    this.#aged = false
+    this.channel.cork()
+  }
+
+  /** Time has passed: signal what has waited since the last time. True: something waits still. */
+  age(): boolean {
+    if (this.#aged) this.release()
+    this.#aged = true
+    return this.#held > 0
+  }
+
+  /** Signal what waits for company. */
+  release(): void {
+    if (this.#held === 0) return
+    this.#held = 0
+    this.channel.uncork()
+  }
+
   #sendCompletion(low: number, high: number, status: number): boolean {
     this.#scratch.fill(0)
     this.#answer.messageType = NVSP_MESSAGE.SEND_RNDIS_PACKET_COMPLETE
     this.#answer.status = status
-    return this.channel.complete(low, high, this.#scratch, 0, packetSize(this.#host.version))
+    const sent = this.channel.complete(low, high, this.#scratch, 0, packetSize(this.#host.version))
+    // What is in the ring makes room only when the guest knows of it.
+    if (!sent) this.release()
+    return sent
   }
 
   /** Send the completions that wait, and take packets again. */
@@ -219,7 +263,7 @@ export class NetworkChannel {
 
   /** The packet under way, for messages in `buffer`. */
   outgoing(buffer: ReceiveBuffer): OutgoingPacket {
-    this.#outgoing ??= new OutgoingPacket(this.channel, buffer, this.#host.version)
+    this.#outgoing ??= new OutgoingPacket(this.channel, buffer, this.#host.version, () => this.release())
     return this.#outgoing
   }
 

@@ -2,6 +2,7 @@
 
 import { formatMacAddress, readMacAddress } from '@partita/ethernet'
 import {
+  type Clock,
   ETHERNET_HEADER_LENGTH,
   FRAME_FLAG,
   type GuestMemory,
@@ -12,6 +13,7 @@ import {
   type NetworkPort,
   type Saveable,
   type SavedState,
+  type Timer,
   type VmbusChannel,
   type VmbusChannelHandler,
   type VmbusDevice,
@@ -53,7 +55,12 @@ export interface NetworkDeviceOptions extends AdapterFeatures {
   readonly name: string
   /** The newest version of NVSP to agree on. */
   readonly maximumVersion: number
+  /** With it completions of small packets wait up to a millisecond for something else to tell the guest, which then takes one interrupt for both. */
+  readonly clock?: Clock | undefined
 }
+
+/** Nanoseconds that completions wait at least, and twice as long at most. */
+const HOLD_TIME = 500_000
 
 /**
  * An adapter. Without a network its cable is unplugged.
@@ -97,6 +104,8 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
   #starved = false
   /** The guest is to get the table of channels to send on. */
   #sendTable = false
+  /** Armed while completions may wait for company. */
+  readonly #holdTimer: Timer | undefined
   #lastLinkUp = false
   #lastLinkSpeed = 0
   /** What was restored before the channels were open. */
@@ -110,6 +119,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     this.#state.onAddress = () => this.#port?.adapterChanged()
     this.#control = new ControlQueue(this.#state)
     this.#receivePath = new ReceivePath(this.#state)
+    this.#holdTimer = options.clock?.createTimer(() => this.#age())
   }
 
   // ── for the host ──
@@ -316,6 +326,21 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     this.#endBatch()
   }
 
+  /** Completions wait for company: not for long. */
+  #hold(): boolean {
+    const timer = this.#holdTimer
+    const clock = this.#options.clock
+    if (timer === undefined || clock === undefined || this.#stopped) return false
+    if (timer.deadline === Number.POSITIVE_INFINITY) timer.arm(clock.now() + HOLD_TIME)
+    return true
+  }
+
+  #age(): void {
+    let waiting = false
+    for (const channel of this.#channels) if (channel?.age()) waiting = true
+    if (waiting) this.#hold()
+  }
+
   #endBatch(): void {
     if (!this.#batch) return
     this.#batch = false
@@ -350,6 +375,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
     for (let entry = 0; entry < SEND_TABLE_SIZE; entry++)
       view.setUint32(size + entry * 4, entry % (this.#negotiation.subChannels + 1), true)
     if (primary.channel.send(message)) this.#sendTable = false
+    primary.release()
   }
 
   readonly #channelHost: ChannelHost = this.#makeChannelHost()
@@ -374,6 +400,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
         return device.#transmitPath?.sent ?? 0
       },
       transmit: (source, skip) => device.#transmit(source, skip),
+      hold: () => device.#hold(),
       discarded: () => void device.#state.statistics.transmitDiscards++,
       control: (_packet: VmbusPacket, source: TransmitSource) =>
         device.#memory === undefined
@@ -434,7 +461,9 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
       if (channel === undefined) continue
       channel.discardWaiting()
       if (!channel.flushOutgoing()) channel.discardOutgoing()
+      channel.release()
     }
+    this.#holdTimer?.cancel()
     this.#stopped = true
   }
 
@@ -445,6 +474,7 @@ export class NetworkDevice implements VmbusDevice, Saveable, NetworkAdapter, Lin
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#holdTimer?.cancel()
     const port = this.#port
     this.#port = undefined
     await port?.[Symbol.asyncDispose]()

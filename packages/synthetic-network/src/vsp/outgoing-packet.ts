@@ -16,6 +16,7 @@ export class OutgoingPacket {
   readonly #channel: VmbusChannel
   readonly #index: number
   readonly #buffer: ReceiveBuffer
+  readonly #onSent: () => void
   /** Pairs of length and offset, as the packet has them, and windows on the first of them. */
   readonly #ranges: Uint32Array = new Uint32Array(2 * CAPACITY)
   readonly #windows: Uint32Array[] = []
@@ -26,7 +27,9 @@ export class OutgoingPacket {
   #first = NO_SECTION
   #last = NO_SECTION
 
-  constructor(channel: VmbusChannel, buffer: ReceiveBuffer, version: number) {
+  /** `onSent`: called when a packet is in the ring. */
+  constructor(channel: VmbusChannel, buffer: ReceiveBuffer, version: number, onSent: () => void) {
+    this.#onSent = onSent
     this.#channel = channel
     this.#index = channel.subChannelIndex
     this.#buffer = buffer
@@ -80,6 +83,7 @@ export class OutgoingPacket {
     // A transaction id is never 0.
     if (!this.#channel.sendTransferPages(this.#buffer.id, ranges, this.#payload, first + 1, 0, flags)) return false
     this.#buffer.sent(first, this.#index)
+    this.#onSent()
     return true
   }
 

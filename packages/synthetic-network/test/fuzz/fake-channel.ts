@@ -61,6 +61,9 @@ export class FakeChannel implements VmbusChannel {
   /** Transactions that wait for a completion. */
   readonly asked: Set<number> = new Set()
   readonly #witness: ChannelWitness
+  #corks = 0
+  /** Half milliseconds since the first cork. */
+  #unsignalled = 0
 
   constructor(witness: ChannelWitness, memory: SharedMemory, index: number) {
     this.#witness = witness
@@ -103,8 +106,19 @@ export class FakeChannel implements VmbusChannel {
     return true
   }
 
-  cork(): void {}
-  uncork(): void {}
+  cork(): void {
+    if (this.#corks++ === 0) this.#unsignalled = 0
+  }
+  uncork(): void {
+    if (this.#corks === 0) throw new FuzzFailure('a cork is taken out twice')
+    this.#corks--
+  }
+
+  /** Half a millisecond has passed. */
+  tick(): void {
+    if (this.#corks > 0 && this.isOpen && ++this.#unsignalled > 2)
+      throw new FuzzFailure('the guest is not told what is in its ring')
+  }
   resume(): void {
     this.held = false
     this.serve()

@@ -4,6 +4,7 @@
 
 import { Frame, FrameHeaders } from '@partita/ethernet'
 import { FRAME_FLAG, type GuestBuffer, VMBUS_PACKET } from '@partita/interface'
+import { FakeClock } from '@partita/testkit'
 import { PieceList } from '@partita/vmbus/ring'
 import { SharedMemory } from '@partita/vmbus/testing'
 import { makePartial } from '../../../ethernet/test/packets.ts'
@@ -63,6 +64,7 @@ class Run implements ChannelWitness {
   readonly #input: Input
   readonly #memory = new SharedMemory(PAGES * PAGE)
   readonly #features: Set<string> = new Set()
+  readonly #clock = new FakeClock()
   #network = this.#makeNetwork()
   #device = this.#makeDevice()
   #channels: FakeChannel[] = []
@@ -96,7 +98,7 @@ class Run implements ChannelWitness {
   }
 
   #makeDevice(): NetworkDevice {
-    const device = new NetworkDevice(deviceOptions)
+    const device = new NetworkDevice({ ...deviceOptions, clock: this.#clock })
     device.connect(this.#network, {})
     return device
   }
@@ -692,10 +694,17 @@ class Run implements ChannelWitness {
     while (!this.#input.ended) {
       this.#steps++
       this.#step()
+      if (this.#steps % 4 === 0) this.#tick()
     }
     this.#settle()
     this.#check()
     return { steps: this.#steps, features: this.#features }
+  }
+
+  /** Half a millisecond passes. */
+  #tick(): void {
+    this.#clock.advance(500_000)
+    for (const channel of this.#channels) channel?.tick()
   }
 
   #settle(): void {

@@ -3,6 +3,7 @@
  *
  *   network rr ADDRESS PORT COUNT            COUNT bytes there and back, one at a time, through one connection
  *   network connect ADDRESS PORT COUNT N     COUNT connections, each with one byte there and back, from N processes at a time
+ *   network serve ADDRESS PORT               such a server: goes on in the background once it listens
  *
  * Prints how many exchanges there were, and the nanoseconds that they took; `rr` also "latency: MEAN MEDIAN P99", nanoseconds of an exchange, the last one of which 1 in
  * 100 exceeds. Status 1 and a message for the first that failed.
@@ -10,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,15 +105,58 @@ static long long one_at_a_time(long count)
     return last - begin;
 }
 
+/* One process for all connections, like the server of the host. */
+static void serve(void)
+{
+    enum { MOST = 64 };
+    struct pollfd sockets[MOST];
+    int count = 1, one = 1;
+    int s = socket(AF_INET, SOCK_STREAM, 0);
+    if (s < 0)
+        fail("socket", 0);
+    setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(s, (struct sockaddr *)&server, sizeof server) < 0 || listen(s, MOST) < 0)
+        fail("listen", 0);
+    if (fork() != 0)
+        return;
+    sockets[0].fd = s;
+    for (;;) {
+        sockets[0].events = count < MOST ? POLLIN : 0;
+        if (poll(sockets, count, -1) < 0)
+            fail("poll", 0);
+        for (int i = count - 1; i > 0; i--) {
+            char bytes[512];
+            ssize_t n;
+            if (sockets[i].revents == 0)
+                continue;
+            n = read(sockets[i].fd, bytes, sizeof bytes);
+            if (n > 0 && write(sockets[i].fd, bytes, n) == n)
+                continue;
+            close(sockets[i].fd);
+            sockets[i] = sockets[--count];
+        }
+        if (sockets[0].revents != 0 && (s = accept(sockets[0].fd, NULL, NULL)) >= 0) {
+            setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+            sockets[count].fd = s;
+            sockets[count].revents = 0;
+            sockets[count++].events = POLLIN;
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
-    if (argc < 5)
+    if (argc < 4)
         return 2;
-    long count = atol(argv[4]);
     server.sin_family = AF_INET;
     server.sin_port = htons((unsigned short)atoi(argv[3]));
     if (inet_pton(AF_INET, argv[2], &server.sin_addr) != 1)
         return 2;
+    if (strcmp(argv[1], "serve") == 0) {
+        serve();
+        return 0;
+    }
+    long count = argc > 4 ? atol(argv[4]) : 0;
     if (count < 1)
         return 2;
     long long begin = now(), taken;

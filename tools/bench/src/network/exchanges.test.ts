@@ -40,3 +40,23 @@ test.skipIf(program === undefined)('tells the mean, the median and the 99th perc
 test.skipIf(program === undefined)('counts connections of several processes', async () => {
   expect(await run('connect', '20', '4')).toMatch(/^20 exchanges in \d+ ns\n$/)
 })
+
+test.skipIf(program === undefined)('serves, too', async () => {
+  // A port that was free a moment ago.
+  const { port } = await listen(createServer()).then(async (server) => {
+    await server[Symbol.asyncDispose]()
+    return server
+  })
+  const serve = spawn(program as string, ['serve', '127.0.0.1', String(port)], { detached: true, stdio: 'ignore' })
+  try {
+    expect(await new Promise((resolve) => serve.on('exit', resolve))).toBe(0)
+    for (const args of [
+      ['rr', '127.0.0.1', String(port), '50'],
+      ['connect', '127.0.0.1', String(port), '20', '4'],
+    ])
+      expect(await text(spawn(program as string, args).stdout)).toMatch(new RegExp(`(^|\\n)${args[3]} exchanges in `))
+  } finally {
+    // What goes on in the background is of its process group.
+    process.kill(-(serve.pid as number))
+  }
+})

@@ -18,7 +18,7 @@ import { JOB_LOG, MeasuredGuest, type Sample, type SetUp } from '../guest-jobs/m
 import { QEMU_MISSING, qemuVersion } from '../qemu.ts'
 import { median } from '../statistics.ts'
 import { table } from '../table.ts'
-import { NETWORK_JOBS, type NetworkJob, type Ports } from './jobs.ts'
+import { ECHO_PORT, NETWORK_JOBS, type NetworkJob, type Ports } from './jobs.ts'
 import type { NetworkActivity } from './machine.node.ts'
 import { partitaNetworkMachine, qemuNetworkMachine } from './machines.ts'
 
@@ -39,6 +39,7 @@ ip link set lo up; ip addr add 10.0.2.15/24 dev eth0; ip link set eth0 up; ip ro
 cp /bin/network /mnt/tmp
 until ping -c 1 -W 1 10.0.2.2 >/dev/null; do :; done
 chroot /mnt iperf3 -s -D
+network serve 127.0.0.1 ${ECHO_PORT}
 `.trim(),
   // Of exchanges.c.
   measured: `sed -n 's/^latency: //p' ${JOB_LOG}`,

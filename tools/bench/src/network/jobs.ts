@@ -14,6 +14,8 @@ export type NetworkJob = Job<Ports>
 
 /** The gateway's address: for Partita's NAT and for QEMU's the loopback of the host. */
 const HOST = '10.0.2.2'
+/** Of the guest's own server of small exchanges. */
+export const ECHO_PORT = 7777
 const MEBIBYTE = 2 ** 20
 
 function transfer(label: string, options: string): NetworkJob {
@@ -27,14 +29,34 @@ function transfer(label: string, options: string): NetworkJob {
   }
 }
 
-function connections(atATime: number): NetworkJob {
+/** Where small exchanges go: with the host, or with a server in the guest. */
+interface Server {
+  readonly name: string
+  readonly group: string
+  at(ports: Ports): string
+}
+const OF_THE_HOST: Server = { name: '', group: 'network', at: ({ echo }) => `${HOST} ${echo}` }
+const OF_THE_GUEST: Server = { name: ', to itself', group: 'processor', at: () => `127.0.0.1 ${ECHO_PORT}` }
+
+function exchanges(server: Server): NetworkJob {
   return {
-    label: `connections, ${atATime} at a time`,
-    group: 'network',
+    label: `a byte there and back${server.name}`,
+    group: server.group,
+    unit: 'exchanges',
+    bytes: 0,
+    firstCount: 1000,
+    command: (count, ports) => between(`network rr ${server.at(ports)} ${count}`),
+  }
+}
+
+function connections(atATime: number, server: Server): NetworkJob {
+  return {
+    label: `connections, ${atATime} at a time${server.name}`,
+    group: server.group,
     unit: 'connections',
     bytes: 0,
     firstCount: 200,
-    command: (count, { echo }) => between(`network connect ${HOST} ${echo} ${count} ${atATime}`),
+    command: (count, ports) => between(`network connect ${server.at(ports)} ${count} ${atATime}`),
   }
 }
 
@@ -44,19 +66,12 @@ const ADAPTER_JOBS: readonly NetworkJob[] = [
   transfer('1 stream to the guest', '-R'),
   transfer('8 streams from the guest', '-P 8'),
   transfer('8 streams to the guest', '-P 8 -R'),
-  {
-    label: 'a byte there and back',
-    group: 'network',
-    unit: 'exchanges',
-    bytes: 0,
-    firstCount: 1000,
-    command: (count, { echo }) => between(`network rr ${HOST} ${echo} ${count}`),
-  },
-  connections(1),
-  connections(8),
+  exchanges(OF_THE_HOST),
+  connections(1, OF_THE_HOST),
+  connections(8, OF_THE_HOST),
 ]
 
-/** Without the adapter: the kernel with a program, a program alone, and the kernel's TCP. */
+/** Without the adapter: the kernel with a program, a program alone, and the kernel's TCP, with the same programs as through the adapter. */
 const PROCESSOR_JOBS: readonly NetworkJob[] = [
   ...COMMON_PROCESSOR_JOBS,
   {
@@ -67,6 +82,8 @@ const PROCESSOR_JOBS: readonly NetworkJob[] = [
     firstCount: 64,
     command: (count) => between(`iperf3 -c 127.0.0.1 -n ${count}M`),
   },
+  exchanges(OF_THE_GUEST),
+  connections(1, OF_THE_GUEST),
 ]
 
 export const NETWORK_JOBS: readonly NetworkJob[] = [...PROCESSOR_JOBS, ...ADAPTER_JOBS]
