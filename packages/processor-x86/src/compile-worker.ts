@@ -6,12 +6,6 @@ import { Rehearsal } from './translator/rehearsal.ts'
 const compilation = new RegionCompilation()
 const rehearsal = new Rehearsal()
 
-function run(job: CompileJob): CompileResult {
-  const result = compilation.run(job)
-  rehearsal.run(result, job.memory.byteLength)
-  return result
-}
-
 interface Port {
   postMessage(message: CompileResult): void
   on(event: 'message', listener: (job: CompileJob) => void): void
@@ -19,6 +13,13 @@ interface Port {
 const { process } = globalThis as unknown as {
   process?: { getBuiltinModule?(name: 'node:worker_threads'): { readonly workerData: { readonly port: Port } } }
 }
+
+function run(job: CompileJob): CompileResult {
+  const result = compilation.run(job)
+  rehearsal.run(result, job.memory.byteLength, job.settled)
+  return result
+}
+
 const port = process?.getBuiltinModule?.('node:worker_threads').workerData.port
 if (port) port.on('message', (job) => port.postMessage(run(job)))
 else {

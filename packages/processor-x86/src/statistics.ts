@@ -42,7 +42,7 @@ export function describeProcessor(
   const { executed } = translation
   lines.push(
     `  interpreted ${number(instructions - executed)} (${percent(instructions - executed, instructions)}), translated ${number(executed)} (${percent(executed, instructions)})`,
-    `  regions: ${number(translation.translated)} made of ${number(translation.instructions)} instructions in ${number(translation.jobs)} jobs, ${number(translation.regions)} in use in ${number(translation.modules)} modules, ${number(translation.dropped)} dropped, ${number(translation.evicted)} evicted`,
+    `  regions: ${number(translation.translated)} made of ${number(translation.instructions)} instructions in ${number(translation.jobs)} jobs, ${number(translation.regions)} in use in ${number(translation.modules)} modules, ${number(translation.dropped)} dropped, ${number(translation.evicted)} evicted, ${number(translation.consolidated)} compiled anew`,
     `  ${number(translation.bytes)} bytes of WebAssembly, emitted in ${milliseconds(translation.emitTime)}, compiled in ${milliseconds(translation.compileTime)}`,
   )
   for (const { rip, instructions: count } of translation.top) {

@@ -3,7 +3,7 @@
 
 import { dword } from '@partita/testkit/assembler'
 import { describe, expect, it } from 'vitest'
-import { RegionCompilation } from '../src/translator/compilation.ts'
+import { type CompileJob, RegionCompilation, type RegionCompiler } from '../src/translator/compilation.ts'
 import { threadCompiler } from '../src/translator/thread-compiler.ts'
 import type { TranslationOptions } from '../src/translator/translator.ts'
 import { AT, PTE, SystemMachine } from './system-machine.ts'
@@ -438,6 +438,74 @@ describe('what is kept', () => {
   })
 })
 
+describe('regions that are executed once little new is hot', () => {
+  const functions = 80
+  /** Calls each of the functions again and again, for 120 million instructions; `str esi` keeps a part to the interpreter, which samples it. */
+  function callAll(m: SystemMachine): void {
+    for (let n = 0; n < functions; n++) {
+      m.program(AT.DATA + n * PAGE, 64, (a) =>
+        a.mov('edx', 5000).label('loop').add('eax', n).dec('edx').jcc('ne', 'loop').ret(),
+      )
+    }
+    m.kernel((a) => {
+      a.mov('ecx', 100).mov('eax', 0).label('again').mov('rbx', AT.DATA).label('next')
+      a.call('rbx')
+        .bytes(0x0f, 0x00, 0xce)
+        .add('rbx', PAGE)
+        .bytes(0x48, 0x81, 0xfb, ...bytes32(AT.DATA + functions * PAGE))
+        .jcc('ne', 'next')
+      a.dec('ecx').jcc('ne', 'again')
+    })
+  }
+  const sum = BigInt.asUintN(32, BigInt((100 * 5000 * functions * (functions - 1)) / 2))
+  function compiler(consolidation: number): RegionCompiler & { readonly jobs: CompileJob[] } {
+    const compilation = new RegionCompilation()
+    const jobs: CompileJob[] = []
+    return {
+      jobs,
+      batch: 4,
+      patience: 1,
+      consolidation,
+      compile(job, done) {
+        jobs.push(job)
+        done(compilation.run(job))
+      },
+      poll() {},
+    }
+  }
+
+  it('are compiled anew, many to a module, and take the place of the others', () => {
+    const own = compiler(32)
+    const m = machine({ ...MIXED, compiler: own })
+    callAll(m)
+    finish(m)
+    expect(m.get('rax')).toBe(sum)
+    const statistics = m.vp.translationStatistics()
+    expect(statistics?.consolidated).toBeGreaterThanOrEqual(functions)
+    expect(statistics?.regions).toBeLessThan(functions + 10)
+    expect(statistics?.modules).toBeLessThan(10)
+    expect(Math.max(...own.jobs.map(({ regions }) => regions.length))).toBe(32)
+    // Each once only.
+    expect(statistics?.translated).toBeLessThan(2 * functions + 20)
+  })
+  it('go when their code changes, like any other', () => {
+    const m = machine({ ...MIXED, compiler: compiler(128) })
+    callAll(m)
+    finish(m)
+    const regions = m.vp.translationStatistics()?.regions ?? 0
+    // `add eax, imm8` of the first, and of the second.
+    for (const n of [0, 1]) m.load(AT.DATA + n * PAGE + 7, Uint8Array.of(9))
+    expect(m.vp.translationStatistics()?.regions).toBe(regions - 2)
+  })
+  it('are left alone by a compiler that has no time for it', () => {
+    const m = machine({ ...MIXED, compiler: compiler(0) })
+    callAll(m)
+    finish(m)
+    expect(m.get('rax')).toBe(sum)
+    expect(m.vp.translationStatistics()?.consolidated).toBe(0)
+  })
+})
+
 describe('a compiler on a thread of its own', () => {
   it('delivers between slices', async () => {
     using compiler = threadCompiler()
@@ -457,7 +525,7 @@ describe('a compiler on a thread of its own', () => {
   it('that ends is replaced', () => {
     const m = machine({
       ...MIXED,
-      compiler: { batch: 8, patience: 1, compile: (_job, done) => done(undefined), poll() {} },
+      compiler: { batch: 8, patience: 1, consolidation: 8, compile: (_job, done) => done(undefined), poll() {} },
     })
     m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))
     m.start()
@@ -472,6 +540,7 @@ describe('a compiler on a thread of its own', () => {
       compiler: {
         batch: 8,
         patience: 1,
+        consolidation: 0,
         compile(job, done) {
           const result = compilation.run(job)
           waiting = () => done(result)

@@ -45,6 +45,8 @@ export interface CompileJob {
   readonly counters: number | undefined
   /** Most instructions of a region. */
   readonly instructions: number
+  /** They are in use already: the engine shall have optimised them before they take the place of what is. */
+  readonly settled: boolean
   /** The regions that are asked for. @internal */
   readonly regions: readonly RegionRequest[]
 }
@@ -79,6 +81,8 @@ export interface RegionCompiler {
   readonly batch: number
   /** Samples that a region waits for others to come along: several in a module cost less. */
   readonly patience: number
+  /** Most regions of a job that compiles anew what is compiled already, better placed; 0: none. */
+  readonly consolidation: number
   /** `done` gets undefined when the compiler has come to an end. */
   compile(job: CompileJob, done: (result: CompileResult | undefined) => void): void
   /** Look whether a job is done. */
@@ -157,6 +161,8 @@ export function inlineCompiler(compilation: RegionCompilation): RegionCompiler {
   return {
     batch: 4,
     patience: 1,
+    // it would stop the guest for a while
+    consolidation: 0,
     compile: (job, done) => done(compilation.run(job)),
     poll() {},
   }

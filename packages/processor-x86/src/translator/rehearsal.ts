@@ -5,6 +5,8 @@ import type { CompileResult } from './compilation.ts'
 
 const WASM_PAGE = 65536
 const TABLE_SIZE = 65536
+/** Calls after which V8 gives a function to its optimising compiler: each executes some 300 bytes of it. */
+const OFTEN = 500
 
 /** Calls functions of regions on zeros. There the budget is 0, so that no loop goes round more than once, and the slow paths refuse every access. */
 export class Rehearsal {
@@ -12,15 +14,15 @@ export class Rehearsal {
   #imports: WebAssembly.Imports | undefined
   readonly #table = new WebAssembly.Table({ initial: TABLE_SIZE, element: 'anyfunc' })
 
-  /** `size`: bytes of the partition's memory; the one here takes address space only. */
-  run(result: CompileResult, size: number): void {
+  /** `size`: bytes of the partition's memory; the one here takes address space only. `often`: so that functions are optimised without having been slow in use. */
+  run(result: CompileResult, size: number, often: boolean): void {
     if (!result.module) return
     try {
       new WebAssembly.Instance(result.module, this.#importsFor(result.module, size))
       for (const region of result.regions) {
         if (!region) continue
         try {
-          this.#table.get(region.place)(0)
+          for (let n = often ? OFTEN : 1; n > 0; n--) this.#table.get(region.place)(0)
         } catch (thrown) {
           // zeros may lead out of memory
           if (!(thrown instanceof WebAssembly.RuntimeError)) throw thrown

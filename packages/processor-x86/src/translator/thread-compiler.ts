@@ -6,6 +6,8 @@ import type { CompileJob, CompileResult, RegionCompiler } from './compilation.ts
 const BATCH = 32
 /** About 60,000 instructions: less than starting a job takes. */
 const PATIENCE = 64
+/** About as many as are compiled in half a second: new hot code waits for them. Measured: a fifth more connections a second than without. */
+const CONSOLIDATION = 256
 /** V8's, in about bytes of machine code executed. */
 const TIERING_BUDGET = 100_000
 
@@ -53,9 +55,10 @@ export function threadCompiler(): ThreadCompiler | undefined {
   if (threads) {
     // every region is hot: V8 shall not wait for 13 million bytes of it to be executed before it compiles it well. Measured: 10,000 costs more than it gives, a million is late
     process?.getBuiltinModule?.('node:v8').setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`)
-    return new OneThread(() => nodeThread(threads))
+    return new OneThread(() => nodeThread(threads), CONSOLIDATION)
   }
-  if (Worker) return new OneThread(() => browserThread(Worker))
+  // A browser begins with baseline code whatever it is told: what is well compiled would be slow again for a while
+  if (Worker) return new OneThread(() => browserThread(Worker), 0)
   return undefined
 }
 
@@ -120,14 +123,16 @@ function browserThread(Worker: new (url: URL, options: { type: 'module' }) => Br
 class OneThread implements ThreadCompiler {
   readonly batch: number = BATCH
   readonly patience: number = PATIENCE
+  readonly consolidation: number
   readonly #start: () => Thread
   #thread: Thread | undefined
   #ended = false
   /** Waiting and running jobs, the running one first. */
   readonly #jobs: { readonly job: CompileJob; readonly done: (result: CompileResult | undefined) => void }[] = []
 
-  constructor(start: () => Thread) {
+  constructor(start: () => Thread, consolidation: number) {
     this.#start = start
+    this.consolidation = consolidation
   }
   compile(job: CompileJob, done: (result: CompileResult | undefined) => void): void {
     if (this.#ended) {

@@ -14,6 +14,7 @@ import {
   type RegionCompilation,
   type RegionCompiler,
 } from './compilation.ts'
+import { Consolidation } from './consolidation.ts'
 
 const PAGE = 4096
 
@@ -62,10 +63,14 @@ interface Batch {
   /** Logarithm of the places it has. */
   readonly size: number
   readonly regions: Set<Installed>
+  /** Compiled anew, with many others. */
+  readonly consolidated: boolean
 }
 /** A region in use. */
 interface Installed {
   readonly record: number
+  /** Pages by their distance from the entry's. */
+  readonly pages: ReadonlyMap<number, number>
   /** The bytes that it depends on. */
   readonly pieces: readonly Piece[]
   /** Records of blocks in other pages that it asks for. */
@@ -99,6 +104,8 @@ interface Ordered {
   /** Pages by their distance from the entry's. */
   readonly pages: ReadonlyMap<number, number>
   readonly rip: bigint
+  /** The same region as it is in use, if it is compiled anew. */
+  readonly before: Installed | undefined
   /** Its block was dropped meanwhile. */
   stale: boolean
 }
@@ -116,6 +123,8 @@ export interface TranslationStatistics {
   /** Dropped because code changed. */
   readonly dropped: number
   readonly evicted: number
+  /** Compiled anew, many to a module. */
+  readonly consolidated: number
   /** Bytes of WebAssembly. */
   readonly bytes: number
   /** Milliseconds, on whatever thread. */
@@ -173,6 +182,7 @@ export class Translator {
   /** Samples since the queue was empty. */
   #waited = 0
   #ordered: readonly Ordered[] | undefined
+  readonly #consolidation: Consolidation<Installed>
   /** Records of blocks that were dropped meanwhile. */
   readonly #droppedMeanwhile = new Set<number>()
   #samples = 0
@@ -191,6 +201,7 @@ export class Translator {
     instructions: 0,
     dropped: 0,
     evicted: 0,
+    consolidated: 0,
     bytes: 0,
     emitTime: 0,
     compileTime: 0,
@@ -229,6 +240,10 @@ export class Translator {
     // a power of 2, so that runs of places can be joined again
     this.#maximum = 1 << (31 - Math.clz32(Math.max(wanted, 1)))
     this.#compiler = translation.compiler ?? inlineCompiler(options.compilation)
+    this.#consolidation = new Consolidation(
+      { watch: () => this.#watchScattered(), executed: () => this.#executedScattered() },
+      Math.min(this.#compiler.consolidation, this.#maximum >> 2),
+    )
   }
 
   // --- what is hot
@@ -254,7 +269,13 @@ export class Translator {
         }
       }
     }
-    if (this.#queue.size === 0 || this.#ordered) return
+    if (this.#ordered) return
+    if (this.#queue.size === 0) {
+      if (this.#compiler.consolidation === 0) return
+      const regions = this.#consolidation.next(this.#now)
+      if (regions.length > 0) this.#consolidate(regions)
+      return
+    }
     // several regions in a module cost less
     if (this.#queue.size >= this.#batch || ++this.#waited >= this.#compiler.patience) this.#order()
   }
@@ -275,21 +296,30 @@ export class Translator {
       const place = this.#code.placeOf(record)
       if (!place || (place.mode !== MODE.LONG && place.mode !== MODE.CODE32)) continue
       const pages = this.#pagesOf(hot, place.page, place.mode)
-      ordered.push({
-        record,
-        pages: new Map(pages.map(({ distance, page }) => [distance, page])),
-        rip: ripOf(hot),
-        stale: false,
-      })
-      regions.push({
-        pages: pages.map(({ request }) => request),
-        entry: place.start,
-        mode: place.mode,
-        name: nameOf(place.page, place.start),
-      })
+      ordered.push({ record, pages, rip: ripOf(hot), before: undefined, stale: false })
+      regions.push(this.#request(place, pages))
     }
     if (regions.length === 0) return
-    const batch = this.#allocate(regions.length)
+    this.#consolidation.ordered(regions.length)
+    this.#compile(this.#allocate(regions.length), ordered, regions)
+  }
+  /** Compile regions anew, if there are places for them: nothing else is to go for it. */
+  #consolidate(regions: readonly Installed[]): void {
+    const ordered: Ordered[] = []
+    const requests: CompileJob['regions'][number][] = []
+    for (const before of regions) {
+      const { record, pages, rip } = before
+      const place = this.#code.placeOf(record)
+      if (!place || this.#byRecord.get(record) !== before) continue
+      ordered.push({ record, pages, rip, before, stale: false })
+      requests.push(this.#request(place, pages))
+    }
+    if (requests.length === 0) return
+    const size = sizeFor(requests.length)
+    const first = this.#take(size)
+    if (first >= 0) this.#compile(this.#enter(first, size, true), ordered, requests)
+  }
+  #compile(batch: Batch, ordered: readonly Ordered[], regions: CompileJob['regions']): void {
     this.#ordered = ordered
     this.#statistics.jobs++
     this.#droppedMeanwhile.clear()
@@ -299,7 +329,7 @@ export class Translator {
       else {
         // the thread has come to an end
         this.#compiler = inlineCompiler(this.#compilation)
-        for (const { record } of ordered) this.#heat.delete(record)
+        for (const { record, before } of ordered) if (!before) this.#heat.delete(record)
       }
       if (batch.regions.size === 0) this.#release(batch)
     })
@@ -318,43 +348,48 @@ export class Translator {
         },
       ]),
     )
-    this.#install(batch, [{ record, pages: new Map([[0, page]]), rip: 0n, stale: false }], result)
+    this.#install(batch, [{ record, pages: new Map([[0, page]]), rip: 0n, before: undefined, stale: false }], result)
     if (batch.regions.size === 0) this.#release(batch)
   }
-  /** The pages whose code a region may take in: its own, and those where control goes from there, as far as the jump cache knows where they are. */
-  #pagesOf(hot: Hot, page: number, mode: Mode): { distance: number; page: number; request: PageRequest }[] {
+  /** The pages whose code a region may take in, by distance: its own, and those where control goes from there, as far as the jump cache knows where they are. */
+  #pagesOf(hot: Hot, page: number, mode: Mode): Map<number, number> {
     const places = new Map<number, number>([[0, page]])
-    const own = this.#code.decodedPage(page, mode)
-    const { lo, hi, jumps } = hot
     // elsewhere a RIP is no linear address
-    if (mode === MODE.LONG) {
-      const start = (lo & ~0xfff) >>> 0
-      for (const far of own.far) {
-        if (places.size === MAXIMUM_PAGES) break
-        const distance = Math.floor(far / PAGE)
-        if (places.has(distance)) continue
-        const low = start + far
-        const block = this.#jump(jumps, low | 0, (hi + Math.floor(low / 2 ** 32)) | 0)
-        const place = block === 0 ? undefined : this.#code.placeOf(block)
-        if (place && place.mode === mode && place.start === (far & (PAGE - 1))) places.set(distance, place.page)
-      }
+    if (mode !== MODE.LONG) return places
+    const { lo, hi, jumps } = hot
+    const start = (lo & ~0xfff) >>> 0
+    for (const far of this.#code.decodedPage(page, mode).far) {
+      if (places.size === MAXIMUM_PAGES) break
+      const distance = Math.floor(far / PAGE)
+      if (places.has(distance)) continue
+      const low = start + far
+      const block = this.#jump(jumps, low | 0, (hi + Math.floor(low / 2 ** 32)) | 0)
+      const place = block === 0 ? undefined : this.#code.placeOf(block)
+      if (place && place.mode === mode && place.start === (far & (PAGE - 1))) places.set(distance, place.page)
     }
-    return [...places].map(([distance, at]) => {
-      const { starts, records } = distance === 0 ? own : this.#code.decodedPage(at, mode)
+    return places
+  }
+  #request(
+    entry: { readonly page: number; readonly start: number; readonly mode: Mode },
+    places: ReadonlyMap<number, number>,
+  ): CompileJob['regions'][number] {
+    const { page, start, mode } = entry
+    const pages = [...places].map(([distance, at]): PageRequest => {
+      const { starts, records } = this.#code.decodedPage(at, mode)
       const following = places.get(distance + 1)
       // an instruction that crosses must end in the page that the region has there
       const usable = (i: number): boolean => {
         const next = this.#code.nextPageOf(records[i] as number)
         return next < 0 || next === following
       }
-      const request = {
+      return {
         distance,
         offset: this.#hostOf(at),
         starts: starts.filter((_, i) => usable(i)),
         records: records.filter((_, i) => usable(i)),
       }
-      return { distance, page: at, request }
     })
+    return { pages, entry: start, mode, name: nameOf(page, start) }
   }
   /** The record that a jump cache has for a RIP, or 0. */
   #jump(jumps: number, lo: number, hi: number): number {
@@ -373,6 +408,7 @@ export class Translator {
       used: this.#used + batch.first,
       counters: this.#counters && this.#counters + batch.first * 8,
       instructions: this.#instructions,
+      settled: batch.consolidated,
       regions,
     }
   }
@@ -386,30 +422,31 @@ export class Translator {
     statistics.bytes += result.size
     if (!result.module) return
     new WebAssembly.Instance(result.module, this.#imports)
-    ordered.forEach(({ record, pages, rip, stale }, i) => {
+    ordered.forEach(({ record, pages, rip, before, stale }, i) => {
       const compiled = result.regions[i]
       if (!compiled) return
       statistics.translated++
       statistics.instructions += compiled.instructions
-      if (stale || this.#byRecord.has(record)) return
+      if (stale || this.#byRecord.get(record) !== before) return
       const pieces = compiled.ranges.map(([start, end, distance]) => ({ page: pages.get(distance) ?? -1, start, end }))
       const { asked } = compiled
       // a record may be another block's by now
       const gone = asked.some((block) => this.#droppedMeanwhile.has(block) || !this.#code.placeOf(block))
       if (gone || !this.#unchanged(pieces, compiled.bytes)) {
-        this.#heat.delete(record)
+        if (!before) this.#heat.delete(record)
         return
       }
       const region: Installed = {
         record,
+        pages,
         pieces,
         asked,
         rip,
         batch,
         place: compiled.place,
-        since: this.#now,
-        handler: this.#view.getUint16(record + RECORD.HANDLER, true),
-        function: this.#view.getUint16(record + RECORD.FUNCTION, true),
+        since: before?.since ?? this.#now,
+        handler: before?.handler ?? this.#view.getUint16(record + RECORD.HANDLER, true),
+        function: before?.function ?? this.#view.getUint16(record + RECORD.FUNCTION, true),
       }
       this.#view.setUint16(record + RECORD.HANDLER, HANDLER.REGION, true)
       this.#view.setUint16(record + RECORD.FUNCTION, region.place, true)
@@ -417,6 +454,9 @@ export class Translator {
       this.#byRecord.set(record, region)
       for (const { page } of pieces) if (enter(this.#byPage, page, region)) this.#memory.addCodePage(page)
       for (const block of region.asked) enter(this.#askers, block, region)
+      if (!before) return
+      statistics.consolidated++
+      this.#discard(before)
     })
   }
   /** Whether memory still has the bytes that were translated. */
@@ -431,13 +471,16 @@ export class Translator {
   }
 
   #allocate(regions: number): Batch {
-    const size = Math.ceil(Math.log2(regions))
+    const size = sizeFor(regions)
     let first = this.#take(size)
     while (first < 0) {
       this.#evict()
       first = this.#take(size)
     }
-    const batch: Batch = { first, size, regions: new Set() }
+    return this.#enter(first, size, false)
+  }
+  #enter(first: number, size: number, consolidated: boolean): Batch {
+    const batch: Batch = { first, size, regions: new Set(), consolidated }
     this.#wasUsed(batch)
     this.#batches.add(batch)
     return batch
@@ -509,6 +552,19 @@ export class Translator {
     return any
   }
 
+  #watchScattered(): void {
+    for (const batch of this.#batches) if (!batch.consolidated) this.#wasUsed(batch)
+  }
+  #executedScattered(): Installed[] {
+    const { u8 } = this.#memory
+    const executed: Installed[] = []
+    for (const { regions, consolidated } of this.#batches) {
+      if (consolidated) continue
+      for (const region of regions) if (u8[this.#used + region.place - this.#tableBase] === 1) executed.push(region)
+    }
+    return executed.sort((a, b) => (a.rip < b.rip ? -1 : 1))
+  }
+
   /** Bytes `[start, end)` of a page have changed. */
   invalidate(page: number, start: number, end: number): void {
     const regions = this.#byPage.get(page)
@@ -551,13 +607,18 @@ export class Translator {
     this.#changed(region.pieces[0]?.page ?? -1, region.since)
   }
   #remove(region: Installed, restore: boolean): void {
-    const { record, pieces, asked, batch } = region
-    this.#keepCount(region)
+    const { record } = region
     if (restore) {
       this.#view.setUint16(record + RECORD.HANDLER, region.handler, true)
       this.#view.setUint16(record + RECORD.FUNCTION, region.function, true)
     }
     this.#byRecord.delete(record)
+    this.#discard(region)
+  }
+  /** Nothing leads to a region any longer. */
+  #discard(region: Installed): void {
+    const { pieces, asked, batch } = region
+    this.#keepCount(region)
     for (const { page } of pieces) if (take(this.#byPage, page, region)) this.#memory.dropCodePage(page)
     for (const block of asked) take(this.#askers, block, region)
     batch.regions.delete(region)
@@ -574,6 +635,7 @@ export class Translator {
     this.#heat.clear()
     this.#queue.clear()
     this.#changes.clear()
+    this.#consolidation.reset()
     for (const order of this.#ordered ?? []) order.stale = true
   }
 
@@ -630,6 +692,10 @@ function enter<K, V>(sets: Map<K, Set<V>>, key: K, value: V): boolean {
 function take<K, V>(sets: Map<K, Set<V>>, key: K, value: V): boolean {
   const set = sets.get(key)
   return set?.delete(value) === true && set.size === 0 && sets.delete(key)
+}
+/** Logarithm of the places for so many regions. */
+function sizeFor(regions: number): number {
+  return Math.ceil(Math.log2(regions))
 }
 function nameOf(page: number, offset: number): string {
   return `region ${(page * PAGE + offset).toString(16)}`
