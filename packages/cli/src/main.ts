@@ -13,5 +13,7 @@ if (Number.parseInt(process.versions.node, 10) < MINIMUM_NODE) {
 
 const { keepCompiledModules } = await import('./compiled-modules.ts')
 keepCompiledModules()
+const { lowerCompilerThreads } = await import('./compiler-threads.ts')
+lowerCompilerThreads()
 const { runCommandLine } = await import('./command-line.ts')
 process.exit(await runCommandLine(process.argv.slice(2)))

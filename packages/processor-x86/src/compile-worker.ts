@@ -3,6 +3,10 @@
 import { type CompileJob, type CompileResult, RegionCompilation } from './translator/compilation.ts'
 import { Rehearsal } from './translator/rehearsal.ts'
 
+/** Measured: the default guest boots a fifth faster on two cores; 5 gives a little less, 19 no more. */
+const NICENESS = 10
+const LEAST_PRIORITY = 19
+
 const compilation = new RegionCompilation()
 const rehearsal = new Rehearsal()
 
@@ -10,8 +14,16 @@ interface Port {
   postMessage(message: CompileResult): void
   on(event: 'message', listener: (job: CompileJob) => void): void
 }
+interface Os {
+  getPriority(): number
+  setPriority(priority: number): void
+}
 const { process } = globalThis as unknown as {
-  process?: { getBuiltinModule?(name: 'node:worker_threads'): { readonly workerData: { readonly port: Port } } }
+  process?: {
+    readonly platform: string
+    getBuiltinModule?(name: 'node:worker_threads'): { readonly workerData: { readonly port: Port } }
+    getBuiltinModule?(name: 'node:os'): Os
+  }
 }
 
 function run(job: CompileJob): CompileResult {
@@ -20,6 +32,17 @@ function run(job: CompileJob): CompileResult {
   return result
 }
 
+/** Where there are fewer cores than threads, the guest comes first. On Linux alone "this process" is this thread. */
+function yieldToGuest(): void {
+  const os = process?.platform === 'linux' ? process.getBuiltinModule?.('node:os') : undefined
+  try {
+    os?.setPriority(Math.min(os.getPriority() + NICENESS, LEAST_PRIORITY))
+  } catch {
+    // the host does not allow it
+  }
+}
+
+yieldToGuest()
 const port = process?.getBuiltinModule?.('node:worker_threads').workerData.port
 if (port) port.on('message', (job) => port.postMessage(run(job)))
 else {
