@@ -4,7 +4,7 @@ import type { Sample } from './measured-guest.ts'
 
 const MAXIMUM_COUNT = 500_000
 /** Runs of the time wanted, at most, and by how much of its rate one may differ from that before it to be the last. */
-export const MAXIMUM_RUNS = 8
+export const MAXIMUM_RUNS = 16
 const STEADY = 0.1
 
 export interface WarmUp {
