@@ -136,7 +136,9 @@ async function atPrompt(machines: readonly Machine[], what: { memory: boolean; i
       const percent = (100_000 * ((await processorSeconds(guest.pid)) - before)) / (performance.now() - start)
       // A guest that has stopped would idle best of all.
       await guest.command('echo idle $((6 * 7))', 'idle 42')
-      console.log(`${machine.label}: ${percent.toFixed(2)} % of a core while the guest idles for ${IDLE_SECONDS} s, ${SETTLE_SECONDS} s after its prompt`)
+      console.log(
+        `${machine.label}: ${percent.toFixed(2)} % of a core while the guest idles for ${IDLE_SECONDS} s, ${SETTLE_SECONDS} s after its prompt`,
+      )
       if (own) console.log(verdict('idle', percent, IDLE_TARGET, '% of a core'))
     }
   }
