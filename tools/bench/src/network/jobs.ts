@@ -32,7 +32,7 @@ function transfer(label: string, options: string): NetworkJob {
 /** Where small exchanges go: with the host, or with a server in the guest. */
 interface Server {
   readonly name: string
-  readonly group: string
+  readonly group: NetworkJob['group']
   at(ports: Ports): string
 }
 const OF_THE_HOST: Server = { name: '', group: 'network', at: ({ echo }) => `${HOST} ${echo}` }
