@@ -81,7 +81,7 @@ export class NetworkChannel {
   readonly #source: { sectionIndex: number; sectionSize: number; buffer: GuestBuffer }
   #outgoing: OutgoingPacket | undefined
   #refused = false
-  /** Completions that the guest finds in its ring, but has had no signal for. */
+  /** Completions that are written, but neither shown to the guest nor signalled. */
   #held = 0
   #aged = false
 
