@@ -45,7 +45,7 @@ export interface CompileJob {
   readonly counters: number | undefined
   /** Most instructions of a region. */
   readonly instructions: number
-  /** They are in use already: the engine shall have optimised them before they take the place of what is. */
+  /** They are in use already: the engine shall set about optimising them before they take the place of what is. */
   readonly settled: boolean
   /** The regions that are asked for. @internal */
   readonly regions: readonly RegionRequest[]

@@ -14,7 +14,7 @@ export class Rehearsal {
   #imports: WebAssembly.Imports | undefined
   readonly #table = new WebAssembly.Table({ initial: TABLE_SIZE, element: 'anyfunc' })
 
-  /** `size`: bytes of the partition's memory; the one here takes address space only. `often`: so that functions are optimised without having been slow in use. */
+  /** `size`: bytes of the partition's memory; the one here takes address space only. `often`: so that the engine sets about optimising them before they are used. */
   run(result: CompileResult, size: number, often: boolean): void {
     if (!result.module) return
     try {
