@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { defaultCacheDirectory } from './cache-directory.ts'
 
 /** Milliseconds after which the modules are all there. */
-const LOADED = 3000
+const LOADED = 2000
 /** Files that may be kept: some five hundred are one start's, and other versions of Node and of Partita leave theirs. */
 const MAXIMUM_FILES = 5000
 

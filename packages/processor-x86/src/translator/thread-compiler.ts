@@ -8,8 +8,6 @@ const BATCH = 32
 const PATIENCE = 64
 /** About as many as are compiled in half a second: new hot code waits for them. Measured: 5 to 18 % more connections and exchanges than without. */
 const CONSOLIDATION = 256
-/** V8's, in about bytes of machine code executed. */
-const TIERING_BUDGET = 100_000
 
 /** What this file uses of `node:worker_threads`. */
 interface NodePort {
@@ -33,7 +31,6 @@ interface NodeThreads {
 }
 interface NodeProcess {
   getBuiltinModule?(name: 'node:worker_threads'): NodeThreads
-  getBuiltinModule?(name: 'node:v8'): { setFlagsFromString(flags: string): void }
 }
 interface BrowserWorker {
   onmessage: ((event: { readonly data: CompileResult }) => void) | null
@@ -52,11 +49,7 @@ export function threadCompiler(): ThreadCompiler | undefined {
     Worker?: new (url: URL, options: { type: 'module' }) => BrowserWorker
   }
   const threads = process?.getBuiltinModule?.('node:worker_threads')
-  if (threads) {
-    // every region is hot: V8 shall not wait for 13 million bytes of it to be executed before it compiles it well. Measured: 10,000 costs more than it gives, a million is late
-    process?.getBuiltinModule?.('node:v8').setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`)
-    return new OneThread(() => nodeThread(threads), CONSOLIDATION)
-  }
+  if (threads) return new OneThread(() => nodeThread(threads), CONSOLIDATION)
   // A browser begins with baseline code whatever it is told: what is well compiled would be slow again for a while
   if (Worker) return new OneThread(() => browserThread(Worker), 0)
   return undefined
