@@ -464,7 +464,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
     cpu.set32(STATE.INTERRUPT_WAITING, this.#interruptWaiting() || cpu.apic.nmiPending || cpu.apic.initPending ? 1 : 0)
     this.#sliceBudget = budget
     this.#running = true
-    let status: number
+    let status = -1
     try {
       status = this.#run(start)
       const exits = this.#exits
@@ -484,7 +484,12 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         }
       }
       this.#executed = budget - cpu.get32(STATE.BUDGET) - cpu.get32(STATE.RESERVE) - cpu.stolenBudget
-      if (translator) translator.executed += budget - interpreted - cpu.get32(STATE.RESERVE)
+      if (translator) {
+        translator.executed += budget - interpreted - cpu.get32(STATE.RESERVE)
+        if (start === 0 && status === STATUS.EXIT && cpu.get32(STATE.RESERVE) < 0) {
+          translator.sliceEnded(cpu.get32(STATE.RIP), cpu.get32(STATE.RIP + 4), cpu.get32(STATE.JUMPS))
+        }
+      }
       this.#sliceBudget = 0
       cpu.set32(STATE.BUDGET, 0)
       cpu.set32(STATE.RESERVE, 0)

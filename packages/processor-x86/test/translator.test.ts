@@ -440,15 +440,21 @@ describe('what is kept', () => {
 
 describe('regions that are executed once little new is hot', () => {
   const functions = 80
-  /** Calls each of the functions again and again, for 120 million instructions; `str esi` keeps a part to the interpreter, which samples it. */
-  function callAll(m: SystemMachine): void {
+  /** Calls each of the functions again and again, for 120 million instructions or `rounds` times; `str esi` keeps a part to the interpreter, which samples it. */
+  function callAll(m: SystemMachine, rounds = 100, first = 5000): void {
     for (let n = 0; n < functions; n++) {
       m.program(AT.DATA + n * PAGE, 64, (a) =>
-        a.mov('edx', 5000).label('loop').add('eax', n).dec('edx').jcc('ne', 'loop').ret(),
+        a
+          .mov('edx', n === 0 ? first : 5000)
+          .label('loop')
+          .add('eax', n)
+          .dec('edx')
+          .jcc('ne', 'loop')
+          .ret(),
       )
     }
     m.kernel((a) => {
-      a.mov('ecx', 100).mov('eax', 0).label('again').mov('rbx', AT.DATA).label('next')
+      a.mov('ecx', rounds).mov('eax', 0).label('again').mov('rbx', AT.DATA).label('next')
       a.call('rbx')
         .bytes(0x0f, 0x00, 0xce)
         .add('rbx', PAGE)
@@ -466,6 +472,7 @@ describe('regions that are executed once little new is hot', () => {
       batch: 4,
       patience: 1,
       consolidation,
+      period: 30_000_000,
       compile(job, done) {
         jobs.push(job)
         done(compilation.run(job))
@@ -497,6 +504,18 @@ describe('regions that are executed once little new is hot', () => {
     for (const n of [0, 1]) m.load(AT.DATA + n * PAGE + 7, Uint8Array.of(9))
     expect(m.vp.translationStatistics()?.regions).toBe(regions - 2)
   })
+  it('stay where they are when they are loops that take much of the time', () => {
+    const own = compiler(32)
+    const m = machine({ ...MIXED, compiler: own })
+    callAll(m, 50, 500_000)
+    m.start()
+    while (m.run(20_000) === 'budget');
+    expect(m.get('rax')).toBe(sum / 2n)
+    const settled = own.jobs.filter((job) => job.settled).flatMap((job) => job.regions.map(({ name }) => name))
+    const loop = (n: number): string => `region ${(AT.DATA + n * PAGE + 5).toString(16)}`
+    expect(settled).toContain(loop(1))
+    expect(settled).not.toContain(loop(0))
+  })
   it('are left alone by a compiler that has no time for it', () => {
     const m = machine({ ...MIXED, compiler: compiler(0) })
     callAll(m)
@@ -525,7 +544,14 @@ describe('a compiler on a thread of its own', () => {
   it('that ends is replaced', () => {
     const m = machine({
       ...MIXED,
-      compiler: { batch: 8, patience: 1, consolidation: 8, compile: (_job, done) => done(undefined), poll() {} },
+      compiler: {
+        batch: 8,
+        patience: 1,
+        consolidation: 8,
+        period: 30_000_000,
+        compile: (_job, done) => done(undefined),
+        poll() {},
+      },
     })
     m.program(AT.CODE, 64, (a) => a.label('loop').inc('eax').jmp('loop'))
     m.start()
@@ -541,6 +567,7 @@ describe('a compiler on a thread of its own', () => {
         batch: 8,
         patience: 1,
         consolidation: 0,
+        period: 0,
         compile(job, done) {
           const result = compilation.run(job)
           waiting = () => done(result)

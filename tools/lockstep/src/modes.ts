@@ -7,7 +7,11 @@ import type { TranslationOptions } from '../../../packages/processor-x86/src/tra
 export function modeOf(name: string): TranslationOptions {
   if (name === 'off') return { mode: 'off' }
   // As in use, but that what is compiled is there at once: so that a run can be repeated.
-  if (name === 'on') return { mode: 'on', compiler: { ...inlineCompiler(new RegionCompilation()), consolidation: 64 } }
+  if (name === 'on')
+    return {
+      mode: 'on',
+      compiler: { ...inlineCompiler(new RegionCompilation()), consolidation: 64, period: 30_000_000 },
+    }
   if (name === 'step') return { mode: 'on', threshold: 1, instructions: 1 }
   const threshold = Number(name)
   if (!(Number.isInteger(threshold) && threshold >= 1))

@@ -83,6 +83,8 @@ export interface RegionCompiler {
   readonly patience: number
   /** Most regions of a job that compiles anew what is compiled already, better placed; 0: none. */
   readonly consolidation: number
+  /** Instructions of a period: that happens when in one hardly anything became hot, and in the next neither. */
+  readonly period: number
   /** `done` gets undefined when the compiler has come to an end. */
   compile(job: CompileJob, done: (result: CompileResult | undefined) => void): void
   /** Look whether a job is done. */
@@ -163,6 +165,7 @@ export function inlineCompiler(compilation: RegionCompilation): RegionCompiler {
     patience: 1,
     // it would stop the guest for a while
     consolidation: 0,
+    period: 0,
     compile: (job, done) => done(compilation.run(job)),
     poll() {},
   }

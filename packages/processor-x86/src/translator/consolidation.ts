@@ -1,8 +1,6 @@
 // Regions are compiled as they are found to be hot, a few to a module. A module has pages of code, tables and an instance of its own, so that a guest whose hot code is large spends much of its time on
 // fetching those. Once hardly anything new becomes hot, the regions that are executed are compiled anew, many to a module.
 
-/** Instructions of a period. */
-const PERIOD = 30_000_000
 /** New regions of a period in which hardly anything new became hot. */
 const CALM = 64
 /** Fewer regions are not worth it. */
@@ -20,16 +18,20 @@ export interface ScatteredRegions<Region> {
 export class Consolidation<Region> {
   readonly #scattered: ScatteredRegions<Region>
   /** Most regions of a module. */
-  readonly most: number
-  #end = PERIOD
+  readonly #most: number
+  /** Instructions of a period. */
+  readonly #length: number
+  #end: number
   #ordered = 0
   #watching = false
   #waiting: Region[] = []
 
-  /** `most`: 0 if nothing is ever to be compiled anew. */
-  constructor(scattered: ScatteredRegions<Region>, most: number) {
+  /** `most`: 0 if nothing is ever to be compiled anew. `period`: instructions. */
+  constructor(scattered: ScatteredRegions<Region>, most: number, period: number) {
     this.#scattered = scattered
-    this.most = most
+    this.#most = most
+    this.#length = period
+    this.#end = period
   }
 
   /** So many regions were found to be hot. */
@@ -43,19 +45,19 @@ export class Consolidation<Region> {
       if (now < this.#end) return []
       this.#period(now)
     }
-    return this.#waiting.splice(0, this.most)
+    return this.#waiting.splice(0, this.#most)
   }
 
   /** A period is over. */
   #period(now: number): void {
     const calm = this.#ordered <= CALM
     this.#ordered = 0
-    this.#end = now + PERIOD
+    this.#end = now + this.#length
     if (calm && this.#watching) {
       const executed = this.#scattered.executed()
       if (executed.length >= ENOUGH) this.#waiting = executed
     }
-    this.#watching = calm && this.#waiting.length === 0 && this.most > 0
+    this.#watching = calm && this.#waiting.length === 0 && this.#most > 0
     if (this.#watching) this.#scattered.watch()
   }
 

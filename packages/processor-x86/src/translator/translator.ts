@@ -57,6 +57,9 @@ const MAXIMUM_CHANGES = 10
 /** Instructions after which code has not changed but given place to other code: the page is used for something else. */
 const SETTLED = 20_000_000
 
+/** A loop in which more than one of so many slices end takes much of the time. */
+const BUSY = 32
+
 /** Regions that were compiled together: they come and go as one, because one instance holds them. */
 interface Batch {
   readonly first: number
@@ -80,6 +83,8 @@ interface Installed {
   readonly place: number
   /** Instructions executed before it was put to use. */
   readonly since: number
+  /** Slices that have ended at its entry since it is watched: those of a loop that takes much of the time. */
+  ends: number
   /** What the record said before. */
   readonly handler: number
   readonly function: number
@@ -183,6 +188,8 @@ export class Translator {
   #waited = 0
   #ordered: readonly Ordered[] | undefined
   readonly #consolidation: Consolidation<Installed>
+  /** Slices that have ended in translated code since regions are watched. */
+  #ends = 0
   /** Records of blocks that were dropped meanwhile. */
   readonly #droppedMeanwhile = new Set<number>()
   #samples = 0
@@ -243,6 +250,7 @@ export class Translator {
     this.#consolidation = new Consolidation(
       { watch: () => this.#watchScattered(), executed: () => this.#executedScattered() },
       Math.min(this.#compiler.consolidation, this.#maximum >> 2),
+      this.#compiler.period,
     )
   }
 
@@ -445,6 +453,7 @@ export class Translator {
         batch,
         place: compiled.place,
         since: before?.since ?? this.#now,
+        ends: 0,
         handler: before?.handler ?? this.#view.getUint16(record + RECORD.HANDLER, true),
         function: before?.function ?? this.#view.getUint16(record + RECORD.FUNCTION, true),
       }
@@ -553,14 +562,29 @@ export class Translator {
   }
 
   #watchScattered(): void {
-    for (const batch of this.#batches) if (!batch.consolidated) this.#wasUsed(batch)
+    for (const batch of this.#batches) {
+      if (batch.consolidated) continue
+      this.#wasUsed(batch)
+      for (const region of batch.regions) region.ends = 0
+    }
+    this.#ends = 0
   }
+  /** Translated code has used up its slice; execution goes on at an address. */
+  sliceEnded(lo: number, hi: number, jumps: number): void {
+    this.#ends++
+    const region = this.#byRecord.get(this.#jump(jumps, lo, hi))
+    if (region) region.ends++
+  }
+  /** What was executed, but for loops in which much of the time was spent: a place near others is of no use to them, and they would lose their optimised code for a while. */
   #executedScattered(): Installed[] {
     const { u8 } = this.#memory
     const executed: Installed[] = []
+    const busy = Math.max(2, this.#ends / BUSY)
     for (const { regions, consolidated } of this.#batches) {
       if (consolidated) continue
-      for (const region of regions) if (u8[this.#used + region.place - this.#tableBase] === 1) executed.push(region)
+      for (const region of regions) {
+        if (u8[this.#used + region.place - this.#tableBase] === 1 && region.ends < busy) executed.push(region)
+      }
     }
     return executed.sort((a, b) => (a.rip < b.rip ? -1 : 1))
   }
