@@ -7,7 +7,7 @@ import { defaultCacheDirectory } from './cache-directory.ts'
 
 /** Milliseconds after which the modules are all there. */
 const LOADED = 2000
-/** Files that may be kept: some five hundred are one start's, and other versions of Node and of Partita leave theirs. */
+/** Files that may be kept: some thousand are one start's from the sources, and other versions of Node and of Partita leave theirs. */
 const MAXIMUM_FILES = 5000
 
 /**
