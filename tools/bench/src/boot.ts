@@ -3,9 +3,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type BenchGuest, benchGuest } from './bench-guest.ts'
-import { GuestProcess, type Machine, partitaMachine, qemuMachine } from './guest-process.ts'
+import { buildPackages } from './build-packages.ts'
+import { GuestProcess, type Machine, partitaMachine, partitaSources, qemuMachine } from './guest-process.ts'
 import { memoryUsage, peakResident, processorSeconds, threadTimes } from './process-usage.ts'
-import { QEMU_MISSING, qemuVersion } from './qemu.ts'
+import { QEMU, QEMU_MISSING, qemuVersion } from './qemu.ts'
 import { median } from './statistics.ts'
 import { table } from './table.ts'
 import { verdict } from './verdict.ts'
@@ -26,6 +27,7 @@ const MEBIBYTE = 2 ** 20
 /** Partita first, then the peer if it is installed. */
 async function prepare(): Promise<Machine[]> {
   const guest: BenchGuest = await benchGuest()
+  buildPackages()
   const version = await qemuVersion()
   console.log(`Linux ${guest.version}, ${guest.memory / MEBIBYTE} MiB; ${guest.commandLine}`)
   if (version === undefined) console.log(QEMU_MISSING)
@@ -35,7 +37,7 @@ async function prepare(): Promise<Machine[]> {
 
 export async function boot(runs: number): Promise<void> {
   const machines = await prepare()
-  await bootTimes(machines, runs)
+  await bootTimes([...machines, partitaSources(await benchGuest())], runs)
   await atPrompt(machines, { memory: true, idle: true })
 }
 
@@ -84,20 +86,22 @@ async function bootTimes(machines: readonly Machine[], runs: number): Promise<vo
       ]),
     ]),
   )
-  const [partita = [], peer] = times
-  if (peer === undefined) return
+  const peer = machines.findIndex(({ command }) => command === QEMU)
+  if (peer < 0) return
   // Neighbours in time have the same load on the machine.
-  const ratios = (kind: keyof BootTime): number[] =>
-    partita.map((one, run) => one[kind] / (peer[run] as BootTime)[kind])
-  const show = (kind: keyof BootTime): string => {
-    const all = ratios(kind)
+  const ratios = (machine: number, kind: keyof BootTime): number[] =>
+    (times[machine] ?? []).map((one, run) => one[kind] / (times[peer]?.[run]?.[kind] ?? Number.NaN))
+  const show = (machine: number, kind: keyof BootTime): string => {
+    const all = ratios(machine, kind)
     return `${median(all).toFixed(2)} (${Math.min(...all).toFixed(2)} to ${Math.max(...all).toFixed(2)})`
   }
-  console.log(
-    `ratio Partita/QEMU TCG: ${show('wall')} by the clock, ${show('thread')} of the busiest threads, ${show('processor')} by processor time`,
-  )
-  console.log(verdict('boot', median(ratios('wall')), BOOT_TARGET, 'times QEMU TCG'))
-  console.log(verdict('boot, busiest thread', median(ratios('thread')), BOOT_TARGET, 'times QEMU TCG'))
+  for (const [i, { label }] of machines.entries())
+    if (i !== peer)
+      console.log(
+        `ratio ${label}/QEMU TCG: ${show(i, 'wall')} by the clock, ${show(i, 'thread')} of the busiest threads, ${show(i, 'processor')} by processor time`,
+      )
+  console.log(verdict('boot', median(ratios(0, 'wall')), BOOT_TARGET, 'times QEMU TCG'))
+  console.log(verdict('boot, busiest thread', median(ratios(0, 'thread')), BOOT_TARGET, 'times QEMU TCG'))
 }
 
 /** Measurements of one boot each. */

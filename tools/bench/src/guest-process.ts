@@ -6,7 +6,7 @@ import type { BenchGuest } from './bench-guest.ts'
 import { PROMPT } from './guest-console.ts'
 import { QEMU } from './qemu.ts'
 
-const ROOT = join(import.meta.dirname, '../../..')
+const CLI = join(import.meta.dirname, '../../../packages/cli')
 const MEBIBYTE = 2 ** 20
 /** Milliseconds until a guest that has not answered is given up. */
 const PATIENCE = 600_000
@@ -20,15 +20,27 @@ export interface Machine {
   readonly messages?: boolean
 }
 
-/** `partita run`, as `npm start` runs it. */
-export function partitaMachine({ append, memory }: BenchGuest): Machine {
-  const main = join(ROOT, 'packages/cli/src/main.ts')
-  const options = ['run', '--no-root', '--memory', `${memory / MEBIBYTE}M`, '--append', append]
+/** `partita` from the built package, as those run it who install it. */
+export function partitaCommand(options: readonly string[]): Machine {
+  return { label: 'Partita', command: process.execPath, args: [join(CLI, 'dist/main.js'), ...options] }
+}
+
+/** The default guest by {@link partitaCommand}. */
+export function partitaMachine(guest: BenchGuest): Machine {
+  return partitaCommand(runOptions(guest))
+}
+
+/** The default guest from the sources, as `npm start` runs it. */
+export function partitaSources(guest: BenchGuest): Machine {
   return {
-    label: 'Partita',
+    label: 'Partita from its sources',
     command: process.execPath,
-    args: ['--conditions=@partita/source', main, ...options],
+    args: ['--conditions=@partita/source', join(CLI, 'src/main.ts'), ...runOptions(guest)],
   }
+}
+
+function runOptions({ append, memory }: BenchGuest): string[] {
+  return ['run', '--no-root', '--memory', `${memory / MEBIBYTE}M`, '--append', append]
 }
 
 /** QEMU's translator with the same kernel, initramfs, memory and command line, and no devices that nobody asked for. */

@@ -2,10 +2,10 @@
 
 import { join } from 'node:path'
 import type { BenchGuest } from '../bench-guest.ts'
-import { type Machine, qemuMachine } from '../guest-process.ts'
+import { buildPackages } from '../build-packages.ts'
+import { type Machine, partitaCommand, qemuMachine } from '../guest-process.ts'
 import type { MachineDescription } from './machine.node.ts'
 
-const ROOT: string = join(import.meta.dirname, '../../../..')
 const MEBIBYTE = 2 ** 20
 /** What `partita run` tells a Linux kernel by itself. */
 const OWN_WORDS: ReadonlySet<string> = new Set(['console=ttyS0,115200', 'panic=-1'])
@@ -15,7 +15,7 @@ function fullCommandLine({ commandLine }: BenchGuest): string {
   return [...new Set([...OWN_WORDS, ...commandLine.split(' ')])].join(' ')
 }
 
-/** `partita run` from the sources, as `npm start` runs it, or, with a mode of the processor, a machine like it. */
+/** `partita run` from the built package, or, with a mode of the processor, a machine like it from the sources. */
 export function partitaProgramMachine(guest: BenchGuest, mode?: string): Machine {
   const { kernel, initrd, commandLine, memory } = guest
   if (mode !== undefined) {
@@ -32,15 +32,8 @@ export function partitaProgramMachine(guest: BenchGuest, mode?: string): Machine
     .filter((word) => !OWN_WORDS.has(word))
     .join(' ')
   const files = ['--kernel', kernel, '--initrd', initrd, '--append', append]
-  return {
-    label: 'Partita',
-    command: process.execPath,
-    args: [
-      '--conditions=@partita/source',
-      join(ROOT, 'packages/cli/src/main.ts'),
-      ...['run', '--memory', `${memory / MEBIBYTE}M`, ...files],
-    ],
-  }
+  buildPackages()
+  return partitaCommand(['run', '--memory', `${memory / MEBIBYTE}M`, ...files])
 }
 
 /** QEMU's translator. */
