@@ -473,6 +473,9 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
       else if (cpu.stolenBudget > 0) exits.requested++
       else if (cpu.get32(STATE.RESERVE) < 0 || cpu.get32(STATE.BUDGET) < 0) exits.budget++
       else exits.system++
+      if (translator && start === 0 && status === STATUS.EXIT && cpu.get32(STATE.RESERVE) < 0) {
+        translator.sliceEnded(cpu.get32(STATE.RIP), cpu.get32(STATE.RIP + 4), cpu.get32(STATE.JUMPS))
+      }
     } finally {
       this.#running = false
       if (translator && start === 0) {
@@ -484,12 +487,7 @@ export class SoftwareVirtualProcessor implements VirtualProcessor {
         }
       }
       this.#executed = budget - cpu.get32(STATE.BUDGET) - cpu.get32(STATE.RESERVE) - cpu.stolenBudget
-      if (translator) {
-        translator.executed += budget - interpreted - cpu.get32(STATE.RESERVE)
-        if (start === 0 && status === STATUS.EXIT && cpu.get32(STATE.RESERVE) < 0) {
-          translator.sliceEnded(cpu.get32(STATE.RIP), cpu.get32(STATE.RIP + 4), cpu.get32(STATE.JUMPS))
-        }
-      }
+      if (translator) translator.executed += budget - interpreted - cpu.get32(STATE.RESERVE)
       this.#sliceBudget = 0
       cpu.set32(STATE.BUDGET, 0)
       cpu.set32(STATE.RESERVE, 0)

@@ -3,7 +3,12 @@
 
 import { dword } from '@partita/testkit/assembler'
 import { describe, expect, it } from 'vitest'
-import { type CompileJob, RegionCompilation, type RegionCompiler } from '../src/translator/compilation.ts'
+import {
+  type CompileJob,
+  inlineCompiler,
+  RegionCompilation,
+  type RegionCompiler,
+} from '../src/translator/compilation.ts'
 import { threadCompiler } from '../src/translator/thread-compiler.ts'
 import type { TranslationOptions } from '../src/translator/translator.ts'
 import { AT, PTE, SystemMachine } from './system-machine.ts'
@@ -370,8 +375,19 @@ describe('accesses that are near each other', () => {
 })
 
 describe('what is kept', () => {
-  it.each([1, 4, 8, 13])('regions go when there are more than %d, and come back', (limit) => {
-    const m = machine({ ...MIXED, regions: limit })
+  it.each([
+    { limit: 1, batch: 1 },
+    { limit: 4, batch: 4 },
+    { limit: 4, batch: 8 },
+    { limit: 8, batch: 4 },
+    { limit: 13, batch: 4 },
+  ])('regions go when there are more than $limit, and come back, with $batch to a job', ({ limit, batch }) => {
+    // some come one by one, some together
+    const m = machine({
+      ...MIXED,
+      regions: limit,
+      compiler: { ...inlineCompiler(new RegionCompilation()), batch, patience: 200 },
+    })
     const functions = 40
     for (let n = 0; n < functions; n++) {
       m.program(AT.DATA + n * PAGE, 64, (a) =>
@@ -379,6 +395,8 @@ describe('what is kept', () => {
       )
     }
     m.kernel((a) => {
+      // one that is alone, and takes the first place
+      a.mov('edx', 300_000).label('alone').dec('edx').jcc('ne', 'alone')
       a.mov('ecx', 5).mov('eax', 0).label('again').mov('rbx', AT.DATA).label('next')
       a.call('rbx')
         .add('rbx', PAGE)
@@ -464,15 +482,14 @@ describe('regions that are executed once little new is hot', () => {
     })
   }
   const sum = BigInt.asUintN(32, BigInt((100 * 5000 * functions * (functions - 1)) / 2))
-  function compiler(consolidation: number): RegionCompiler & { readonly jobs: CompileJob[] } {
+  function compiler(regions: number): RegionCompiler & { readonly jobs: CompileJob[] } {
     const compilation = new RegionCompilation()
     const jobs: CompileJob[] = []
     return {
       jobs,
       batch: 4,
       patience: 1,
-      consolidation,
-      period: 30_000_000,
+      consolidation: regions === 0 ? undefined : { regions, period: 30_000_000 },
       compile(job, done) {
         jobs.push(job)
         done(compilation.run(job))
@@ -547,8 +564,7 @@ describe('a compiler on a thread of its own', () => {
       compiler: {
         batch: 8,
         patience: 1,
-        consolidation: 8,
-        period: 30_000_000,
+        consolidation: { regions: 8, period: 30_000_000 },
         compile: (_job, done) => done(undefined),
         poll() {},
       },
@@ -566,8 +582,7 @@ describe('a compiler on a thread of its own', () => {
       compiler: {
         batch: 8,
         patience: 1,
-        consolidation: 0,
-        period: 0,
+        consolidation: undefined,
         compile(job, done) {
           const result = compilation.run(job)
           waiting = () => done(result)

@@ -10,7 +10,7 @@ export function modeOf(name: string): TranslationOptions {
   if (name === 'on')
     return {
       mode: 'on',
-      compiler: { ...inlineCompiler(new RegionCompilation()), consolidation: 64, period: 30_000_000 },
+      compiler: { ...inlineCompiler(new RegionCompilation()), consolidation: { regions: 64, period: 30_000_000 } },
     }
   if (name === 'step') return { mode: 'on', threshold: 1, instructions: 1 }
   const threshold = Number(name)

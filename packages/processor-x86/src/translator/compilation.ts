@@ -3,6 +3,7 @@
 import { Decoder } from '../decoder/decoder.ts'
 import type { Mode } from '../decoder/mode.ts'
 import { INSTRUCTION_SET } from '../instruction-set/index.ts'
+import type { ConsolidationOptions } from './consolidation.ts'
 import { type Region, RegionFinder, type RegionPage } from './region.ts'
 import { RegionModule } from './region-module.ts'
 
@@ -81,10 +82,8 @@ export interface RegionCompiler {
   readonly batch: number
   /** Samples that a region waits for others to come along: several in a module cost less. */
   readonly patience: number
-  /** Most regions of a job that compiles anew what is compiled already, better placed; 0: none. */
-  readonly consolidation: number
-  /** Instructions of a period: that happens when in one hardly anything became hot, and in the next neither. */
-  readonly period: number
+  /** Whether what is compiled is compiled anew, better placed. */
+  readonly consolidation: ConsolidationOptions | undefined
   /** `done` gets undefined when the compiler has come to an end. */
   compile(job: CompileJob, done: (result: CompileResult | undefined) => void): void
   /** Look whether a job is done. */
@@ -164,8 +163,7 @@ export function inlineCompiler(compilation: RegionCompilation): RegionCompiler {
     batch: 4,
     patience: 1,
     // it would stop the guest for a while
-    consolidation: 0,
-    period: 0,
+    consolidation: undefined,
     compile: (job, done) => done(compilation.run(job)),
     poll() {},
   }

@@ -18,7 +18,7 @@ class Scattered {
 describe('consolidation', () => {
   it('watches for a period in which hardly anything becomes hot, and takes what was executed in pieces', () => {
     const scattered = new Scattered()
-    const consolidation = new Consolidation<number>(scattered, 64, PERIOD)
+    const consolidation = new Consolidation<number>(scattered, { regions: 64, period: PERIOD })
     expect(consolidation.next(PERIOD - 1)).toEqual([])
     expect(scattered.said).toEqual([])
     expect(consolidation.next(PERIOD)).toEqual([])
@@ -31,7 +31,7 @@ describe('consolidation', () => {
   })
   it('waits while new code becomes hot', () => {
     const scattered = new Scattered()
-    const consolidation = new Consolidation<number>(scattered, 64, PERIOD)
+    const consolidation = new Consolidation<number>(scattered, { regions: 64, period: PERIOD })
     consolidation.ordered(65)
     consolidation.next(PERIOD)
     expect(scattered.said).toEqual([])
@@ -45,14 +45,14 @@ describe('consolidation', () => {
   it('leaves few as they are, and looks again', () => {
     const scattered = new Scattered()
     scattered.regions = [1, 2, 3]
-    const consolidation = new Consolidation<number>(scattered, 64, PERIOD)
+    const consolidation = new Consolidation<number>(scattered, { regions: 64, period: PERIOD })
     consolidation.next(PERIOD)
     expect(consolidation.next(2 * PERIOD)).toEqual([])
     expect(scattered.said).toEqual(['watch', 'executed', 'watch'])
   })
   it('forgets what is gone', () => {
     const scattered = new Scattered()
-    const consolidation = new Consolidation<number>(scattered, 64, PERIOD)
+    const consolidation = new Consolidation<number>(scattered, { regions: 64, period: PERIOD })
     consolidation.next(PERIOD)
     consolidation.next(2 * PERIOD)
     consolidation.reset()

@@ -6,6 +6,14 @@ const CALM = 64
 /** Fewer regions are not worth it. */
 const ENOUGH = 64
 
+/** When regions are compiled anew, and how many together. */
+export interface ConsolidationOptions {
+  /** Most regions of a module. */
+  readonly regions: number
+  /** Instructions of a period: it happens when in one hardly anything became hot, and in the next neither. */
+  readonly period: number
+}
+
 /** Regions in small modules. */
 export interface ScatteredRegions<Region> {
   /** Look for what is executed from now on. */
@@ -17,21 +25,16 @@ export interface ScatteredRegions<Region> {
 /** Decides when regions are compiled anew, and which. */
 export class Consolidation<Region> {
   readonly #scattered: ScatteredRegions<Region>
-  /** Most regions of a module. */
-  readonly #most: number
-  /** Instructions of a period. */
-  readonly #length: number
+  readonly #options: ConsolidationOptions
   #end: number
   #ordered = 0
   #watching = false
   #waiting: Region[] = []
 
-  /** `most`: 0 if nothing is ever to be compiled anew. `period`: instructions. */
-  constructor(scattered: ScatteredRegions<Region>, most: number, period: number) {
+  constructor(scattered: ScatteredRegions<Region>, options: ConsolidationOptions) {
     this.#scattered = scattered
-    this.#most = most
-    this.#length = period
-    this.#end = period
+    this.#options = options
+    this.#end = options.period
   }
 
   /** So many regions were found to be hot. */
@@ -45,19 +48,19 @@ export class Consolidation<Region> {
       if (now < this.#end) return []
       this.#period(now)
     }
-    return this.#waiting.splice(0, this.#most)
+    return this.#waiting.splice(0, this.#options.regions)
   }
 
   /** A period is over. */
   #period(now: number): void {
     const calm = this.#ordered <= CALM
     this.#ordered = 0
-    this.#end = now + this.#length
+    this.#end = now + this.#options.period
     if (calm && this.#watching) {
       const executed = this.#scattered.executed()
       if (executed.length >= ENOUGH) this.#waiting = executed
     }
-    this.#watching = calm && this.#waiting.length === 0 && this.#most > 0
+    this.#watching = calm && this.#waiting.length === 0
     if (this.#watching) this.#scattered.watch()
   }
 

@@ -1,15 +1,18 @@
 // A compiler of regions on a thread of its own: a worker thread of Node.js or a dedicated worker of a browser, whichever there is.
 
 import type { CompileJob, CompileResult, RegionCompiler } from './compilation.ts'
+import type { ConsolidationOptions } from './consolidation.ts'
 
 /** Regions of a job: the more, the cheaper each, and the later the first. */
 const BATCH = 32
 /** About 60,000 instructions: less than starting a job takes. */
 const PATIENCE = 64
-/** About as many as are compiled in half a second: new hot code waits for them. Measured: 5 to 18 % more connections and exchanges than without. */
-const CONSOLIDATION = 256
-/** Some two seconds: what is optimised is slow again for a while, for which a program of a second or so has no time. Measured: with 30 million such programs take 1.3 times as long. */
-const PERIOD = 400_000_000
+/**
+ * Regions: about as many as are compiled in half a second, which new hot code waits for. Measured: 5 to 18 % more connections and exchanges than without.
+ * Period: some two seconds. What is optimised is slow again for a while, for which a program of a second or so has no time. Measured: with 30 million such
+ * programs take 1.3 times as long.
+ */
+const CONSOLIDATION: ConsolidationOptions = { regions: 256, period: 400_000_000 }
 
 /** What this file uses of `node:worker_threads`. */
 interface NodePort {
@@ -53,7 +56,7 @@ export function threadCompiler(): ThreadCompiler | undefined {
   const threads = process?.getBuiltinModule?.('node:worker_threads')
   if (threads) return new OneThread(() => nodeThread(threads), CONSOLIDATION)
   // A browser begins with baseline code whatever it is told: what is well compiled would be slow again for a while
-  if (Worker) return new OneThread(() => browserThread(Worker), 0)
+  if (Worker) return new OneThread(() => browserThread(Worker), undefined)
   return undefined
 }
 
@@ -118,15 +121,14 @@ function browserThread(Worker: new (url: URL, options: { type: 'module' }) => Br
 class OneThread implements ThreadCompiler {
   readonly batch: number = BATCH
   readonly patience: number = PATIENCE
-  readonly consolidation: number
-  readonly period: number = PERIOD
+  readonly consolidation: ConsolidationOptions | undefined
   readonly #start: () => Thread
   #thread: Thread | undefined
   #ended = false
   /** Waiting and running jobs, the running one first. */
   readonly #jobs: { readonly job: CompileJob; readonly done: (result: CompileResult | undefined) => void }[] = []
 
-  constructor(start: () => Thread, consolidation: number) {
+  constructor(start: () => Thread, consolidation: ConsolidationOptions | undefined) {
     this.#start = start
     this.consolidation = consolidation
   }

@@ -15,6 +15,7 @@ import {
   type RegionCompiler,
 } from './compilation.ts'
 import { Consolidation } from './consolidation.ts'
+import { RegionPlaces } from './region-places.ts'
 
 const PAGE = 4096
 
@@ -178,16 +179,14 @@ export class Translator {
   readonly #askers = new Map<number, Set<Installed>>()
   /** By age, or by when they were last found to be in use. */
   readonly #batches = new Set<Batch>()
-  /** First places of free runs of 1, 2, 4 … places. */
-  readonly #free: number[][] = []
-  #placesUsed = 0
+  readonly #places: RegionPlaces
   readonly #heat = new Map<number, number>()
   /** Blocks to be translated, by record, by age. */
   readonly #queue = new Map<number, Hot>()
   /** Samples since the queue was empty. */
   #waited = 0
   #ordered: readonly Ordered[] | undefined
-  readonly #consolidation: Consolidation<Installed>
+  #consolidation: Consolidation<Installed> | undefined
   /** Slices that have ended in translated code since regions are watched. */
   #ends = 0
   /** Records of blocks that were dropped meanwhile. */
@@ -246,12 +245,15 @@ export class Translator {
     const wanted = Math.min(translation.regions ?? TRANSLATION_DEFAULTS.regions, MAXIMUM_REGIONS)
     // a power of 2, so that runs of places can be joined again
     this.#maximum = 1 << (31 - Math.clz32(Math.max(wanted, 1)))
+    this.#places = new RegionPlaces(this.#maximum)
     this.#compiler = translation.compiler ?? inlineCompiler(options.compilation)
-    this.#consolidation = new Consolidation(
-      { watch: () => this.#watchScattered(), executed: () => this.#executedScattered() },
-      Math.min(this.#compiler.consolidation, this.#maximum >> 2),
-      this.#compiler.period,
-    )
+    const { consolidation } = this.#compiler
+    if (consolidation) {
+      this.#consolidation = new Consolidation(
+        { watch: () => this.#watchScattered(), executed: () => this.#executedScattered() },
+        { ...consolidation, regions: Math.min(consolidation.regions, this.#maximum >> 2) },
+      )
+    }
   }
 
   // --- what is hot
@@ -279,9 +281,8 @@ export class Translator {
     }
     if (this.#ordered) return
     if (this.#queue.size === 0) {
-      if (this.#compiler.consolidation === 0) return
-      const regions = this.#consolidation.next(this.#now)
-      if (regions.length > 0) this.#consolidate(regions)
+      const regions = this.#consolidation?.next(this.#now)
+      if (regions && regions.length > 0) this.#consolidate(regions)
       return
     }
     // several regions in a module cost less
@@ -308,7 +309,7 @@ export class Translator {
       regions.push(this.#request(place, pages))
     }
     if (regions.length === 0) return
-    this.#consolidation.ordered(regions.length)
+    this.#consolidation?.ordered(regions.length)
     this.#compile(this.#allocate(regions.length), ordered, regions)
   }
   /** Compile regions anew, if there are places for them: nothing else is to go for it. */
@@ -324,7 +325,7 @@ export class Translator {
     }
     if (requests.length === 0) return
     const size = sizeFor(requests.length)
-    const first = this.#take(size)
+    const first = this.#batches.size < MAXIMUM_MODULES ? this.#places.take(size) : -1
     if (first >= 0) this.#compile(this.#enter(first, size, true), ordered, requests)
   }
   #compile(batch: Batch, ordered: readonly Ordered[], regions: CompileJob['regions']): void {
@@ -337,6 +338,7 @@ export class Translator {
       else {
         // the thread has come to an end
         this.#compiler = inlineCompiler(this.#compilation)
+        this.#consolidation = undefined
         for (const { record, before } of ordered) if (!before) this.#heat.delete(record)
       }
       if (batch.regions.size === 0) this.#release(batch)
@@ -481,10 +483,11 @@ export class Translator {
 
   #allocate(regions: number): Batch {
     const size = sizeFor(regions)
-    let first = this.#take(size)
+    while (this.#batches.size >= MAXIMUM_MODULES) this.#evict()
+    let first = this.#places.take(size)
     while (first < 0) {
       this.#evict()
-      first = this.#take(size)
+      first = this.#places.take(size)
     }
     return this.#enter(first, size, false)
   }
@@ -494,42 +497,10 @@ export class Translator {
     this.#batches.add(batch)
     return batch
   }
-  /** The first of a run of places, or -1. Runs lie at multiples of their sizes, so that two halves become a whole again. */
-  #take(size: number): number {
-    if (this.#batches.size >= MAXIMUM_MODULES) return -1
-    for (let larger = size; larger < this.#free.length; larger++) {
-      const first = this.#free[larger]?.pop()
-      if (first === undefined) continue
-      for (let rest = larger - 1; rest >= size; rest--) this.#give(rest, first + (1 << rest))
-      return first
-    }
-    const length = 1 << size
-    const first = Math.ceil(this.#placesUsed / length) * length
-    if (first + length > this.#maximum) return -1
-    while (this.#placesUsed < first) {
-      const step = 31 - Math.clz32(this.#placesUsed & -this.#placesUsed)
-      const skipped = this.#placesUsed
-      this.#placesUsed += 1 << step
-      this.#give(step, skipped)
-    }
-    this.#placesUsed = first + length
-    return first
-  }
-  #give(size: number, first: number): void {
-    while (this.#free.length <= size) this.#free.push([])
-    const free = this.#free[size] as number[]
-    const other = free.indexOf(first ^ (1 << size))
-    if (other < 0) {
-      free.push(first)
-      return
-    }
-    free.splice(other, 1)
-    this.#give(size + 1, first & ~(1 << size))
-  }
   #release(batch: Batch): void {
     if (!this.#batches.delete(batch)) return
     for (let i = 0; i < 1 << batch.size; i++) this.#table.set(this.#tableBase + batch.first + i, null)
-    this.#give(batch.size, batch.first)
+    this.#places.give(batch.size, batch.first)
   }
   /** An eighth goes: the oldest that were not executed since they were looked at before, or are new. What of it is still hot will be back. */
   #evict(): void {
@@ -659,7 +630,7 @@ export class Translator {
     this.#heat.clear()
     this.#queue.clear()
     this.#changes.clear()
-    this.#consolidation.reset()
+    this.#consolidation?.reset()
     for (const order of this.#ordered ?? []) order.stale = true
   }
 
