@@ -17,6 +17,7 @@ import { createProcessor } from './processor.ts'
 export { createProcessor, type ProcessorOptions } from './processor.ts'
 export { ProcessorError } from './processor-error.ts'
 export type { CompileJob, CompileResult, RegionCompiler } from './translator/compilation.ts'
+export type { ConsolidationOptions } from './translator/consolidation.ts'
 export { TRANSLATION_DEFAULTS, type TranslationOptions } from './translator/translator.ts'
 
 /** Options of the plug-in. */
