@@ -37,7 +37,7 @@ export const TRANSLATION_DEFAULTS = {
   /** As {@link TranslationOptions.threshold}. */
   threshold: 24,
   /** As {@link TranslationOptions.instructions}. */
-  instructions: 128,
+  instructions: 64,
   /** As {@link TranslationOptions.regions}. */
   regions: 16384,
 } as const
