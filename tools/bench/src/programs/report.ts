@@ -30,6 +30,8 @@ interface Line {
   /** Partita's time by the peer's: medians over the pairs of runs. */
   readonly wall: number | undefined
   readonly thread: number | undefined
+  /** The first pair of runs: code that was never executed before. */
+  readonly first: number | undefined
   readonly processor: number | undefined
   /** Smallest and largest ratio of the busiest threads. */
   readonly spread: readonly [number, number] | undefined
@@ -55,6 +57,7 @@ function lineOf({ program, results }: Measurement, peerName: string): Line {
     nativeSeconds: seconds(native),
     wall: peer && median(ratios(own, peer, 'wall')),
     thread: pairs && median(pairs),
+    first: pairs?.[0],
     processor: peer && median(ratios(own, peer, 'processor')),
     spread: pairs && [Math.min(...pairs), Math.max(...pairs)],
     native: median(ratios(own, native, 'thread')),
@@ -72,8 +75,8 @@ export function report(measurements: readonly Measurement[], runs: number, peer:
   const full = lines('full')
   const short = lines('tenth')
   const out = [
-    `Seconds of processor time of the busiest thread, medians of ${runs} alternating runs. The ratios to ${peer} are medians over pairs of runs: of the busiest threads (with`,
-    `their smallest and largest), by the guest's clock, and of whole processes. The last columns are times of the host's own. Targets are compared with the busiest threads.`,
+    `Seconds of processor time of the busiest thread, medians of ${runs} alternating runs. The ratios to ${peer} are medians over pairs of runs: of the busiest threads (with that of the first`,
+    `pair, smallest and largest), by the guest's clock, and of whole processes. The last columns are times of the host's own. Targets are compared with the busiest threads.`,
     '',
     ...section('full length', full, peer),
     '',
@@ -93,6 +96,7 @@ function section(title: string, lines: readonly Line[], peer: string): string[] 
     peer,
     NATIVE,
     'thread',
+    'first',
     'least',
     'most',
     'clock',
@@ -109,6 +113,7 @@ function section(title: string, lines: readonly Line[], peer: string): string[] 
         show(one.peerSeconds, 3),
         show(one.nativeSeconds, 3),
         show(one.thread),
+        show(one.first),
         show(one.spread?.[0]),
         show(one.spread?.[1]),
         show(one.wall),
@@ -131,6 +136,7 @@ function groupTable(full: readonly Line[], short: readonly Line[], peer: string)
     return [
       name,
       show(mean(a, (line) => line.thread)),
+      show(mean(a, (line) => line.first)),
       show(mean(a, (line) => line.wall)),
       show(mean(a, (line) => line.processor)),
       show(mean(b, (line) => line.thread)),
@@ -151,6 +157,7 @@ function groupTable(full: readonly Line[], short: readonly Line[], peer: string)
     [
       'geometric means',
       `thread/${peer}`,
+      'first',
       'clock',
       'process',
       'tenth, thread',
@@ -178,6 +185,10 @@ function verdicts(full: readonly Line[], short: readonly Line[]): string[] {
   out.push(verdict('all', mean(full, ({ thread }) => thread) as number, TARGET_OVERALL, unit))
   const worst = full.reduce((a, b) => ((a.thread ?? 0) >= (b.thread ?? 0) ? a : b))
   out.push(verdict(`worst, ${worst.name}`, worst.thread as number, TARGET_WORST, unit))
+  const first = full.reduce((a, b) => ((a.first ?? 0) >= (b.first ?? 0) ? a : b))
+  out.push(
+    `first runs, all: ${show(mean(full, (line) => line.first))} ${unit}, worst: ${first.name}, ${show(first.first)}`,
+  )
   out.push(verdict('a tenth of the length, all', mean(short, ({ thread }) => thread) as number, TARGET_SHORT, unit))
   const worstShort = short.reduce((a, b) => ((a.thread ?? 0) >= (b.thread ?? 0) ? a : b))
   out.push(`a tenth of the length, worst: ${worstShort.name}, ${show(worstShort.thread)} ${unit}`)

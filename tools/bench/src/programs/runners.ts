@@ -17,7 +17,9 @@ const run = promisify(execFile)
 
 export interface ProgramRunner extends AsyncDisposable {
   readonly label: string
-  /** Run a program for so many thousandths of its full length, as a program is run that was just installed: its code was never executed before. */
+  /** Make ready to run a program, in the place of what was installed before: from now on a copy is executed whose code was never executed before. */
+  install(program: GuestProgram, permille: number): Promise<void>
+  /** Run what is installed, for so many thousandths of its full length. */
   run(program: GuestProgram, permille: number): Promise<ProgramResult>
 }
 
@@ -65,7 +67,8 @@ export async function extractBusybox(initrd: string, output: string): Promise<vo
 export class GuestRunner implements ProgramRunner {
   readonly label: string
   readonly process: GuestProcess
-  #count = 0
+  /** Number of the copy that is installed. */
+  #copy = 0
 
   private constructor(machine: Machine) {
     this.label = machine.label
@@ -88,21 +91,25 @@ export class GuestRunner implements ProgramRunner {
     return this.process.command(line, PROMPT_IN_TMP)
   }
 
-  async run(program: GuestProgram, permille: number): Promise<ProgramResult> {
-    const { name } = program
-    const n = this.#count++
-    const tools = program.group === 'tools'
+  async install({ name, group }: GuestProgram, permille: number): Promise<void> {
+    await this.#command(`rm -f b${this.#copy} busybox${this.#copy}`)
+    const n = ++this.#copy
     // Copies lie in other pages than what has run before.
     await this.#command(
-      `cp /bin/bench b${n}; ./b${n} prepare ${name} ${permille}${tools ? `; cp /bin/busybox busybox${n}` : ''}; sync`,
+      `cp /bin/bench b${n}; ./b${n} prepare ${name} ${permille}${group === 'tools' ? `; cp /bin/busybox busybox${n}` : ''}; sync`,
     )
+  }
+
+  async run({ name, group }: GuestProgram, permille: number): Promise<ProgramResult> {
+    const n = this.#copy
     const { pid } = this.process
     const before = await threadTimes(pid)
-    const text = await this.#command(`${tools ? `BENCH_BUSYBOX=/tmp/busybox${n} ` : ''}./b${n} run ${name} ${permille}`)
+    const text = await this.#command(
+      `${group === 'tools' ? `BENCH_BUSYBOX=/tmp/busybox${n} ` : ''}./b${n} run ${name} ${permille}`,
+    )
     const used = [...(await threadTimes(pid))].map(([thread, time]) => (time - (before.get(thread) ?? 0)) / 1e9)
     const result = parseResult(text, name)
     if (result === undefined) throw new Error(`${name} on ${this.label}: ${text}`)
-    await this.#command(`rm -f b${n} busybox${n}`)
     return { ...result, thread: Math.max(...used), processor: used.reduce((sum, time) => sum + time, 0) }
   }
 
@@ -122,10 +129,12 @@ export class HostRunner implements ProgramRunner {
     this.#environment = { ...process.env, BENCH_BUSYBOX: busybox }
   }
 
+  async install({ name }: GuestProgram, permille: number): Promise<void> {
+    await run(this.#executable, ['prepare', name, `${permille}`], { env: this.#environment })
+  }
+
   async run({ name }: GuestProgram, permille: number): Promise<ProgramResult> {
-    const options = { env: this.#environment }
-    await run(this.#executable, ['prepare', name, `${permille}`], options)
-    const { stdout } = await run(this.#executable, ['run', name, `${permille}`], options)
+    const { stdout } = await run(this.#executable, ['run', name, `${permille}`], { env: this.#environment })
     const result = parseResult(stdout, name)
     if (result === undefined) throw new Error(`${name} on the host: ${stdout}`)
     return result

@@ -35,6 +35,7 @@ export async function soak(_runs: number, given: Arguments): Promise<void> {
   let shown = start
   while (performance.now() < end) {
     for (const program of list) {
+      await runner.install(program, PERMILLE)
       const { checksum } = await runner.run(program, PERMILLE)
       const known = checksums.get(program.name) ?? checksum
       if (known !== checksum) throw new Error(`${program.name}: checksum ${checksum} in run ${runs}, not ${known}`)
